@@ -1,0 +1,3 @@
+// The command line: finds the verb and hands over to its file.
+process.stderr.write('weft: no commands yet\n')
+process.exit(2)
