@@ -1,0 +1,275 @@
+// The test runner: `npm test` runs every *.test.ts of the checkout, `npm test -- vxlan dataplane/compile`
+// only those whose path contains one of the words. A test file is a program that prints TAP (package
+// tap); this file starts it with the Node that runs weft, reads its TAP with the parser that tap itself
+// uses, and prints a line per file, failures in full, skipped tests with their reasons and at the very
+// end `N passed, N failed` (and `, N skipped`), where N counts assertions.
+//
+// Why not the `tap` command: it rebuilds itself on a fresh checkout (its first run then fails with
+// TypeScript 7) and preloads hooks that double the time of a short file. `npx tap FILE` works all the same.
+//
+// A file fails when an assertion fails, when it exits with another status than 0, when it asserts
+// nothing, when it outlives its time limit, or when it leaves processes of its group behind; each of the
+// last four counts as one failed assertion. Files run two at a time; those under test/lab/ need the
+// machine for themselves and come last, one at a time. Ctrl-C ends what runs and exits 130.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { readdirSync } from 'node:fs'
+import { join, relative, resolve, sep } from 'node:path'
+import { parseArgs } from 'node:util'
+import { Parser, type Result } from 'tap-parser'
+
+const JOBS_MAX = 2
+const FILE_TIMEOUT_MS = 120_000
+const LAB_FILE_TIMEOUT_MS = 300_000
+/** How long a process may take to end after it was asked to, and its group after its leader. */
+const GRACE_MS = 2_000
+/** What is kept of a file's standard error, and of its TAP for the report of failures. */
+const OUTPUT_BYTES_MAX = 4 * 1024 * 1024
+const STDERR_SHOWN_BYTES = 16 * 1024
+const LAB_FOLDER = `test${sep}lab${sep}`
+
+interface Outcome {
+  readonly file: string
+  readonly passed: number
+  /** One sentence or TAP excerpt per failure. */
+  readonly failures: readonly string[]
+  readonly skipped: readonly string[]
+  readonly stderr: string
+  readonly seconds: number
+}
+
+const running = new Set<ChildProcess>()
+
+/** Test files below `root`, sorted; node_modules, dot folders and nested checkouts are left out. */
+function findTests(root: string): string[] {
+  const found: string[] = []
+  const visit = (folder: string): void => {
+    for (const entry of readdirSync(folder, { withFileTypes: true })) {
+      const path = join(folder, entry.name)
+      if (entry.isFile() && entry.name.endsWith('.test.ts')) found.push(relative(root, path))
+      if (!entry.isDirectory() || entry.name === 'node_modules' || entry.name.startsWith('.'))
+        continue
+      if (!readdirSync(path).includes('.git')) visit(path)
+    }
+  }
+  visit(root)
+  return found.sort()
+}
+
+/** Signals a whole process group that this program started; false when nothing of it is left. */
+function signalGroup(child: ChildProcess, signal: NodeJS.Signals | 0): boolean {
+  if (child.pid === undefined) return false
+  try {
+    return process.kill(-child.pid, signal)
+  } catch {
+    return false
+  }
+}
+
+async function until(condition: () => boolean, limitMs: number): Promise<boolean> {
+  const deadline = performance.now() + limitMs
+  while (!condition()) {
+    if (performance.now() > deadline) return false
+    await new Promise((done) => setTimeout(done, 20))
+  }
+  return true
+}
+
+/** The `not ok` points of a TAP text with the YAML block behind each, summaries of subtests left out. */
+function failureExcerpts(tap: string, names: readonly string[]): string[] {
+  const lines = tap.split('\n')
+  const excerpts: string[] = []
+  let next = 0
+  for (let i = 0; i < lines.length && next < names.length; i++) {
+    const point = /^(\s*)not ok \d+/.exec(lines[i]!)
+    // A subtest's own point comes after its parts: its depth is less than that of the line before.
+    if (point === null || /^\s*(1\.\.\d+|# time=)/.test(lines[i - 1] ?? '')) continue
+    const indent = point[1]!
+    const block = [`${names[next++]!}`]
+    if (lines[i + 1] === `${indent}  ---`) {
+      for (i += 2; i < lines.length && lines[i] !== `${indent}  ...`; i++) {
+        block.push(lines[i]!.slice(indent.length))
+      }
+    }
+    excerpts.push(block.join('\n'))
+  }
+  // Whatever the excerpts did not find is still named.
+  return [...excerpts, ...names.slice(next)]
+}
+
+async function runFile(root: string, file: string): Promise<Outcome> {
+  const startMs = performance.now()
+  const limitMs = file.startsWith(LAB_FOLDER) ? LAB_FILE_TIMEOUT_MS : FILE_TIMEOUT_MS
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', file], {
+    cwd: root,
+    // A group of its own, so that what it starts can be ended with it.
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    // tap's own limit would cut at 30 s.
+    env: { ...process.env, TAP_TIMEOUT: String(limitMs / 1000), NO_COLOR: '1' },
+  })
+  running.add(child)
+
+  const results: Result[] = []
+  const parser = new Parser()
+  parser.on('result', (result: Result) => results.push(result))
+  let tap = ''
+  let stderr = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    parser.write(text)
+    if (tap.length < OUTPUT_BYTES_MAX) tap += text
+  })
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr = (stderr + text).slice(-OUTPUT_BYTES_MAX)
+  })
+
+  const problems: string[] = []
+  let closed = false
+  const ended = new Promise<void>((done) => {
+    child.on('error', (error) => {
+      problems.push(`could not be started: ${error.message}`)
+      done()
+    })
+    child.on('exit', (code, signal) => {
+      if (timedOut) problems.push(`took longer than ${limitMs / 1000} s`)
+      else if (signal !== null) problems.push(`ended by ${signal}`)
+      else if (code !== 0 && results.every((result) => result.ok)) {
+        problems.push(`exited with status ${code}`)
+      }
+      done()
+    })
+    child.on('close', () => {
+      closed = true
+    })
+  })
+  let timedOut = false
+  const timer = setTimeout(() => {
+    timedOut = true
+    signalGroup(child, 'SIGTERM')
+    void until(() => closed, GRACE_MS).then(() => signalGroup(child, 'SIGKILL'))
+  }, limitMs)
+  await ended
+  clearTimeout(timer)
+
+  if (!(await until(() => !signalGroup(child, 0), GRACE_MS))) {
+    problems.push('left processes running')
+    signalGroup(child, 'SIGKILL')
+  }
+  await until(() => closed, GRACE_MS)
+  running.delete(child)
+  parser.end()
+  const summary = parser.results
+  // "1..0 # SKIP reason" skips the file; a plan of no tests without the word only means that none ran.
+  const skipAll = /^skip\w*:?\s*(.*)$/i.exec(summary?.plan.skipReason ?? '')
+  if (summary?.bailout) problems.push(`bailed out: ${String(summary.bailout)}`)
+  if (results.length === 0 && skipAll === null && problems.length === 0)
+    problems.push('asserted nothing')
+  for (const failure of summary?.failures ?? []) {
+    if (failure.tapError && !timedOut) problems.push(`TAP: ${failure.tapError}`)
+  }
+
+  const isSkipped = (result: Result): boolean => Boolean(result.skip || result.todo)
+  const failed = results.filter((result) => !result.ok && !isSkipped(result))
+  const skipped = results.filter(isSkipped).map((result) => {
+    const reason = result.skip || result.todo
+    return `${result.fullname || result.name}${typeof reason === 'string' ? `: ${reason}` : ''}`
+  })
+  if (skipAll !== null && results.length === 0) skipped.push(skipAll[1] || 'the whole file')
+  return {
+    file,
+    passed: results.filter((result) => result.ok && !isSkipped(result)).length,
+    failures: [
+      ...failureExcerpts(
+        tap,
+        failed.map((result) => result.fullname || result.name),
+      ),
+      ...problems,
+    ],
+    skipped,
+    stderr,
+    seconds: (performance.now() - startMs) / 1000,
+  }
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`)
+}
+
+function report(outcome: Outcome): void {
+  const { file, passed, failures, skipped } = outcome
+  const verdict = failures.length > 0 ? 'FAIL' : passed === 0 ? 'skip' : 'ok  '
+  const counts = [`${passed} passed`]
+  if (failures.length > 0) counts.push(`${failures.length} failed`)
+  if (skipped.length > 0) counts.push(`${skipped.length} skipped`)
+  print(`${verdict} ${file}  ${counts.join(', ')}  ${outcome.seconds.toFixed(1)}s`)
+  if (failures.length === 0) return
+  for (const failure of failures) print(`  not ok: ${failure.replaceAll('\n', '\n    ')}`)
+  const stderr = outcome.stderr.slice(-STDERR_SHOWN_BYTES).trimEnd()
+  if (stderr !== '') print(`  standard error:\n    ${stderr.replaceAll('\n', '\n    ')}`)
+}
+
+/** Runs `files` with `jobs` at a time, reporting each as it ends. */
+async function runAll(root: string, files: readonly string[], jobs: number): Promise<Outcome[]> {
+  const outcomes: Outcome[] = []
+  const queue = [...files]
+  const worker = async (): Promise<void> => {
+    for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
+      const outcome = await runFile(root, file)
+      report(outcome)
+      outcomes.push(outcome)
+    }
+  }
+  await Promise.all(Array.from({ length: jobs }, worker))
+  return outcomes
+}
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    options: { root: { type: 'string', default: resolve(import.meta.dirname, '..') } },
+    allowPositionals: true,
+  })
+  const words = positionals.map((word) => word.replace(/^\.\//, ''))
+  const files = findTests(values.root).filter(
+    (file) => words.length === 0 || words.some((word) => file.includes(word)),
+  )
+  if (files.length === 0) {
+    process.stderr.write(`no test file matches ${words.join(' ') || '*.test.ts'}\n`)
+    return 2
+  }
+  for (const [signal, status] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const) {
+    process.on(signal, () => {
+      for (const child of running) signalGroup(child, 'SIGTERM')
+      void until(() => running.size === 0, GRACE_MS).then(() => {
+        for (const child of running) signalGroup(child, 'SIGKILL')
+        process.exit(status)
+      })
+    })
+  }
+
+  const lab = files.filter((file) => file.startsWith(LAB_FOLDER))
+  const rest = files.filter((file) => !file.startsWith(LAB_FOLDER))
+  const outcomes = [
+    ...(await runAll(values.root, rest, JOBS_MAX)),
+    ...(await runAll(values.root, lab, 1)),
+  ]
+
+  const sum = (size: (outcome: Outcome) => number): number =>
+    outcomes.reduce((total, outcome) => total + size(outcome), 0)
+  const failed = sum((outcome) => outcome.failures.length)
+  const skipped = sum((outcome) => outcome.skipped.length)
+  if (skipped > 0) {
+    print('\nskipped:')
+    for (const { file, skipped: reasons } of outcomes) {
+      for (const reason of reasons) print(`  ${file}: ${reason}`)
+    }
+  }
+  print('')
+  const tail = skipped > 0 ? `, ${skipped} skipped` : ''
+  print(`${sum((outcome) => outcome.passed)} passed, ${failed} failed${tail}`)
+  return failed > 0 ? 1 : 0
+}
+
+process.exitCode = await main()
