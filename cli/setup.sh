@@ -57,6 +57,7 @@ echo $$ > "$lock/pid"
 # The one that was waited for may have done the work.
 if installed; then exit 0; fi
 
+rm -f "$stamp"
 echo "weft: installing packages ($want)" >&2
 omit=
 [ "$want" = all ] || omit=--omit=dev
