@@ -19,7 +19,7 @@ import type { Endpoint, LocalInterface } from './tables.ts'
 import { type Context, claim, isEncrypted, resolveName } from './validate-context.ts'
 
 /** Checks that `address` can be a host's of network number `network`. Returns the number of its subnet,
- * -1 when it is in none. */
+ * -1 when it cannot be (which has then been reported). */
 export function checkHostAddress(
   context: Context,
   network: number,
@@ -36,14 +36,13 @@ export function checkHostAddress(
     return -1
   }
   const subnet = subnets[index]!
-  if (address.text === subnet.text) {
-    report(path, `is the network address of ${prefixText(subnet)}`)
-  } else if (familyOf(address) === 4 && address.text === lastAddress(subnet).text) {
-    report(path, `is the broadcast address of ${prefixText(subnet)}`)
-  } else if (address.text === context.gateways[network]![index]!.text) {
-    report(path, `is the gateway address of ${prefixText(subnet)}`)
-  }
-  return index
+  let role: string
+  if (address.text === subnet.text) role = 'network'
+  else if (familyOf(address) === 4 && address.text === lastAddress(subnet).text) role = 'broadcast'
+  else if (address.text === context.gateways[network]![index]!.text) role = 'gateway'
+  else return index
+  report(path, `is the ${role} address of ${prefixText(subnet)}`)
+  return -1
 }
 
 /** The MAC address of an endpoint: the one given, else derived from its first address. */
@@ -57,20 +56,27 @@ function checkAddresses(context: Context, endpoint: Endpoint, e: number, network
   const path = `endpoints[${e}]`
   const owner = `${path} ("${endpoint.name}")`
   const bySubnet = new Map<number, number>()
+  let isFirstSound = true
   endpoint.addresses.forEach((text, a) => {
     const where = `${path}.addresses[${a}]`
     const address = parseAddress(text)!
     const subnet = checkHostAddress(context, network, address, where)
-    if (subnet < 0) return
+    if (subnet < 0) {
+      if (a === 0) isFirstSound = false
+      return
+    }
     const first = bySubnet.get(subnet)
     if (first === undefined) bySubnet.set(subnet, a)
     else if (endpoint.addresses[first] !== text) {
       report(where, `is a second address in the subnet of addresses[${first}]`)
     }
-    claim(context.addressOwners, network, address.text, owner, (earlier) =>
-      report(where, `is also that of ${earlier}`),
-    )
+    claim(context.addressOwners, network, address.text, owner, (earlier) => {
+      report(where, `is also that of ${earlier}`)
+      if (a === 0) isFirstSound = false
+    })
   })
+  // A MAC address that derives from a refused address would only repeat the complaint.
+  if (endpoint.mac === undefined && !isFirstSound) return
   const mac = macText(endpointMac(endpoint))
   claim(context.macOwners, network, mac, owner, (earlier) => {
     if (endpoint.mac !== undefined) report(`${path}.mac`, `is also that of ${earlier}`)

@@ -50,7 +50,7 @@ function checkLocalNode({ tables, report }: Context): void {
     const kind = specialKind(address)
     // Loopback is always served; naming it does no harm.
     if (kind !== null && kind !== 'loopback') {
-      report(path, `must be an address of this host, not a ${kind} address (${text})`)
+      report(path, `must be an address of this host; ${text} is ${kind}`)
     }
     const first = seen.get(address.text)
     if (first === undefined) seen.set(address.text, a)
@@ -84,7 +84,7 @@ export function checkNodes(context: Context): void {
     const kind = specialKind(socket.address)
     // Several agents on one host may meet over loopback.
     if (kind !== null && kind !== 'loopback') {
-      report(`${path}.endpoint`, `must be an address of a host, not a ${kind} address`)
+      report(`${path}.endpoint`, `must be an address of a host; ${socket.address.text} is ${kind}`)
     }
     const canonical = socketAddressText(socket)
     const first = sockets.get(canonical)

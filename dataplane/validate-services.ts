@@ -46,7 +46,7 @@ function checkBackends(context: Context, service: Service, s: number): void {
     const index = resolveName(context, 'endpoint', backend.endpoint, path)
     if (index === undefined) return
     const endpoint = tables.endpoints[index]!
-    if (endpoint.network !== service.network) {
+    if (context.networks.has(service.network) && endpoint.network !== service.network) {
       report(
         path,
         `endpoint "${endpoint.name}" is on network "${endpoint.network}", the service on "${service.network}"`,
