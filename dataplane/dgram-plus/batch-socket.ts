@@ -273,7 +273,8 @@ function enableGro(fd: number): boolean {
   return setOption(fd, sys.SOL_UDP, sys.UDP_GRO, 1) && getOption(fd, sys.SOL_UDP, sys.UDP_GRO) === 1
 }
 
-function setOption(fd: number, level: number, option: number, value: number): boolean {
+/** Sets an int option; false when the kernel refuses. */
+export function setOption(fd: number, level: number, option: number, value: number): boolean {
   scratch.view.setInt32(0, value, true)
   return sys.sysSetsockopt(fd, level, option, scratch.address, 4) === 0
 }
