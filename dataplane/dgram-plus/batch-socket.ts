@@ -24,6 +24,8 @@ import * as sys from './libc.ts'
 import {
   ENDPOINTS,
   GRO_MESSAGE_SIZE,
+  PAYLOAD_SIZE_MAX_V4,
+  PAYLOAD_SIZE_MAX_V6,
   SEND_MESSAGES,
   SEND_RANGES,
   SOCKET_BUFFER_BYTES,
@@ -163,6 +165,11 @@ export class BatchSocket {
     if (!this.table.used(endpoint)) throw new RangeError(`endpoint ${endpoint} is not in use`)
     this.codec.load(this.table.names, endpoint * NAME_STRIDE_WORDS)
     return this.codec.port()
+  }
+
+  /** Largest datagram the protocol allows to this endpoint, in payload bytes; the path may allow less. */
+  payloadSizeMax(endpoint: number): number {
+    return this.table.isV6(endpoint) ? PAYLOAD_SIZE_MAX_V6 : PAYLOAD_SIZE_MAX_V4
   }
 
   /** Datagrams the kernel dropped because this socket's receive buffer was full (SO_MEMINFO). */

@@ -9,3 +9,12 @@ export { errorCode, type PinnedMemory, pin } from './libc.ts'
 export * as limits from './limits.ts'
 export type { MessageReceiver, ReceiveBuffers, ReceiveCounters } from './message-receiver.ts'
 export type { MessageSender, SendCounters } from './message-sender.ts'
+export {
+  createSocket,
+  type Datagram,
+  type RemoteInfo,
+  type SegmentedData,
+  Socket,
+  type SocketEvents,
+  type SocketOptions,
+} from './socket.ts'

@@ -47,11 +47,14 @@ export const RECEIVE_TRIES_MAX = 4
 /** Receive rounds per wake-up before other work of the event loop gets its turn. */
 export const ROUNDS_PER_WAKE = 8
 
-/** Default number of receive buffers with UDP_GRO (64 KiB each). */
-export const GRO_BUFFERS = 8
+/** Default number of messages per system call, each way. */
+export const BATCH_SIZE = 32
 
-/** Default number of receive buffers without UDP_GRO (also 64 KiB each: nothing is ever truncated). */
-export const PLAIN_BUFFERS = 32
+/** Receive buffers of createSocket(): with this size nothing is ever truncated, merged or not. */
+export const RECEIVE_BUFFER_SIZE = 65_536
+
+/** Bytes that one sendmmsg of createSocket() carries at most. */
+export const SEND_AREA_SIZE: number = 512 * 1024
 
 /** Addresses remembered by send(), and again by the receiving side. */
 export const REMEMBERED_ADDRESSES = 1024

@@ -220,10 +220,7 @@ export class MessageSender {
   /** Appends [at, at + length) of the memory. False when the message would exceed its bytes, its segments
    * (if segment() was called before) or its ranges; it then stays as it was. */
   append(message: number, at: number, length: number): boolean {
-    const size = this.sizes[message]! + length
-    if (size > this.sizeMax[message]!) return false
-    const segmentSize = this.segmentSizes[message]!
-    if (segmentSize > 0 && size > segmentSize * SEGMENTS_PER_MESSAGE_MAX) return false
+    if (!this.fits(message, length)) return false
     const ranges = this.ranges[message]!
     const iovec = this.iovecsAt / 4 + (message * this.rangeMax + ranges) * IOVEC_WORDS
     if (this.ends[message] === at) {
@@ -237,8 +234,16 @@ export class MessageSender {
       this.ranges[message] = ranges + 1
     }
     this.ends[message] = at + length
-    this.sizes[message] = size
+    this.sizes[message]! += length
     return true
+  }
+
+  /** True when `message` has room for `length` bytes more, by its bytes and its segments. */
+  fits(message: number, length: number): boolean {
+    const size = this.sizes[message]! + length
+    if (size > this.sizeMax[message]!) return false
+    const segmentSize = this.segmentSizes[message]!
+    return segmentSize === 0 || size <= segmentSize * SEGMENTS_PER_MESSAGE_MAX
   }
 
   /** Declares that `message` holds datagrams of `segmentSize` bytes, of which the last may be shorter. */
