@@ -236,8 +236,6 @@ t.test('listeners run like any other: microtasks follow, exceptions are uncaught
     s.on("messages", () => {
       Promise.resolve().then(() => console.log("microtask"))
       process.nextTick(() => console.log("tick"))
-      setTimeout(() => { throw new Error("timer") }, 1000).unref()
-      if (process.argv.length > 5) return
       setImmediate(() => s.close())
     })
     s.send([Buffer.from("x")], s.port, "127.0.0.1")`
