@@ -14,8 +14,8 @@
 //                           offload, udp_send_skb in net/ipv4/udp.c). The message is sent again as single
 //                           datagrams and UDP_SEGMENT stays off for its address family.
 //   EINVAL                  on a segmented message: the same, but UDP_SEGMENT is given up only if a single
-//                           datagram then gets through: kernels before 6.14 or so say EINVAL, too, when
-//                           the segment exceeds the path MTU, which is no reason to do without.
+//                           datagram then gets through: kernels before 6.14 say EINVAL, too, when the
+//                           segment exceeds the path MTU, which is no reason to do without.
 //   anything else           lost, counted, in lastError: EMSGSIZE is how a path-MTU probe hears its answer
 //
 // Not done here: no queue, no pacing, no choice of the segment size.
