@@ -99,11 +99,19 @@ t.test('truncated messages alone do not look like an empty socket forever', (t) 
 })
 
 t.test('an empty socket gives 0, a closed one an errno', (t) => {
-  const { socket } = openEnd(t)
+  const end = openEnd(t)
+  const { socket } = end
+  const peer = socket.endpoint('127.0.0.1', 9)
   t.equal(socket.receiving.receive(), 0)
   socket.close()
   socket.close()
+  // Another socket has the descriptor's number now; nothing of ours may reach it.
+  const { socket: next } = openEnd(t)
+  t.equal(next.fd, socket.fd)
   t.equal(socket.receiving.receive(), -9, 'EBADF')
+  t.equal(sendOne(end, peer, SEND_AT, 1), 1)
+  t.equal(socket.sending.lastError, 9)
+  t.equal(socket.receiveDrops(), 0)
   t.end()
 })
 
@@ -181,6 +189,15 @@ t.test('options that make no sense are refused before anything is opened', (t) =
   t.throws(() => openEnd(t, { endpoints: 0 }), RangeError)
   t.throws(() => openEnd(t, { port: -1 }), RangeError)
   t.throws(() => openEnd(t, { address: 'localhost' }), TypeError)
+  t.end()
+})
+
+t.test('the socket buffers are what was asked for, or what the host allows', (t) => {
+  const { socket } = openEnd(t, { bufferBytes: 100_000 })
+  t.equal(socket.receiveBufferBytes, 200_000)
+  t.equal(socket.sendBufferBytes, 200_000)
+  const { socket: large } = openEnd(t)
+  t.ok(large.receiveBufferBytes > 200_000)
   t.end()
 })
 

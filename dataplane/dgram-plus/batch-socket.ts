@@ -174,6 +174,7 @@ export class BatchSocket {
 
   /** Datagrams the kernel dropped because this socket's receive buffer was full (SO_MEMINFO). */
   receiveDrops(): number {
+    if (this.closed) return 0
     return getOption(this.fd, sys.SOL_SOCKET, sys.SO_MEMINFO, MEMINFO_DROPS)
   }
 
@@ -181,6 +182,8 @@ export class BatchSocket {
   close(): void {
     if (this.closed) return
     this.closed = true
+    this.sending.detach()
+    this.receiving.detach()
     sys.sysClose(this.fd)
   }
 
@@ -268,10 +271,13 @@ function probePathMtu(fd: number, ipv6: boolean): void {
   mustSet(fd, sys.IPPROTO_IPV6, sys.IPV6_RECVERR, 0)
 }
 
-/** Sets a buffer size, then again by force, which only CAP_NET_ADMIN may. Returns what was got. */
+/** Sets a buffer size, which net.core.rmem_max or wmem_max may cut, then by force, which only
+ * CAP_NET_ADMIN of the host may. Returns what was got, which is twice what was granted. */
 function growBuffer(fd: number, option: number, force: number, bytes: number): number {
   setOption(fd, sys.SOL_SOCKET, option, bytes)
-  if (getOption(fd, sys.SOL_SOCKET, option) < bytes) setOption(fd, sys.SOL_SOCKET, force, bytes)
+  if (getOption(fd, sys.SOL_SOCKET, option) < 2 * bytes) {
+    setOption(fd, sys.SOL_SOCKET, force, bytes)
+  }
   return getOption(fd, sys.SOL_SOCKET, option)
 }
 

@@ -75,7 +75,9 @@ export class MessageReceiver {
     truncated: 0,
   }
 
-  private readonly fd: number
+  /** Holds on to the buffers, which the kernel knows only by their addresses. */
+  readonly memory: PinnedMemory
+  private fd: number
   private readonly buffers: ReceiveBuffers
   private readonly endpoints: EndpointTable
   private readonly gro: boolean
@@ -104,6 +106,7 @@ export class MessageReceiver {
     const { at, count, size } = buffers
     checkBuffers(memory, buffers)
     this.fd = options.fd
+    this.memory = memory
     this.buffers = { at, count, size }
     this.endpoints = options.endpoints
     this.gro = options.gro
@@ -133,6 +136,11 @@ export class MessageReceiver {
     this.sizes = new Int32Array(count)
     this.segmentSizes = new Int32Array(count)
     this.written = count
+  }
+
+  /** Forgets the descriptor, whose number may soon be another's: receive() is -EBADF from now on. */
+  detach(): void {
+    this.fd = -1
   }
 
   /** Fills the batch without blocking. Returns the number of messages, 0 when none waits, or -errno. */

@@ -107,7 +107,7 @@ export class MessageSender {
     gsoFallbacks: 0,
   }
 
-  private readonly fd: number
+  private fd: number
   private readonly memory: PinnedMemory
   private readonly endpoints: EndpointTable
   private readonly capacity: number
@@ -172,6 +172,11 @@ export class MessageSender {
     this.ends = new Float64Array(messages)
     this.sizeMax = new Int32Array(messages)
     this.isV6 = new Uint8Array(messages)
+  }
+
+  /** Forgets the descriptor, whose number may soon be another's: every message is refused from now on. */
+  detach(): void {
+    this.fd = -1
   }
 
   /** Writes all that never changes. */

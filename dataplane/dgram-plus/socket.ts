@@ -130,7 +130,7 @@ export class Socket extends EventEmitter<SocketEvents> {
 
   /** Datagrams the kernel dropped because this socket's receive buffer was full. */
   get receiveDrops(): number {
-    return this.closed ? 0 : this.batch.receiveDrops()
+    return this.batch.receiveDrops()
   }
 
   /** Why the last send() did not send all ("EMSGSIZE", "EAGAIN"), null when it did. */
