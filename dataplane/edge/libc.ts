@@ -95,6 +95,17 @@ export function allocatePinned(size: number): Buffer {
   return Buffer.allocUnsafeSlow(size).fill(0)
 }
 
+const statics: Buffer[] = []
+
+/** Pinned memory that lives as long as the thread: for a module that keeps an address and no reference.
+ * V8 collects a module's variable that no function captures, however it was declared, and the kernel
+ * would go on writing to where it was. */
+export function allocateStatic(size: number): Buffer {
+  const memory = allocatePinned(size)
+  statics.push(memory)
+  return memory
+}
+
 /** A view over memory at a machine address. The memory must outlive the view. */
 export function memoryAt(address: number, size: number): ArrayBuffer {
   return koffi.view(address, size) as ArrayBuffer
@@ -195,7 +206,7 @@ export function madvise(address: number, size: number, advice: number): number {
   return checked(madvise_(address, size, advice))
 }
 
-const cpuSet = allocatePinned(128)
+const cpuSet = allocateStatic(128)
 const cpuSetAddress = addressOf(cpuSet)
 
 /** Pins the calling thread to processor `cpu` (0..1023). Returns 0 or -errno. */
@@ -216,7 +227,7 @@ export interface ThreadUsage {
 }
 
 // struct rusage (linux/resource.h): utime at 0, stime at 16, nvcsw at 128, nivcsw at 136; all longs.
-const usage = allocatePinned(144)
+const usage = allocateStatic(144)
 const usageAddress = addressOf(usage)
 const usageView = new DataView(usage.buffer, usage.byteOffset, usage.length)
 

@@ -86,7 +86,7 @@ function enter(fd: number, path: string): void {
   )
 }
 
-const cookie = libc.allocatePinned(16)
+const cookie = libc.allocateStatic(16)
 const cookieAddress = libc.addressOf(cookie)
 
 /** Tells this boot's network namespaces apart, also from ones that are gone: "boot id/cookie". The

@@ -3,6 +3,8 @@
 
 import { spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { EdgeError } from './errors.ts'
 import { inNamespace, namespaceIdentity } from './netns.ts'
 import { createPoller } from './poller.ts'
@@ -193,3 +195,25 @@ t.test(
     poller.close()
   },
 )
+
+t.test('memory that the kernel writes to survives the garbage collector', async (t) => {
+  // A module's buffer of which only the address was used got collected; drainWake then wrote into
+  // somebody else's memory, and the process died much later.
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const wake = openWake()
+  const blocks: Buffer[] = []
+  let rung = 0
+  for (let round = 0; round < 50; round++) {
+    collect()
+    for (let i = 0; i < 20; i++) blocks.push(Buffer.allocUnsafeSlow(16).fill(0x5a))
+    ringWake(wake)
+    if (drainWake(wake)) rung++
+  }
+  t.equal(rung, 50)
+  t.ok(
+    blocks.every((block) => block.every((byte) => byte === 0x5a)),
+    'nobody else was written to',
+  )
+  closeWake(wake)
+})

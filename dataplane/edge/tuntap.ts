@@ -70,7 +70,7 @@ export function setPersistent(device: OpenedDevice, persistent: boolean): void {
 }
 
 // struct ifreq: the name in 16 bytes, then (for TUNSETIFF) 16 bits of flags; 40 bytes in all.
-const request = libc.allocatePinned(40)
+const request = libc.allocateStatic(40)
 const requestAddress = libc.addressOf(request)
 
 function openDevice(kind: 'tap' | 'tun', options: DeviceOptions): OpenedDevice {

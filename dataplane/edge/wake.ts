@@ -6,7 +6,7 @@ import * as libc from './libc.ts'
 
 const EFD_NONBLOCK_CLOEXEC = libc.O_NONBLOCK | libc.O_CLOEXEC
 
-const counter = libc.allocatePinned(16)
+const counter = libc.allocateStatic(16)
 const ringAddress = libc.addressOf(counter)
 const drainAddress = ringAddress + 8
 counter[0] = 1
