@@ -1,0 +1,181 @@
+// Configuring a device inside its namespace: what a container finds when it looks at its interface.
+// The plan is a pure function; carrying it out is a few writes below /proc/sys (made by this thread
+// while it is in the namespace) and one run of `ip -batch`. Everything is said so that saying it twice
+// changes nothing: a device taken over from an earlier agent goes through the same steps, and only what
+// differs is touched, since its container is in the middle of using it.
+//
+// Deliberately not done: nothing is removed when an endpoint goes, because the device takes its
+// addresses, routes and settings with it. The one rule of the ingress network is not tied to the
+// device, so releaseIngress() takes it back.
+
+import { type AddressFamily, canonicalAddress, familyOf } from './address.ts'
+import { changeIp, type IpCommand, queryIp } from './command.ts'
+import { EdgeError } from './errors.ts'
+import { inNamespace, type NetworkNamespace } from './netns.ts'
+import { writeSysctl } from './sysctl.ts'
+
+/** Preference of the rule that sends answers of published ports back; before main (32766), behind
+ * what an administrator would put first. */
+export const INGRESS_RULE_PREFERENCE = 4789
+
+/** Routing table of that rule, inside the task's namespace. */
+export const INGRESS_TABLE = 4789
+
+export interface LinkOptions {
+  readonly name: string
+  /** Where the device is; default the namespace of this process. */
+  readonly namespace?: NetworkNamespace | undefined
+  /** "02:42:0a:00:00:02"; absent = as the kernel chose it. Not for a TUN. */
+  readonly mac?: string
+  /** Addresses with prefix length: "10.0.0.2/24", "fd00::2/64". */
+  readonly addresses: readonly string[]
+  /** Inner MTU in bytes. */
+  readonly mtu?: number
+  /** Packets that wait in the device until we read them. */
+  readonly transmitQueueLength?: number
+  /** Largest super-packet in bytes and segments, so that one fits one UDP_SEGMENT message. */
+  readonly gsoSizeMax?: number
+  readonly gsoSegmentCountMax?: number
+  /** One gateway per family: everything goes out through this device. */
+  readonly defaultGateways?: readonly string[]
+  /** On the ingress network: what comes from this device's own addresses goes back through it, whatever
+   * the default route says. One gateway per family. */
+  readonly ingressGateways?: readonly string[]
+}
+
+export interface LinkPlan {
+  /** [name below /proc/sys/net, value], in order; a setting that is not there is passed over. */
+  readonly sysctls: readonly (readonly [string, string])[]
+  readonly commands: Readonly<Record<AddressFamily, readonly IpCommand[]>>
+}
+
+function withoutPrefix(address: string): string {
+  return address.replace(/\/.*$/, '')
+}
+
+/** What configureLink does, without doing it. */
+export function planLink(options: LinkOptions): LinkPlan {
+  const { name } = options
+  const hasIpv6 = options.addresses.some((address) => familyOf(address) === 6)
+  const four: IpCommand[] = [{ line: linkLine(options) }]
+  const six: IpCommand[] = []
+  for (const address of options.addresses) {
+    // nodad: the allocator hands addresses out once, and a tentative address cannot be bound.
+    if (familyOf(address) === 6) six.push({ line: `addr replace ${address} dev ${name} nodad` })
+    else four.push({ line: `addr replace ${address} dev ${name}` })
+  }
+  const commandsOf = (address: string): IpCommand[] => (familyOf(address) === 6 ? six : four)
+  for (const gateway of options.defaultGateways ?? []) {
+    commandsOf(gateway).push({ line: `route replace default via ${gateway} dev ${name}` })
+  }
+  for (const gateway of options.ingressGateways ?? []) {
+    commandsOf(gateway).push({
+      line: `route replace default via ${gateway} dev ${name} table ${INGRESS_TABLE}`,
+    })
+  }
+  if ((options.ingressGateways ?? []).length > 0) {
+    for (const address of options.addresses) {
+      commandsOf(address).push({ line: ingressRule('add', address), tolerate: 'exists' })
+    }
+  }
+  return { sysctls: hasIpv6 ? quietIpv6(name) : [noIpv6(name)], commands: { 4: four, 6: six } }
+}
+
+function linkLine(options: LinkOptions): string {
+  const words = ['link set dev', options.name]
+  if (options.mac !== undefined) words.push('address', options.mac)
+  if (options.mtu !== undefined) words.push('mtu', String(options.mtu))
+  if (options.transmitQueueLength !== undefined) {
+    words.push('txqueuelen', String(options.transmitQueueLength))
+  }
+  if (options.gsoSizeMax !== undefined) words.push('gso_max_size', String(options.gsoSizeMax))
+  if (options.gsoSegmentCountMax !== undefined) {
+    words.push('gso_max_segs', String(options.gsoSegmentCountMax))
+  }
+  words.push('up')
+  return words.join(' ')
+}
+
+/** Addresses come from the tables alone: no router advertisement, no autoconfiguration, no duplicate
+ * detection, and no link-local address of the kernel's making, which nobody could reach. */
+function quietIpv6(name: string): [string, string][] {
+  const at = `ipv6/conf/${name}`
+  return [
+    [`${at}/disable_ipv6`, '0'],
+    [`${at}/accept_ra`, '0'],
+    [`${at}/autoconf`, '0'],
+    [`${at}/accept_dad`, '0'],
+    [`${at}/dad_transmits`, '0'],
+    [`${at}/router_solicitations`, '0'],
+    [`${at}/addr_gen_mode`, '1'],
+  ]
+}
+
+function noIpv6(name: string): [string, string] {
+  return [`ipv6/conf/${name}/disable_ipv6`, '1']
+}
+
+function ingressRule(verb: 'add' | 'del', address: string): string {
+  const from = withoutPrefix(address)
+  return `rule ${verb} pref ${INGRESS_RULE_PREFERENCE} from ${from} lookup ${INGRESS_TABLE}`
+}
+
+interface AddressReport {
+  addr_info?: { local?: string; prefixlen?: number; scope?: string }[]
+}
+
+/** Configures a device that exists. `adopted` says that it was taken over: addresses that are not
+ * wanted any more are then removed, the wanted ones stay untouched. Throws EdgeError NAMESPACE_*,
+ * NO_PERMISSION, COMMAND_*; the device may then be half configured, and calling again completes it. */
+export async function configureLink(options: LinkOptions, adopted = false): Promise<void> {
+  const plan = planLink(options)
+  inNamespace(options.namespace, () => {
+    for (const [name, value] of plan.sysctls) writeSysctl(name, value)
+  })
+  const { namespace } = options
+  const stale = adopted ? await staleAddresses(options) : []
+  for (const family of [4, 6] as const) {
+    const removals = stale
+      .filter((address) => familyOf(address) === family)
+      .map(
+        (address): IpCommand => ({
+          line: `addr del ${address} dev ${options.name}`,
+          tolerate: 'missing',
+        }),
+      )
+    await changeIp([...plan.commands[family], ...removals], { namespace, family })
+  }
+}
+
+async function staleAddresses(options: LinkOptions): Promise<string[]> {
+  const { name, namespace } = options
+  // Without a family `ip addr show` lists both.
+  const reports = await queryIp<AddressReport>(['addr', 'show', 'dev', name], {
+    namespace,
+    family: 'both',
+  })
+  const wanted = new Set(options.addresses.map(canonicalAddress))
+  return reports
+    .flatMap((report) => report.addr_info ?? [])
+    .filter(({ scope }) => scope === 'global')
+    .map(({ local, prefixlen }) => `${local}/${prefixlen}`)
+    .filter((address) => !wanted.has(address))
+}
+
+/** Takes back the rules that ingressGateways made; a namespace that is gone took them along. */
+export async function releaseIngress(
+  addresses: readonly string[],
+  namespace?: NetworkNamespace,
+): Promise<void> {
+  for (const family of [4, 6] as const) {
+    const commands = addresses
+      .filter((address) => familyOf(address) === family)
+      .map((address): IpCommand => ({ line: ingressRule('del', address), tolerate: 'missing' }))
+    try {
+      await changeIp(commands, { namespace, family })
+    } catch (error) {
+      const gone = namespace !== undefined && error instanceof EdgeError
+      if (!gone || !/namespace|No such file/.test(error.message)) throw error
+    }
+  }
+}

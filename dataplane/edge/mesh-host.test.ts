@@ -1,0 +1,304 @@
+// Goal: the mesh's changes to a real host steer packets, survive a kill -9 of the agent, and leave no
+// trace. Method: inside a lab; a snapshot of everything before is compared with everything after; a
+// child process is the agent that is killed; a UDP echo on the TUN stands in for the engine.
+
+import { spawn } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { openMeshHost } from './mesh-host.ts'
+import type { MeshWish } from './mesh-plan.ts'
+import { createPoller } from './poller.ts'
+import { allocateSlab } from './slab.ts'
+import { insideLab, run, until } from './testing/lab.ts'
+import { vnetDevice } from './vnet-device.ts'
+
+const t = await insideLab(import.meta.filename)
+
+run('ip', 'netns', 'add', 'client')
+run('ip', 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', 'client')
+run('ip', 'addr', 'add', '10.7.0.1/24', 'dev', 'eth0')
+run('ip', 'addr', 'add', 'fd07::1/64', 'dev', 'eth0', 'nodad')
+run('ip', 'link', 'set', 'eth0', 'up')
+run('ip', '-n', 'client', 'addr', 'add', '10.7.0.2/24', 'dev', 'eth0')
+run('ip', '-n', 'client', 'addr', 'add', 'fd07::2/64', 'dev', 'eth0', 'nodad')
+run('ip', '-n', 'client', 'link', 'set', 'eth0', 'up')
+
+const WISH: MeshWish = {
+  addresses: ['10.7.0.1', 'fd07::1'],
+  ports: [
+    { protocol: 'udp', port: 5300 },
+    { protocol: 'tcp', port: 80 },
+  ],
+}
+
+/** Every setting below /proc/sys/net/{ipv4,ipv6}, every rule, route, device and filter rule. */
+function snapshot(): Record<string, string> {
+  const state: Record<string, string> = {}
+  const walk = (directory: string): void => {
+    for (const name of readdirSync(directory)) {
+      const path = `${directory}/${name}`
+      if (statSync(path).isDirectory()) walk(path)
+      else {
+        try {
+          state[path] = readFileSync(path, 'utf8')
+        } catch {
+          // Some can only be written.
+        }
+      }
+    }
+  }
+  walk('/proc/sys/net/ipv4')
+  walk('/proc/sys/net/ipv6')
+  // What the kernel counts or draws by itself is no setting of anybody's.
+  for (const path of Object.keys(state)) {
+    if (/fib_|tcp_fastopen_key|stable_secret|nf_conntrack|_usage/.test(path)) delete state[path]
+  }
+  for (const family of ['-4', '-6']) {
+    state[`rule ${family}`] = run('ip', family, 'rule')
+    state[`route ${family}`] = run('ip', family, 'route', 'show', 'table', 'all').replaceAll(
+      / (expires|pref) \S+/g,
+      '',
+    )
+  }
+  state.link = run('ip', '-o', 'link')
+  state.filter = run('iptables', '-S')
+  return state
+}
+
+function difference(a: Record<string, string>, b: Record<string, string>): string[] {
+  const keys = new Set([...Object.keys(a), ...Object.keys(b)])
+  return [...keys].filter((key) => a[key] !== b[key]).map((key) => `${key}: ${a[key]} | ${b[key]}`)
+}
+
+const rules = (family: string): string => run('ip', family, 'rule').replaceAll(/\s+/g, ' ').trim()
+
+t.test('apply, change, verify, undo', async (t) => {
+  run('iptables', '-P', 'FORWARD', 'DROP')
+  const before = snapshot()
+  const host = await openMeshHost({ mtu: 1400 })
+  t.equal(host.repairedCount, 0)
+  await host.apply(WISH)
+  t.equal(
+    rules('-4'),
+    '100: from all to 127.0.0.1 ipproto udp dport 5300 lookup 4789 ' +
+      '100: from all to 127.0.0.1 ipproto tcp dport 80 lookup 4789 ' +
+      '100: from all to 10.7.0.1 ipproto udp dport 5300 lookup 4789 ' +
+      '100: from all to 10.7.0.1 ipproto tcp dport 80 lookup 4789 ' +
+      '200: from all lookup local 32766: from all lookup main 32767: from all lookup default',
+  )
+  t.equal(
+    rules('-6'),
+    '100: from all to fd07::1 ipproto udp dport 5300 lookup 4789 ' +
+      '100: from all to fd07::1 ipproto tcp dport 80 lookup 4789 ' +
+      '200: from all lookup local 32766: from all lookup main',
+  )
+  t.match(run('ip', 'route', 'show', 'table', '4789'), 'default dev weft0')
+  t.match(run('ip', '-6', 'route', 'show', 'table', '4789'), 'default dev weft0')
+  t.match(run('iptables', '-S', 'FORWARD'), /-A FORWARD -[io] weft0 -j ACCEPT/)
+  t.equal(run('sysctl', '-n', 'net.ipv4.ip_local_reserved_ports').trim(), '80,5300')
+  const journal = `/run/weft/${readdirSync('/run/weft')[0]}`
+  t.equal(statSync(journal).mode & 0o777, 0o600)
+
+  const applied = snapshot()
+  await host.apply(WISH)
+  t.strictSame(difference(applied, snapshot()), [], 'the same wish again changes nothing')
+  await host.apply({ ...WISH, ports: [{ protocol: 'tcp', port: 443 }] })
+  t.notMatch(rules('-4'), 'dport 80 ')
+  t.match(rules('-4'), '10.7.0.1 ipproto tcp dport 443')
+  t.equal(run('sysctl', '-n', 'net.ipv4.ip_local_reserved_ports').trim(), '443')
+
+  run('ip', 'rule', 'del', 'pref', '100', 'to', '10.7.0.1', 'ipproto', 'tcp', 'dport', '443')
+  run('iptables', '-F', 'FORWARD')
+  t.equal(await host.verify(), 3, 'made again what was removed')
+  t.equal(await host.verify(), 0)
+  t.match(rules('-4'), '10.7.0.1 ipproto tcp dport 443')
+
+  await host.undoAll()
+  await host.undoAll()
+  t.strictSame(difference(before, snapshot()), [], 'no trace')
+  run('iptables', '-P', 'FORWARD', 'ACCEPT')
+})
+
+t.test('an empty wish takes everything back; a failed apply changes nothing', async (t) => {
+  const host = await openMeshHost()
+  const opened = snapshot()
+  await host.apply(WISH)
+  await host.apply({ ...WISH, ports: [] })
+  t.strictSame(difference(opened, snapshot()), [])
+  // 240.0.0.300 is refused before anything; port 99999 by `ip` in the middle.
+  await t.rejects(host.apply({ ...WISH, addresses: ['10.7.0.300'] }))
+  await t.rejects(
+    host.apply({ ...WISH, ports: [...WISH.ports, { protocol: 'tcp', port: 99999 }] }),
+    { code: 'COMMAND_FAILED' },
+  )
+  t.strictSame(difference(opened, snapshot()), [])
+  const ports = Array.from({ length: 2000 }, (_, i) => ({ protocol: 'tcp' as const, port: i + 1 }))
+  await t.rejects(host.apply({ ...WISH, ports }), { code: 'LIMIT' })
+  await host.undoAll()
+})
+
+t.test('what others had made stays theirs', async (t) => {
+  run('sysctl', '-q', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.eth0.accept_ra=1')
+  run(
+    'ip',
+    'rule',
+    'add',
+    'pref',
+    '100',
+    'to',
+    '10.7.0.1',
+    'ipproto',
+    'tcp',
+    'dport',
+    '80',
+    'lookup',
+    '4789',
+  )
+  run('iptables', '-N', 'DOCKER-USER')
+  const before = snapshot()
+  const host = await openMeshHost()
+  await host.apply(WISH)
+  t.equal(run('sysctl', '-n', 'net.ipv6.conf.eth0.accept_ra').trim(), '2')
+  t.match(run('iptables', '-S', 'DOCKER-USER'), '-A DOCKER-USER -i weft0 -j ACCEPT')
+  await host.undoAll()
+  t.strictSame(difference(before, snapshot()), [])
+
+  const second = await openMeshHost()
+  await second.apply(WISH)
+  run('sysctl', '-q', 'net.ipv6.conf.eth0.accept_ra=0')
+  await second.undoAll()
+  t.equal(
+    run('sysctl', '-n', 'net.ipv6.conf.eth0.accept_ra').trim(),
+    '0',
+    'changed by another since',
+  )
+  run('ip', 'rule', 'del', 'pref', '100')
+  run('iptables', '-X', 'DOCKER-USER')
+  run('sysctl', '-q', 'net.ipv4.ip_forward=0')
+})
+
+/** An agent in another process that applies WISH, says so and waits. */
+function startAgent(): { child: ReturnType<typeof spawn>; ready: Promise<void> } {
+  const source = `
+    import { openMeshHost } from '${import.meta.dirname}/mesh-host.ts'
+    const host = await openMeshHost()
+    await host.apply(${JSON.stringify(WISH)})
+    console.log('ready')
+    setInterval(() => {}, 1000)`
+  const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', source], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const ready = new Promise<void>((resolve, reject) => {
+    child.stdout!.on('data', () => resolve())
+    child.on('exit', () => reject(new Error('the agent ended')))
+  })
+  return { child, ready }
+}
+
+t.test('kill -9: the host works meanwhile, the next start repairs', async (t) => {
+  const before = snapshot()
+  const { child, ready } = startAgent()
+  await ready
+  await t.rejects(openMeshHost(), { code: 'ALREADY_RUNNING' }, 'while it lives nobody else')
+  const ended = new Promise((resolve) => child.on('exit', resolve))
+  child.kill('SIGKILL')
+  await ended
+  t.match(rules('-4'), '100: from all to 10.7.0.1 ipproto tcp dport 80 lookup 4789', 'left behind')
+  t.notOk(existsSync('/sys/class/net/weft0') && run('ip', 'link').includes('weft0'))
+  t.match(run('ip', 'route', 'get', '10.7.0.1', 'ipproto', 'tcp', 'dport', '80'), 'local 10.7.0.1')
+
+  const journal = `/run/weft/${readdirSync('/run/weft')[0]}`
+  // The predecessor died in the middle of a line.
+  writeFileSync(journal, `${readFileSync(journal, 'utf8')}{"id":99,"ent`, { flag: 'w' })
+  const host = await openMeshHost()
+  t.ok(host.repairedCount > 10, `${host.repairedCount} changes repaired`)
+  t.notMatch(rules('-4'), 'lookup 4789')
+  t.match(rules('-4'), /^0: from all lookup local/)
+  await host.apply(WISH)
+  await host.undoAll()
+  t.strictSame(difference(before, snapshot()), [])
+
+  // A journal of another boot or namespace says nothing about this one.
+  writeFileSync(
+    journal,
+    '{"journal":"weft","version":1,"identity":"other/1"}\n' +
+      '{"id":1,"entry":{"kind":"rule","family":4,"add":true,"rule":"pref 32766 lookup main"}}\n',
+  )
+  const third = await openMeshHost()
+  t.equal(third.repairedCount, 0)
+  await third.undoAll()
+  t.strictSame(difference(before, snapshot()), [])
+  writeFileSync(journal, 'rubbish\n')
+  await t.rejects(openMeshHost(), { code: 'JOURNAL' })
+  writeFileSync(journal, '')
+})
+
+/** Answers every UDP packet on the TUN with itself, addresses and ports swapped: the checksum, partial
+ * or whole, stays right. Returns what it saw: "source > target". */
+function echoOnce(device: ReturnType<typeof vnetDevice>, bytes: Buffer): string | undefined {
+  const size = device.read(0, 65536)
+  if (size < 0) return undefined
+  const packet = bytes.subarray(10, size)
+  const [sourceAt, addressSize, portsAt] = packet[0]! >> 4 === 4 ? [12, 4, 20] : [8, 16, 40]
+  const swap = (at: number, length: number): Buffer => {
+    const first = Buffer.from(packet.subarray(at, at + length))
+    packet.copyWithin(at, at + length, at + 2 * length)
+    packet.set(first, at + length)
+    return first
+  }
+  const port = swap(portsAt, 2).readUInt16BE(0)
+  const source = swap(sourceAt, addressSize)
+  if (device.write(0, size) !== size) return undefined
+  return `${addressSize === 4 ? source.join('.') : source.toString('hex')} ${port > 0}`
+}
+
+t.test(
+  'packets to a published port reach the TUN with the client address, answers return',
+  async (t) => {
+    const slab = allocateSlab(1 << 17)
+    const bytes = Buffer.from(slab.bytes.buffer, slab.bytes.byteOffset, slab.bytes.length)
+    for (const reversePathFilter of ['0', '1', '2']) {
+      run('sysctl', '-q', `net.ipv4.conf.all.rp_filter=${reversePathFilter}`)
+      const host = await openMeshHost()
+      const device = vnetDevice(host.device.fd, host.device.name, slab)
+      await host.apply(WISH)
+      const poller = createPoller()
+      poller.add(device.fd, 1)
+      const ask =
+        'import socket,sys;f=socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET;' +
+        's=socket.socket(f,socket.SOCK_DGRAM);s.settimeout(3);s.connect((sys.argv[1],5300));' +
+        's.send(b"hello");print(s.recv(99).decode())'
+      const cases: [string, string, RegExp][] = [
+        ['client', '10.7.0.1', /^10\.7\.0\.2 /],
+        ['client', 'fd07::1', /^fd070{27}2 /],
+        ['', '10.7.0.1', /^10\.7\.0\.1 /],
+        ['', '127.0.0.1', /^(127\.0\.0\.1|10\.7\.0\.1) /],
+        ['', 'fd07::1', /^fd070{27}1 /],
+      ]
+      for (const [namespace, target, source] of cases) {
+        const words = namespace === '' ? [] : ['ip', 'netns', 'exec', namespace]
+        const [program = '', ...parameters] = [...words, 'python3', '-c', ask, target]
+        const child = spawn(program, parameters, { stdio: ['ignore', 'pipe', 'pipe'] })
+        let answer = ''
+        child.stdout.on('data', (text) => {
+          answer += text
+        })
+        const ended = new Promise((resolve) => child.on('exit', resolve))
+        let seen: string | undefined
+        await until(`${target} was asked`, () => {
+          if (poller.wait(0) > 0) seen = echoOnce(device, bytes)
+          return seen !== undefined && source.test(seen)
+        })
+        await ended
+        t.equal(
+          answer,
+          'hello\n',
+          `rp_filter ${reversePathFilter}, ${namespace || 'node'} > ${target}`,
+        )
+        t.comment(`${namespace || 'node'} > ${target}: source ${seen}`)
+      }
+      poller.close()
+      await host.undoAll()
+      device.close()
+    }
+  },
+)
