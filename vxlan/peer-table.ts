@@ -1,0 +1,632 @@
+// The sessions of all peers of one node: WireGuard's protocol (whitepaper sections 5 and 6) with our
+// ciphers, behind the contract of contract.ts.
+//
+// Numbers. A peer owns SLOTS_PER_PEER consecutive slots: previous, current, next and a call that is out.
+// A receiver index is a slot in its low bits and random above:
+//
+//     31                     12 11        2 1   0
+//     | random, never all zero  | peer      | k |        (for 1024 peers)
+//
+// so that finding the key is one array access, and a datagram that guesses an index fails before any
+// cryptography. The random bits are no secret: an observer sees them.
+//
+// Work per packet is a few array reads; timers are only written to when they are off, and looked at in
+// tick(). tick() walks all peers: with at most some thousands of them and deadlines that are seconds
+// apart, a heap would cost more than it saves.
+//
+// Not done: threads (one loop owns the table); persistence of timestamps (after a restart, a replayed
+// initiation is answered once, and leads nowhere, as its sender cannot prove the session).
+
+import { assert } from '../base/assert.ts'
+import type { AeadFactory, AeadKey } from '../base/device.ts'
+import { ENVELOPE_COOKIE, ENVELOPE_INITIATION } from '../wire/envelope.ts'
+import {
+  HANDSHAKE_ACCEPTED,
+  HANDSHAKE_COOKIE_SENT,
+  HANDSHAKE_COOKIE_TAKEN,
+  HANDSHAKE_REFUSED,
+  type PeerHooks,
+  REFUSAL_REASONS,
+  type RefusalReason,
+  type SessionStats,
+  type SessionTable,
+} from './contract.ts'
+import {
+  compareTimestamps,
+  cookieReceiverIndex,
+  responseReceiverIndex,
+  senderIndex,
+} from './handshake.ts'
+import { Handshaker } from './handshaker.ts'
+import { isSmallerKey, type Keypair, Keyring, makeKeypair } from './keyring.ts'
+import {
+  INITIATION_GAP_MS,
+  KEEPALIVE_MS,
+  PEERS_MAX,
+  REJECT_AFTER_MS,
+  REJECT_AFTER_PACKETS,
+  REKEY_AFTER_MS,
+  REKEY_AFTER_PACKETS,
+  REKEY_ATTEMPT_MS,
+  REKEY_JITTER_MS,
+  REKEY_TIMEOUT_MS,
+  SLOTS_PER_PEER,
+} from './limits.ts'
+import type { HandshakeResult } from './noise.ts'
+import {
+  EXPIRY_TIMER,
+  GIVE_UP_TIMER,
+  PASSIVE_TIMER,
+  PERSISTENT_TIMER,
+  Peer,
+  RETRY_TIMER,
+  SILENCE_TIMER,
+  TIMERS,
+  type Timer,
+} from './peer.ts'
+import {
+  ADOPT,
+  ANSWER,
+  CALL,
+  GIVE_UP,
+  INITIATION,
+  isCalling,
+  LOST,
+  PROMOTE,
+  PROOF,
+  REFUSE,
+  REKEY,
+  RENEWING,
+  RESPONSE,
+  RETRY,
+  type SessionEvent,
+  STOP,
+  sessionAction,
+  sessionNext,
+  UP,
+  WAIT,
+  WANT,
+} from './session.ts'
+
+export interface PeerTableOptions {
+  /** This node's static private key and preshared key, 32 bytes each; copied. */
+  readonly privateKey: Uint8Array
+  readonly presharedKey: Uint8Array
+  /** A power of two; default PEERS_MAX. */
+  readonly peersMax?: number
+  readonly nowMs: number
+}
+
+export interface PeerTableDependencies {
+  readonly hooks: PeerHooks
+  /** Makes the keys; it must copy key material before it returns, which is then wiped. */
+  readonly aead: AeadFactory
+  readonly randomBytes: (size: number) => Uint8Array
+  /** Uniform over [0, 1), for the jitter of retries. */
+  readonly random: () => number
+  /** Milliseconds since 1970 UTC, for the timestamps of initiations. */
+  readonly wallMs: () => number
+}
+
+/** A keypair older than this may still be used when the peer rekeys late: time for one more attempt. */
+const LAST_CHANCE_MS: number = REJECT_AFTER_MS - KEEPALIVE_MS - REKEY_TIMEOUT_MS
+
+export class PeerTable implements SessionTable {
+  readonly stats: SessionStats = {
+    initiationsSent: 0,
+    initiationsReceived: 0,
+    responsesSent: 0,
+    responsesReceived: 0,
+    cookiesSent: 0,
+    cookiesReceived: 0,
+    sessions: 0,
+    rekeys: 0,
+    failed: 0,
+    keepalivesSent: 0,
+    roamed: 0,
+    expired: 0,
+    refused: Object.fromEntries(REFUSAL_REASONS.map((reason) => [reason, 0])) as Record<
+      RefusalReason,
+      number
+    >,
+  }
+
+  readonly #hooks: PeerHooks
+  readonly #aead: AeadFactory
+  readonly #randomBytes: (size: number) => Uint8Array
+  readonly #random: () => number
+  readonly #handshaker: Handshaker
+  readonly #slotMask: number
+  readonly #slotBits: number
+
+  // By peer number.
+  readonly #peers: (Peer | null)[]
+  readonly #sealers: (AeadKey | null)[]
+  readonly #receiverIndexes: Uint32Array
+  // By slot.
+  readonly #keypairs: (Keypair | null)[]
+  readonly #localIndexes: Uint32Array
+
+  readonly #byKey: Map<string, Peer> = new Map()
+  /** Not later than the first timer due; tick() makes it exact. */
+  #deadlineMs: number = Number.POSITIVE_INFINITY
+
+  /** Throws a RangeError when a key has not 32 bytes or peersMax is no power of two in 1 .. 2^16. */
+  constructor(options: PeerTableOptions, dependencies: PeerTableDependencies) {
+    const peersMax = options.peersMax ?? PEERS_MAX
+    if (!Number.isInteger(Math.log2(peersMax)) || peersMax < 1 || peersMax > 2 ** 16) {
+      throw new RangeError(`peersMax is a power of two up to 65536, not ${peersMax}`)
+    }
+    this.#hooks = dependencies.hooks
+    this.#aead = dependencies.aead
+    this.#randomBytes = dependencies.randomBytes
+    this.#random = dependencies.random
+    this.#handshaker = new Handshaker({ ...options, ...dependencies })
+    const slots = peersMax * SLOTS_PER_PEER
+    this.#slotMask = slots - 1
+    this.#slotBits = Math.log2(slots)
+    this.#peers = new Array(peersMax).fill(null)
+    this.#sealers = new Array(peersMax).fill(null)
+    this.#receiverIndexes = new Uint32Array(peersMax)
+    this.#keypairs = new Array(slots).fill(null)
+    this.#localIndexes = new Uint32Array(slots)
+  }
+
+  /** This node's static public key. */
+  get publicKey(): Uint8Array {
+    return this.#handshaker.publicKey
+  }
+
+  // -- peers --------------------------------------------------------------------------------------
+
+  addPeer(publicKey: Uint8Array, endpoint: number, keepaliveMs: number, nowMs: number): number {
+    const remote = this.#handshaker.identify(publicKey)
+    const name = keyName(publicKey)
+    if (name === keyName(this.publicKey)) throw new RangeError('the public key is our own')
+    if (this.#byKey.has(name)) throw new RangeError('the public key belongs to another peer')
+    const number = this.#peers.indexOf(null)
+    if (number < 0) return -1
+    const drop = (keypair: Keypair): void => this.#dropKeypair(keypair)
+    const ring = new Keyring(isSmallerKey(this.publicKey, publicKey), drop)
+    const peer = new Peer(number, remote, ring, endpoint, keepaliveMs)
+    this.#peers[number] = peer
+    this.#byKey.set(name, peer)
+    this.#armPersistent(peer, nowMs)
+    return number
+  }
+
+  removePeer(number: number): void {
+    const peer = this.#peer(number)
+    this.#endCall(peer)
+    peer.ring.dropAll()
+    peer.remote.staticStatic.fill(0)
+    this.#showKey(peer)
+    this.#byKey.delete(keyName(peer.remote.publicKey))
+    this.#peers[number] = null
+  }
+
+  peerByKey(publicKey: Uint8Array): number {
+    return this.#byKey.get(keyName(publicKey))?.number ?? -1
+  }
+
+  setEndpoint(number: number, endpoint: number): void {
+    this.#peer(number).endpoint = endpoint
+  }
+
+  setKeepalive(number: number, keepaliveMs: number, nowMs: number): void {
+    const peer = this.#peer(number)
+    peer.keepaliveMs = keepaliveMs
+    this.#armPersistent(peer, nowMs)
+  }
+
+  // -- inside -> outside --------------------------------------------------------------------------
+
+  sealerOf(peer: number): AeadKey | null {
+    return this.#sealers[peer]!
+  }
+
+  receiverIndexOf(peer: number): number {
+    return this.#receiverIndexes[peer]!
+  }
+
+  endpointOf(peer: number): number {
+    return this.#peer(peer).endpoint
+  }
+
+  wantSession(number: number, nowMs: number): void {
+    this.#step(this.#peer(number), WANT, nowMs)
+  }
+
+  onSealed(number: number, datagrams: number, data: boolean, nowMs: number): void {
+    const peer = this.#peer(number)
+    const keypair = peer.ring.current
+    if (keypair === null) return
+    keypair.sealed += datagrams
+    peer.stop(PASSIVE_TIMER)
+    if (peer.keepaliveMs > 0) this.#arm(peer, PERSISTENT_TIMER, nowMs + peer.keepaliveMs)
+    if (data && peer.isOff(SILENCE_TIMER)) {
+      this.#arm(peer, SILENCE_TIMER, nowMs + KEEPALIVE_MS + REKEY_TIMEOUT_MS + this.#jitterMs())
+    }
+    // A batch may overshoot the limit by its own size, which the bound behind the limit does not notice.
+    if (keypair.sealed >= REJECT_AFTER_PACKETS) {
+      peer.ring.dropCurrent()
+      this.#lost(peer, nowMs)
+    } else if (keypair.sealed >= REKEY_AFTER_PACKETS) {
+      // Both ends watch their own counter: the responder must not depend on what the initiator sends.
+      this.#step(peer, REKEY, nowMs)
+    } else if (keypair.initiator && nowMs - keypair.createdMs >= REKEY_AFTER_MS) {
+      this.#step(peer, REKEY, nowMs)
+    }
+  }
+
+  // -- outside -> inside --------------------------------------------------------------------------
+
+  openerAt(receiverIndex: number): number {
+    const slot = receiverIndex & this.#slotMask
+    return this.#localIndexes[slot] === receiverIndex && receiverIndex !== 0 ? slot : -1
+  }
+
+  opener(slot: number): AeadKey {
+    return this.#keypairs[slot]!.opener
+  }
+
+  peerAt(slot: number): number {
+    return Math.floor(slot / SLOTS_PER_PEER)
+  }
+
+  windowCheck(slot: number, counter: number): boolean {
+    return this.#keypairs[slot]!.window.check(counter)
+  }
+
+  commit(slot: number, counter: number): boolean {
+    return this.#keypairs[slot]!.window.commit(counter)
+  }
+
+  onOpened(slot: number, data: boolean, nowMs: number): void {
+    const keypair = this.#keypairs[slot]
+    // A batch may hold datagrams of two keypairs, and the first may have pushed out the second.
+    if (keypair === null || keypair === undefined) return
+    const peer = this.#peer(this.peerAt(slot))
+    if (keypair === peer.ring.next) this.#step(peer, PROOF, nowMs)
+    if (keypair === peer.ring.current) {
+      // Only what comes under the key that we use proves that the peer still has it.
+      peer.stop(SILENCE_TIMER)
+      if (keypair.initiator && nowMs - keypair.createdMs >= LAST_CHANCE_MS) {
+        this.#step(peer, REKEY, nowMs)
+      }
+    }
+    if (data && peer.isOff(PASSIVE_TIMER)) this.#arm(peer, PASSIVE_TIMER, nowMs + KEEPALIVE_MS)
+  }
+
+  roam(slot: number, endpoint: number): void {
+    this.#moveTo(this.#peer(this.peerAt(slot)), endpoint)
+  }
+
+  // -- handshakes ---------------------------------------------------------------------------------
+
+  receiveHandshake(
+    message: Uint8Array,
+    source: Uint8Array,
+    endpoint: number,
+    nowMs: number,
+  ): number {
+    const admission = this.#handshaker.admit(message, source, nowMs)
+    if (admission.kind === 'refused') return this.#refuse(admission.reason)
+    if (admission.kind === 'cookie') {
+      this.stats.cookiesSent++
+      this.#hooks.sendHandshake(endpoint, admission.reply)
+      return HANDSHAKE_COOKIE_SENT
+    }
+    if (admission.type === ENVELOPE_INITIATION) {
+      return this.#receiveInitiation(message, endpoint, nowMs)
+    }
+    if (admission.type === ENVELOPE_COOKIE) return this.#receiveCookie(message, nowMs)
+    return this.#receiveResponse(message, endpoint, nowMs)
+  }
+
+  #receiveInitiation(message: Uint8Array, endpoint: number, nowMs: number): number {
+    this.stats.initiationsReceived++
+    const opened = this.#handshaker.open(
+      message,
+      (publicKey) => this.#byKey.get(keyName(publicKey))?.remote ?? null,
+    )
+    if (opened.kind === 'refused') return this.#refuse(opened.reason)
+    const peer = this.#byKey.get(keyName(opened.remoteStatic))!
+    const replayed = compareTimestamps(opened.timestamp, peer.timestamp) <= 0
+    if (replayed || nowMs - peer.initiationMs < INITIATION_GAP_MS) {
+      opened.responder.wipe()
+      return this.#refuse(replayed ? 'replayed' : 'flood')
+    }
+    peer.timestamp = opened.timestamp
+    peer.initiationMs = nowMs
+    assert(sessionAction(peer.state, INITIATION) === ANSWER, 'a good initiation is answered')
+    peer.ring.dropNext()
+    const slot = this.#freeSlot(peer)
+    const localIndex = this.#newIndex(slot)
+    const answer = this.#handshaker.answer(
+      peer.remote,
+      opened.responder,
+      message,
+      localIndex,
+      nowMs,
+    )
+    assert(answer !== null, 'both points of the initiator have been through a DH')
+    const keypair = this.#makeKeypair(answer.result, {
+      slot,
+      localIndex,
+      remoteIndex: senderIndex(message),
+      initiator: false,
+      crossed: isCalling(peer.state),
+      createdMs: nowMs,
+    })
+    peer.ring.offer(keypair)
+    peer.state = sessionNext(peer.state, INITIATION)
+    this.#armExpiry(peer)
+    this.#moveTo(peer, endpoint)
+    peer.handshakeMs = nowMs
+    this.stats.responsesSent++
+    this.#hooks.sendHandshake(endpoint, answer.message)
+    return HANDSHAKE_ACCEPTED
+  }
+
+  #receiveResponse(message: Uint8Array, endpoint: number, nowMs: number): number {
+    this.stats.responsesReceived++
+    const peer = this.#calling(responseReceiverIndex(message))
+    if (peer === null || sessionAction(peer.state, RESPONSE) === REFUSE) {
+      return this.#refuse('no-handshake')
+    }
+    const call = peer.call!
+    const result = this.#handshaker.complete(call.initiator, message)
+    if (result === null) return this.#refuse('noise')
+    assert(sessionAction(peer.state, RESPONSE) === ADOPT, 'an awaited response is adopted')
+    const keypair = this.#makeKeypair(result, {
+      slot: call.slot,
+      localIndex: call.index,
+      remoteIndex: senderIndex(message),
+      initiator: true,
+      crossed: false,
+      createdMs: nowMs,
+    })
+    const renewed = peer.ring.current !== null
+    this.#endCall(peer)
+    peer.ring.adopt(keypair)
+    peer.state = sessionNext(peer.state, RESPONSE)
+    this.#moveTo(peer, endpoint)
+    this.#sessionUp(peer, renewed, nowMs)
+    // The responder may not seal before it has seen this key in use (keyring.ts).
+    if (keypair.sealed === 0 && peer.ring.current === keypair) this.#keepalive(peer, nowMs)
+    return HANDSHAKE_ACCEPTED
+  }
+
+  #receiveCookie(message: Uint8Array, nowMs: number): number {
+    const index = cookieReceiverIndex(message)
+    const slot = index & this.#slotMask
+    const peer = this.#peers[this.peerAt(slot)]
+    // It may answer our initiation or our response, whichever was the last to carry this index.
+    const known = peer?.call?.index === index || peer?.ring.next?.localIndex === index
+    if (!peer || !known) return this.#refuse('no-handshake')
+    if (!peer.remote.macs.take(message, nowMs)) return this.#refuse('noise')
+    this.stats.cookiesReceived++
+    // Once per call, the next try need not wait for the timeout: now it will be let in.
+    if (peer.call !== null && !peer.hurried) {
+      peer.hurried = true
+      this.#arm(peer, RETRY_TIMER, nowMs + this.#jitterMs())
+    }
+    return HANDSHAKE_COOKIE_TAKEN
+  }
+
+  // -- time ---------------------------------------------------------------------------------------
+
+  nextDeadline(): number {
+    return this.#deadlineMs
+  }
+
+  tick(nowMs: number): void {
+    if (nowMs < this.#deadlineMs) return
+    // Timers armed while we walk lower it again.
+    this.#deadlineMs = Number.POSITIVE_INFINITY
+    for (const peer of this.#peers) {
+      if (peer === null) continue
+      for (let timer = 0; timer < TIMERS; timer++) {
+        if (peer.timers[timer]! > nowMs) continue
+        peer.stop(timer as Timer)
+        this.#fire(peer, timer as Timer, nowMs)
+      }
+      const due = peer.dueMs()
+      if (due < this.#deadlineMs) this.#deadlineMs = due
+    }
+  }
+
+  #fire(peer: Peer, timer: Timer, nowMs: number): void {
+    if (timer === RETRY_TIMER) this.#step(peer, RETRY, nowMs)
+    else if (timer === GIVE_UP_TIMER) this.#step(peer, GIVE_UP, nowMs)
+    else if (timer === SILENCE_TIMER) this.#step(peer, REKEY, nowMs)
+    else if (timer === PASSIVE_TIMER) this.#keepalive(peer, nowMs)
+    else if (timer === PERSISTENT_TIMER) this.#persist(peer, nowMs)
+    else if (timer === EXPIRY_TIMER) this.#expire(peer, nowMs)
+  }
+
+  /** A keep-alive keeps a NAT's mapping open, so it also brings a session up where there is none. */
+  #persist(peer: Peer, nowMs: number): void {
+    this.#armPersistent(peer, nowMs)
+    if (this.#sealers[peer.number] === null) this.#step(peer, WANT, nowMs)
+    else this.#keepalive(peer, nowMs)
+  }
+
+  #expire(peer: Peer, nowMs: number): void {
+    this.stats.expired += peer.ring.expire(nowMs)
+    this.#lost(peer, nowMs)
+    this.#armExpiry(peer)
+  }
+
+  /** Keys may have gone: is there still one to seal with, or one that may become so? */
+  #lost(peer: Peer, nowMs: number): void {
+    this.#showKey(peer)
+    if (peer.ring.current !== null) return
+    const sealing = peer.state === UP || peer.state === RENEWING
+    if (sealing || peer.ring.next === null) this.#step(peer, LOST, nowMs)
+  }
+
+  // -- the machine's actions ----------------------------------------------------------------------
+
+  #step(peer: Peer, event: SessionEvent, nowMs: number): void {
+    const action = sessionAction(peer.state, event)
+    const wasCalling = isCalling(peer.state)
+    peer.state = sessionNext(peer.state, event)
+    if (action === CALL) this.#call(peer, wasCalling, nowMs)
+    else if (action === PROMOTE) this.#promote(peer, nowMs)
+    else if (action === STOP) this.#giveUp(peer, nowMs)
+    else if (action === WAIT && peer.isOff(RETRY_TIMER)) {
+      this.#arm(peer, RETRY_TIMER, peer.handshakeMs + REKEY_TIMEOUT_MS + this.#jitterMs())
+    }
+  }
+
+  #call(peer: Peer, again: boolean, nowMs: number): void {
+    this.#endInitiation(peer)
+    if (!again) {
+      peer.hurried = false
+      this.#arm(peer, GIVE_UP_TIMER, nowMs + REKEY_ATTEMPT_MS)
+    }
+    if (peer.endpoint < 0) {
+      // Nobody has told us where it is, and it has not called: trying again would not help.
+      this.#step(peer, GIVE_UP, nowMs)
+      return
+    }
+    this.#arm(peer, RETRY_TIMER, nowMs + REKEY_TIMEOUT_MS + this.#jitterMs())
+    const slot = this.#freeSlot(peer)
+    const index = this.#newIndex(slot)
+    const { initiator, message } = this.#handshaker.initiate(peer.remote, index, nowMs)
+    peer.call = { initiator, slot, index }
+    peer.handshakeMs = nowMs
+    this.stats.initiationsSent++
+    this.#hooks.sendHandshake(peer.endpoint, message)
+  }
+
+  #promote(peer: Peer, nowMs: number): void {
+    const renewed = peer.ring.current !== null
+    this.#endCall(peer)
+    if (peer.ring.promote()) this.#sessionUp(peer, renewed, nowMs)
+  }
+
+  #giveUp(peer: Peer, nowMs: number): void {
+    this.#endCall(peer)
+    this.stats.failed++
+    if (this.#sealers[peer.number] === null) this.#hooks.sessionFailed(peer.number, nowMs)
+  }
+
+  #sessionUp(peer: Peer, renewed: boolean, nowMs: number): void {
+    this.stats.sessions++
+    if (renewed) this.stats.rekeys++
+    peer.stop(SILENCE_TIMER)
+    this.#armExpiry(peer)
+    this.#showKey(peer)
+    this.#hooks.sessionUp(peer.number, nowMs)
+  }
+
+  #keepalive(peer: Peer, nowMs: number): void {
+    if (this.#sealers[peer.number] === null || peer.endpoint < 0) return
+    this.stats.keepalivesSent++
+    this.#hooks.sendKeepalive(peer.number, nowMs)
+  }
+
+  #moveTo(peer: Peer, endpoint: number): void {
+    if (peer.endpoint === endpoint) return
+    const previous = peer.endpoint
+    peer.endpoint = endpoint
+    this.stats.roamed++
+    this.#hooks.endpointChanged(peer.number, previous, endpoint)
+  }
+
+  // -- keypairs, slots and indexes ----------------------------------------------------------------
+
+  #makeKeypair(
+    result: HandshakeResult,
+    options: Omit<Keypair, 'sealer' | 'opener' | 'window' | 'sealed'>,
+  ): Keypair {
+    const keypair = makeKeypair(options, result, this.#aead)
+    this.#keypairs[keypair.slot] = keypair
+    this.#localIndexes[keypair.slot] = keypair.localIndex
+    return keypair
+  }
+
+  #dropKeypair(keypair: Keypair): void {
+    this.#keypairs[keypair.slot] = null
+    this.#localIndexes[keypair.slot] = 0
+    keypair.sealer.free()
+    keypair.opener.free()
+  }
+
+  /** Brings what sealerOf() and receiverIndexOf() return up to date. */
+  #showKey(peer: Peer): void {
+    const current = peer.ring.current
+    this.#sealers[peer.number] = current === null ? null : current.sealer
+    this.#receiverIndexes[peer.number] = current === null ? 0 : current.remoteIndex
+  }
+
+  #freeSlot(peer: Peer): number {
+    const first = peer.number * SLOTS_PER_PEER
+    for (let slot = first; slot < first + SLOTS_PER_PEER; slot++) {
+      if (this.#keypairs[slot] === null && peer.call?.slot !== slot) return slot
+    }
+    assert(false, 'previous, current, next and a call fill four slots, and one of them was freed')
+  }
+
+  #newIndex(slot: number): number {
+    const random = this.#randomBytes(4)
+    const high = new DataView(random.buffer, random.byteOffset, 4).getUint32(0) >>> this.#slotBits
+    // Zero means "none"; one index in a million is not missed.
+    return (((high === 0 ? 1 : high) << this.#slotBits) | slot) >>> 0
+  }
+
+  /** The peer whose call carries `index`. */
+  #calling(index: number): Peer | null {
+    const peer = this.#peers[this.peerAt(index & this.#slotMask)]
+    return peer?.call?.index === index ? peer : null
+  }
+
+  #endInitiation(peer: Peer): void {
+    peer.call?.initiator.wipe()
+    peer.call = null
+  }
+
+  #endCall(peer: Peer): void {
+    this.#endInitiation(peer)
+    peer.stop(RETRY_TIMER)
+    peer.stop(GIVE_UP_TIMER)
+  }
+
+  // -- small things -------------------------------------------------------------------------------
+
+  #arm(peer: Peer, timer: Timer, dueMs: number): void {
+    peer.timers[timer] = dueMs
+    if (dueMs < this.#deadlineMs) this.#deadlineMs = dueMs
+  }
+
+  #armExpiry(peer: Peer): void {
+    this.#arm(peer, EXPIRY_TIMER, peer.ring.expiryMs())
+  }
+
+  #armPersistent(peer: Peer, nowMs: number): void {
+    if (peer.keepaliveMs > 0) this.#arm(peer, PERSISTENT_TIMER, nowMs + peer.keepaliveMs)
+    else peer.stop(PERSISTENT_TIMER)
+  }
+
+  #jitterMs(): number {
+    return this.#random() * REKEY_JITTER_MS
+  }
+
+  #refuse(reason: RefusalReason): number {
+    this.stats.refused[reason]++
+    return HANDSHAKE_REFUSED
+  }
+
+  #peer(number: number): Peer {
+    const peer = this.#peers[number]
+    assert(peer !== null && peer !== undefined, 'a peer number comes from addPeer()')
+    return peer
+  }
+}
+
+function keyName(publicKey: Uint8Array): string {
+  return Buffer.from(publicKey).toString('latin1')
+}
