@@ -1,0 +1,47 @@
+// Every bound of the load balancer in one place. "Specification" values come from IPVS and may not be
+// tuned without changing what a user sees; "implementation" values may.
+
+// Specification.
+
+/** Greatest weight of a real server (ipvsadm(8)). */
+export const WEIGHT_MAX = 65535
+/** Greatest persistence timeout, 31 days (ipvsadm(8)). */
+export const PERSISTENCE_SECONDS_MAX = 31 * 24 * 60 * 60
+/** Greatest upper or lower threshold (16 bits in ipvsadm). */
+export const THRESHOLD_MAX = 65535
+
+// Implementation.
+
+/** Connections held at once when the configuration names no number. */
+export const CONNECTIONS_DEFAULT: number = 1 << 20
+/** Connections one table can address: the index keeps 23 bits of entry and 1 of direction. */
+export const CONNECTIONS_MAX: number = 1 << 23
+/** Zones (isolated address spaces): 16 bits of a connection record each way. */
+export const ZONE_MAX = 65535
+/** Services and real servers that one director holds. */
+export const SERVICES_MAX = 16384
+export const REAL_SERVERS_MAX = 131072
+/** Virtual addresses and ports of one service together. */
+export const SERVICE_KEYS_MAX = 4096
+/** Length of one timer tick. Timeouts are rounded up to it. */
+export const TICK_MS = 100
+/** Buckets of the timer wheel, a power of two: 4096 ticks are just under seven minutes. A later deadline
+ * waits in the farthest bucket and is filed again when that bucket comes up. */
+export const WHEEL_SLOTS = 4096
+/** Slots of the smallest connection index. */
+export const INDEX_SLOTS_MIN = 1024
+/** Old index slots moved at each insertion while the index grows. */
+export const INDEX_MOVE_PER_INSERT = 16
+/** Connections examined per advance() call while flows of removed real servers are looked for. */
+export const SWEEP_PER_ADVANCE = 4096
+/** Datagrams being fragmented that are followed at once; the oldest give way. */
+export const FRAGMENTS_MAX = 4096
+/** How long a first fragment's connection is remembered (Linux ipfrag_time). */
+export const FRAGMENT_TIMEOUT_MS = 30_000
+/** Source ports tried before a rewritten flow is refused. */
+export const PORT_ATTEMPTS = 64
+/** First and last source port handed to flows whose own port is taken. */
+export const PORT_FIRST = 1024
+export const PORT_LAST = 65535
+/** Random entries looked at when a full table must give up one connection. */
+export const EVICT_SAMPLES = 16
