@@ -31,7 +31,7 @@ export const WHEEL_SLOTS = 4096
 /** Slots of the smallest connection index. */
 export const INDEX_SLOTS_MIN = 1024
 /** Old index slots moved at each insertion while the index grows. */
-export const INDEX_MOVE_PER_INSERT = 16
+export const INDEX_MOVE_PER_INSERT = 4
 /** Connections examined per advance() call while flows of removed real servers are looked for. */
 export const SWEEP_PER_ADVANCE = 4096
 /** Datagrams being fragmented that are followed at once; the oldest give way. */
