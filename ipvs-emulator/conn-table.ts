@@ -136,13 +136,7 @@ export class ConnTable {
   }
 
   /** Reference (entry * 2 + direction) of an IPv4 flow as seen on the wire, or -1. */
-  find4(
-    zone: number,
-    protocol: number,
-    source: number,
-    target: number,
-    ports: number,
-  ): number {
+  find4(zone: number, protocol: number, source: number, target: number, ports: number): number {
     const hash = this.hash4(zone, protocol, source, target, ports)
     const found = this.#probe4(this.#slots, this.#mask, hash, zone, protocol, source, target, ports)
     if (found >= 0 || this.#oldMask < 0) return found

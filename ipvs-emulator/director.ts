@@ -1,42 +1,157 @@
-// The face that the packet loop sees. See DirectorOptions and the methods' comments; the tables behind it
-// are conn-table.ts (flows), service-table.ts (services), sched-*.ts (choice) and nat.ts (rewriting).
+// The face that the packet loop sees: one object per worker that knows which connection a packet belongs
+// to, makes new ones, and rewrites packets between what the client sees and what the real server sees.
+//
+//   packet of a flow   lookup() -> translate() -> track()
+//   first packet       findService(), or the caller knows -> schedule() -> translate() -> track()
+//   ICMP error         relatedIcmp()
+//   now and then       advance()
+//
+// What is behind it: conn-table.ts (flows), connections.ts (their life), service-table.ts (services),
+// sched-*.ts (choice), nat.ts (rewriting), tracker.ts and proto-*.ts (states), timer-wheel.ts (time).
+//
+// A zone is an isolated address space: flows of different zones never meet, equal addresses or not. A
+// connection handle is a non-negative integer, valid until the connection ends, which happens only inside
+// advance(), schedule(), insertTracked(), end(), and lookup() of that very flow.
+//
+// Nothing here allocates per packet. No method throws on account of a packet, but headers must have
+// passed their checks (checkIpv4(), checkTcp() and so on). Bad configuration throws ConfigError.
 
+import {
+  ipv6FragmentIdentification,
+  ipv6FragmentOffset,
+  ipv6MoreFragments,
+  walkFragment,
+  walkIpv6,
+} from '../wire/ipv6.ts'
+import { TCP_ACK, TCP_RST, TCP_SYN } from '../wire/tcp.ts'
 import type { BalancerConfig } from './config.ts'
+import {
+  ADDRESSES,
+  type ConnTable,
+  DATA,
+  DEADLINE,
+  FLAGS_BYTE,
+  PORTS,
+  PROTOCOL_BYTE,
+  REPLY_PORTS,
+  REWRITES,
+  SERVER,
+  STATE_BYTE,
+  TEMPLATE,
+} from './conn-table.ts'
+import { Connections, HELD } from './connections.ts'
+import type { Flow } from './flow.ts'
+import { copyAddress, IPV4, IPV6, makeFlow, readFlow, SCTP, sameAddress, TCP } from './flow.ts'
+import { Fragments } from './fragments.ts'
+import { rewriteIcmpError } from './icmp-nat.ts'
+import {
+  CONNECTIONS_DEFAULT,
+  INDEX_MOVE_PER_ADVANCE,
+  SWEEP_PER_ADVANCE,
+  TICK_MS,
+} from './limits.ts'
+import { rewrite } from './nat.ts'
+import { CHUNK_INIT, SCTP_HEADER_SIZE } from './proto-sctp.ts'
+import { TCP_CLOSE, TCP_TIME_WAIT } from './proto-tcp.ts'
+import { type Quoted, readQuoted } from './quoted.ts'
+import { writeReset } from './reset.ts'
+import type { RealServer } from './service.ts'
+import { ServiceTable } from './service-table.ts'
+import { defaultSettings, type Settings } from './settings.ts'
+import { FIRST_TIMEOUT_TICKS, Timeouts, ticksOf } from './timeouts.ts'
+import { Tracker } from './tracker.ts'
+import {
+  DUPLICATE,
+  LATER_FRAGMENT,
+  MALFORMED,
+  NO_DESTINATION,
+  NO_PORT,
+  NOT_BALANCED,
+  NOT_SYN,
+  TABLE_FULL,
+  VERDICT_NAMES,
+} from './verdict.ts'
 
-/** Direction of a packet within its flow. */
+/** Direction of a packet within its flow: from the client, or from the real server. */
 export const FORWARD = 0
 export const REPLY = 1
 
+const TCP_FLAGS = 13
+const TCP_SIZE_MIN = 20
+const UDP_SIZE = 8
+const IPV4_FRAGMENT = 6
+const IPV4_MORE = 0x2000
+const IPV4_OFFSET = 0x1fff
+const IPV6_HEADER_SIZE = 40
+
+/** A template that still controls connections when it expires is kept this much longer. */
+const TEMPLATE_POSTPONE_TICKS: number = ticksOf(60)
+
 export interface DirectorOptions {
-  /** Clock reading at creation; every later time must not be smaller. Milliseconds, any origin. */
+  /** Clock reading at creation; no later time may be smaller. Milliseconds, any origin. */
   readonly nowMs: number
   /** Uniform 32-bit unsigned numbers: hash keys, random choice, port search. */
   readonly random: () => number
   /** Limit of connections per address family, default CONNECTIONS_DEFAULT. */
   readonly connectionsMax?: number
-  /** A TCP flow lost its real server: send a RST to both ends (resetHeads gives the numbers), the entry is
-   * gone when the call returns. */
+  /** A TCP flow has lost its real server: send a reset to both ends (writeReset()). The connection is
+   * gone when the call returns; the callee must not call the director but for reading. */
   readonly orphan?: (connection: number) => void
-  /** Room for counters that others read while the loop runs (a view of a SharedArrayBuffer);
-   * STATISTICS_COLUMNS per row. Default: private memory. */
+  /** Room for counters that others read while the loop runs (a view of a SharedArrayBuffer),
+   * STATISTICS_COLUMNS per row. Default: private memory that grows. */
   readonly statistics?: Float64Array
 }
 
-// A connection handle is a non-negative integer, valid until the entry expires (at the earliest in the
-// next advance(), apply(), schedule() or insertTracked()).
-export interface Director {
-  /** Direction found by the last lookup() or relatedIcmp(): FORWARD or REPLY. */
-  readonly direction: number
+export class Director {
+  /** Direction found by the last lookup() or relatedIcmp(). */
+  direction: number = FORWARD
   /** Refusals by verdict: refused[-verdict]. */
-  readonly refused: Float64Array
-  /** Connections held. */
-  readonly connectionCount: number
+  readonly refused: Float64Array = new Float64Array(VERDICT_NAMES.length)
+  readonly settings: Settings = defaultSettings()
+  readonly services: ServiceTable
+  readonly connections: Connections
+  readonly timeouts: Timeouts = new Timeouts()
+  readonly #tracker: Tracker
+  readonly #fragments: Fragments
+  readonly #flow: Flow = makeFlow()
+  readonly #quoted: Quoted = { l4At: 0, protocol: 0 }
+  readonly #random: () => number
+  readonly #orphan: (connection: number) => void
+  readonly #startMs: number
+  #tick = 0
+  #sweepFamily: number = IPV4
+  #sweepAt = 1
 
-  /** Replaces services and real servers; keeps what kept its key. Throws ConfigError, changing nothing. */
-  apply(config: BalancerConfig, nowMs: number): void
-  /** Index of a service by its key, -1 when there is none. Stable while the key stays. */
-  serviceIndex(key: string): number
-  /** Service for a packet: by mark, then exact (protocol, address, port), then port 0. -1 = none. */
+  constructor(options: DirectorOptions) {
+    this.#startMs = options.nowMs
+    this.#random = options.random
+    this.#orphan = options.orphan ?? (() => {})
+    this.services = new ServiceTable(options.statistics, options.random)
+    const capacity = options.connectionsMax ?? CONNECTIONS_DEFAULT
+    this.connections = new Connections(capacity, this.services, options.random)
+    this.#tracker = new Tracker(this.connections, this.services, this.timeouts)
+    this.#fragments = new Fragments(options.random)
+  }
+
+  /** Connections held, templates included. */
+  get connectionCount(): number {
+    return this.connections.count
+  }
+
+  /** Replaces services and real servers by `config`. What kept its key keeps connections, statistics and
+   * scheduler state. Flows of real servers that went are ended by the next packet or advance(). Throws
+   * ConfigError, changing nothing. */
+  apply(config: BalancerConfig, nowMs: number): void {
+    this.#setTime(nowMs)
+    this.services.apply(config)
+  }
+
+  /** Index of a service by its key, -1 when there is none. Stable while the key stays configured. */
+  serviceIndex(key: string): number {
+    return this.services.indexOf(key)
+  }
+
+  /** Service for a packet: by mark (0 = none), then exact (protocol, address, port), then port 0; -1. */
   findService(
     zone: number,
     view: DataView,
@@ -44,10 +159,28 @@ export interface Director {
     l4At: number,
     protocol: number,
     mark: number,
-  ): number
+  ): number {
+    const marked = this.services.virtuals.byMark(mark)
+    if (marked >= 0) return marked
+    const virtuals = this.services.virtuals
+    const port = view.getUint16(l4At + 2)
+    if (view.getUint8(ipAt) >> 4 === 4) {
+      return virtuals.find(zone, protocol, IPV4, view.getInt32(ipAt + 16), 0, 0, 0, port)
+    }
+    return virtuals.find(
+      zone,
+      protocol,
+      IPV6,
+      view.getInt32(ipAt + 24),
+      view.getInt32(ipAt + 28),
+      view.getInt32(ipAt + 32),
+      view.getInt32(ipAt + 36),
+      port,
+    )
+  }
 
-  /** Connection of a packet seen in `zone`, or -1; sets `direction`. Fragments other than the first are
-   * found by their datagram's first fragment. */
+  /** Connection of a packet seen in `zone`, or -1; sets `direction`. A fragment behind the first is found
+   * through its first one. [ipAt, end) is the whole packet, `l4At` where its payload begins. */
   lookup(
     zone: number,
     view: DataView,
@@ -55,13 +188,152 @@ export interface Director {
     l4At: number,
     protocol: number,
     end: number,
-  ): number
+  ): number {
+    const ipv4 = view.getUint8(ipAt) >> 4 === 4
+    const fragment = ipv4 ? view.getUint16(ipAt + IPV4_FRAGMENT) & (IPV4_MORE | IPV4_OFFSET) : 0
+    const fragmentAt = ipv4 || l4At - ipAt === IPV6_HEADER_SIZE ? -1 : fragmentHeader(view, ipAt)
+    if (
+      (fragment & IPV4_OFFSET) !== 0 ||
+      (fragmentAt >= 0 && ipv6FragmentOffset(view, fragmentAt) !== 0)
+    ) {
+      return this.#lookupFragment(zone, view, ipAt, protocol, fragmentAt)
+    }
+    if (end - l4At < (protocol === TCP ? TCP_SIZE_MIN : UDP_SIZE)) return -1
+    const reference = this.#find(zone, view, ipAt, l4At, protocol, ipv4)
+    if (reference < 0) return -1
+    const family = ipv4 ? IPV4 : IPV6
+    const entry = reference >>> 1
+    this.direction = reference & 1
+    if (!this.#usable(family, entry, view, l4At, protocol)) return -1
+    const connection = entry * 2 + family
+    if (fragment !== 0 || (fragmentAt >= 0 && ipv6MoreFragments(view, fragmentAt))) {
+      this.#noteFragment(zone, view, ipAt, l4At, protocol, fragmentAt, connection, this.direction)
+    }
+    return connection
+  }
+
+  #find(
+    zone: number,
+    view: DataView,
+    ipAt: number,
+    l4At: number,
+    protocol: number,
+    ipv4: boolean,
+  ): number {
+    const tables = this.connections.tables
+    const ports = view.getInt32(l4At)
+    if (ipv4) {
+      const source = view.getInt32(ipAt + 12)
+      return tables[0].find4(zone, protocol, source, view.getInt32(ipAt + 16), ports)
+    }
+    return tables[1].find6(
+      zone,
+      protocol,
+      view.getInt32(ipAt + 8),
+      view.getInt32(ipAt + 12),
+      view.getInt32(ipAt + 16),
+      view.getInt32(ipAt + 20),
+      view.getInt32(ipAt + 24),
+      view.getInt32(ipAt + 28),
+      view.getInt32(ipAt + 32),
+      view.getInt32(ipAt + 36),
+      ports,
+    )
+  }
+
+  /** False when the connection found must not serve this packet; it has then been ended. */
+  #usable(family: number, entry: number, view: DataView, l4At: number, protocol: number): boolean {
+    const table = this.connections.tables[family]!
+    const at = entry * table.stride
+    if (this.services.goneCount > 0) {
+      const server = this.services.servers[table.records[at + SERVER]!]
+      if (server?.gone === true) {
+        this.#endOrphan(family, entry)
+        return false
+      }
+    }
+    if (protocol !== TCP || this.direction !== FORWARD) return true
+    const state = table.bytes[at * 4 + STATE_BYTE]!
+    const ended = state === TCP_TIME_WAIT || state === TCP_CLOSE
+    if (!ended && !this.settings.expireNodestConn) return true
+    if ((view.getUint8(l4At + TCP_FLAGS) & (TCP_SYN | TCP_ACK | TCP_RST)) !== TCP_SYN) return true
+    // A new connection from the port of an old one (conn_reuse_mode).
+    if (ended && this.settings.connReuseMode !== 0) {
+      this.connections.release(family, entry, true)
+      return false
+    }
+    const server = this.services.servers[table.records[at + SERVER]!]
+    if (this.settings.expireNodestConn && server?.weight === 0) {
+      this.connections.release(family, entry, true)
+      return false
+    }
+    return true
+  }
+
+  #noteFragment(
+    zone: number,
+    view: DataView,
+    ipAt: number,
+    l4At: number,
+    protocol: number,
+    fragmentAt: number,
+    connection: number,
+    direction: number,
+  ): void {
+    const ipv4 = fragmentAt < 0
+    this.#fragments.note(
+      zone,
+      protocol,
+      ipv4 ? view.getUint16(ipAt + 4) : ipv6FragmentIdentification(view, fragmentAt),
+      view,
+      ipAt + (ipv4 ? 12 : 8),
+      ipv4 ? 1 : 4,
+      connection,
+      direction,
+      view.getInt32(l4At),
+      this.#tick,
+    )
+  }
+
+  #lookupFragment(
+    zone: number,
+    view: DataView,
+    ipAt: number,
+    protocol: number,
+    fragmentAt: number,
+  ): number {
+    const ipv4 = fragmentAt < 0
+    const connection = this.#fragments.find(
+      zone,
+      protocol,
+      ipv4 ? view.getUint16(ipAt + 4) : ipv6FragmentIdentification(view, fragmentAt),
+      view,
+      ipAt + (ipv4 ? 12 : 8),
+      ipv4 ? 1 : 4,
+      this.#tick,
+    )
+    if (connection < 0) return -1
+    // The note may have outlived its connection, and the entry may serve another by now.
+    const table = this.connections.tables[connection & 1]!
+    const at = (connection >>> 1) * table.stride
+    this.direction = this.#fragments.direction
+    const portsAt = at + (this.direction === FORWARD ? PORTS : REPLY_PORTS)
+    const sourceAt = at + ADDRESSES + (this.direction === FORWARD ? 0 : 3 * table.words)
+    if (
+      table.bytes[at * 4 + PROTOCOL_BYTE] !== protocol ||
+      table.records[portsAt] !== this.#fragments.ports ||
+      table.records[sourceAt] !== view.getInt32(ipAt + (ipv4 ? 12 : 8))
+    )
+      return -1
+    return connection
+  }
+
   /** Chooses a real server and makes a connection for a packet that lookup() did not find. Returns the
-   * connection or a verdict (verdict.ts). `masquerade` true also rewrites the client's address to the
-   * service's masquerade address (hairpin flows get that by themselves). */
+   * connection or a verdict (verdict.ts). `masquerade` also rewrites the client's address, to the
+   * service's masquerade address; flows of a client to itself (hairpin) get that by themselves. */
   schedule(
     zone: number,
-    service: number,
+    serviceIndex: number,
     view: DataView,
     ipAt: number,
     l4At: number,
@@ -69,9 +341,82 @@ export interface Director {
     end: number,
     nowMs: number,
     masquerade: boolean,
-  ): number
+  ): number {
+    this.#setTime(nowMs)
+    const fault = this.#openingFault(view, ipAt, l4At, protocol, end)
+    if (fault < 0) return this.#refuse(fault)
+    const service = this.services.services[serviceIndex]
+    if (service === null || service === undefined) return this.#refuse(NOT_BALANCED)
+    const flow = this.#flow
+    readFlow(flow, zone, view, ipAt, l4At, protocol)
+    flow.replyZone = service.config.replyZone ?? zone
+    if (this.connections.findForward(flow) >= 0) return this.#refuse(DUPLICATE)
+    const pool = service.pools[flow.family]!
+    const server = pool.scheduler.schedule(pool, flow, this.#random, this.#tick)
+    if (server === null) return this.#refuse(NO_DESTINATION)
+    const connection = this.#connect(flow, server, masquerade)
+    if (connection < 0) return this.#refuse(connection)
+    this.#noteFirstFragment(zone, view, ipAt, l4At, protocol, connection)
+    return connection
+  }
+
+  /** Why a packet may not open a connection, 0 when it may. */
+  #openingFault(view: DataView, ipAt: number, l4At: number, protocol: number, end: number): number {
+    const ipv4 = view.getUint8(ipAt) >> 4 === 4
+    if (ipv4) {
+      if ((view.getUint16(ipAt + IPV4_FRAGMENT) & IPV4_OFFSET) !== 0) return LATER_FRAGMENT
+    } else if (l4At - ipAt !== IPV6_HEADER_SIZE) {
+      const fragmentAt = fragmentHeader(view, ipAt)
+      if (fragmentAt >= 0 && ipv6FragmentOffset(view, fragmentAt) !== 0) return LATER_FRAGMENT
+    }
+    if (end - l4At < (protocol === TCP ? TCP_SIZE_MIN : UDP_SIZE)) return MALFORMED
+    if (protocol === TCP) {
+      const flags = view.getUint8(l4At + TCP_FLAGS)
+      if ((flags & TCP_RST) !== 0) return NOT_SYN
+      if (this.settings.sloppyTcp) return 0
+      return (flags & (TCP_SYN | TCP_ACK)) === TCP_SYN ? 0 : NOT_SYN
+    }
+    if (protocol === SCTP) {
+      const chunk = l4At + SCTP_HEADER_SIZE
+      if (chunk + 4 > end) return MALFORMED
+      return view.getUint8(chunk) === CHUNK_INIT || this.settings.sloppySctp ? 0 : NOT_SYN
+    }
+    return 0
+  }
+
+  /** Makes the connection of `flow` to `server`; the client's half of `flow` is filled in. */
+  #connect(flow: Flow, server: RealServer, masquerade: boolean): number {
+    copyAddress(flow.newTarget, server.address)
+    if (server.port !== 0) flow.newTargetPort = server.port
+    const source = server.pool.service.masquerade[flow.family]!
+    if (source !== null && (masquerade || sameAddress(flow.source, server.address))) {
+      copyAddress(flow.newSource, source)
+    }
+    if (!this.connections.reserveReply(flow)) return NO_PORT
+    const connection = this.connections.insert(flow, server, 0, this.#tick + FIRST_TIMEOUT_TICKS)
+    return connection < 0 ? TABLE_FULL : connection
+  }
+
+  #noteFirstFragment(
+    zone: number,
+    view: DataView,
+    ipAt: number,
+    l4At: number,
+    protocol: number,
+    connection: number,
+  ): void {
+    if ((connection & 1) === IPV4) {
+      if ((view.getUint16(ipAt + IPV4_FRAGMENT) & IPV4_MORE) === 0) return
+      this.#noteFragment(zone, view, ipAt, l4At, protocol, -1, connection, FORWARD)
+    } else if (l4At - ipAt !== IPV6_HEADER_SIZE) {
+      const fragmentAt = fragmentHeader(view, ipAt)
+      if (fragmentAt < 0 || !ipv6MoreFragments(view, fragmentAt)) return
+      this.#noteFragment(zone, view, ipAt, l4At, protocol, fragmentAt, connection, FORWARD)
+    }
+  }
+
   /** Remembers a flow without rewriting it: forward as in this packet in `zone`, replies in `replyZone`.
-   * Returns the connection (existing if there is one) or a verdict. */
+   * Any packet may begin it. Returns the connection (the existing one if there is one) or a verdict. */
   insertTracked(
     zone: number,
     replyZone: number,
@@ -81,7 +426,22 @@ export interface Director {
     protocol: number,
     end: number,
     nowMs: number,
-  ): number
+  ): number {
+    this.#setTime(nowMs)
+    if (end - l4At < (protocol === TCP ? TCP_SIZE_MIN : UDP_SIZE)) return this.#refuse(MALFORMED)
+    const flow = this.#flow
+    readFlow(flow, zone, view, ipAt, l4At, protocol)
+    flow.replyZone = replyZone
+    const known = this.connections.findForward(flow)
+    if (known >= 0) return (known >>> 1) * 2 + flow.family
+    // Without rewriting, a reply can only be told apart by what the wire says.
+    if (this.connections.findReply(flow) >= 0) return this.#refuse(NO_PORT)
+    const connection = this.connections.insert(flow, null, 0, this.#tick + FIRST_TIMEOUT_TICKS)
+    if (connection < 0) return this.#refuse(TABLE_FULL)
+    this.#noteFirstFragment(zone, view, ipAt, l4At, protocol, connection)
+    return connection
+  }
+
   /** Rewrites addresses, ports and checksums in place. `partial`: the L4 checksum field holds only the
    * pseudo-header sum (virtio NEEDS_CSUM). */
   translate(
@@ -92,28 +452,216 @@ export interface Director {
     l4At: number,
     end: number,
     partial: boolean,
-  ): void
-  /** Runs the state machine, refreshes the timer, counts. `bytes` as the service should count them. */
+  ): void {
+    const table = this.connections.tables[connection & 1]!
+    const entry = connection >>> 1
+    const byteAt = entry * table.stride * 4
+    if ((table.bytes[byteAt + FLAGS_BYTE]! & REWRITES) === 0) return
+    const protocol = table.bytes[byteAt + PROTOCOL_BYTE]!
+    const later = isLaterFragment(view, ipAt, l4At)
+    rewrite(table, entry, direction, protocol, view, ipAt, l4At, end, partial, later)
+  }
+
+  /** Runs the state machine, refreshes the timer, counts. A super-packet is one call with the `packets` and
+   * `bytes` it stands for. May be called before or after translate(). */
   track(
     connection: number,
     direction: number,
     view: DataView,
+    ipAt: number,
     l4At: number,
     end: number,
     packets: number,
     bytes: number,
     nowMs: number,
-  ): void
-  /** ICMP error about a flow: rewrites outer and embedded packet. Returns connection or -1, sets direction. */
-  relatedIcmp(zone: number, view: DataView, ipAt: number, icmpAt: number, end: number): number
-  /** Expires what is due, at most `budget` entries. Returns when to call again (ms), -1 = nothing to do. */
-  advance(nowMs: number, budget: number): number
+  ): void {
+    this.#setTime(nowMs)
+    const entry = connection >>> 1
+    const family = connection & 1
+    if (isLaterFragment(view, ipAt, l4At)) {
+      this.#tracker.trackFragment(family, entry, direction, packets, bytes, this.#tick)
+    } else {
+      const tick = this.#tick
+      this.#tracker.track(family, entry, direction, view, l4At, end, packets, bytes, tick)
+    }
+  }
 
-  /** A number the engine keeps with each connection (out port, peer); 0 at first. */
-  data(connection: number): number
-  setData(connection: number, value: number): void
+  /** ICMP error about a flow: rewrites the outer packet and the one it quotes. Returns the connection, or
+   * -1 (then nothing was changed); `direction` is the way the error travels. */
+  relatedIcmp(zone: number, view: DataView, ipAt: number, icmpAt: number, end: number): number {
+    const quotedAt = icmpAt + 8
+    const quoted = this.#quoted
+    if (!readQuoted(quoted, view, quotedAt, end)) return -1
+    const { l4At, protocol } = quoted
+    const tables = this.connections.tables
+    const ports = view.getInt32(l4At)
+    const swapped = (ports >>> 16) | (ports << 16)
+    const ipv4 = view.getUint8(ipAt) >> 4 === 4
+    if ((view.getUint8(quotedAt) >> 4 === 4) !== ipv4) return -1
+    const reference = ipv4
+      ? tables[0].find4(
+          zone,
+          protocol,
+          view.getInt32(quotedAt + 16),
+          view.getInt32(quotedAt + 12),
+          swapped,
+        )
+      : tables[1].find6(
+          zone,
+          protocol,
+          view.getInt32(quotedAt + 24),
+          view.getInt32(quotedAt + 28),
+          view.getInt32(quotedAt + 32),
+          view.getInt32(quotedAt + 36),
+          view.getInt32(quotedAt + 8),
+          view.getInt32(quotedAt + 12),
+          view.getInt32(quotedAt + 16),
+          view.getInt32(quotedAt + 20),
+          swapped,
+        )
+    if (reference < 0) return -1
+    const family = ipv4 ? IPV4 : IPV6
+    const entry = reference >>> 1
+    const table = tables[family]
+    this.direction = reference & 1
+    if ((table.bytes[entry * table.stride * 4 + FLAGS_BYTE]! & REWRITES) !== 0) {
+      rewriteIcmpError(table, entry, this.direction, protocol, view, ipAt, icmpAt, l4At, end)
+    }
+    return entry * 2 + family
+  }
+
+  /** Ends what is due, looking at no more than about `budget` connections. Returns when to call again on the
+   * clock of `nowMs` (`nowMs` itself when work is left), or -1 when nothing waits. */
+  advance(nowMs: number, budget: number): number {
+    this.#setTime(nowMs)
+    let left = budget
+    let next = -1
+    for (let family = IPV4; family <= IPV6; family++) {
+      const wheel = this.connections.wheels[family]!
+      this.connections.tables[family]!.move(INDEX_MOVE_PER_ADVANCE)
+      for (;;) {
+        const entry = wheel.take(this.#tick, left)
+        left = wheel.left
+        if (entry === 0) break
+        this.#due(family, entry)
+      }
+      const tick = wheel.next()
+      if (tick >= 0 && (next < 0 || tick < next)) next = tick
+    }
+    if (this.services.goneCount > 0) {
+      this.#sweep(SWEEP_PER_ADVANCE)
+      if (this.services.goneCount > 0) return nowMs
+    }
+    return next < 0 ? -1 : Math.max(this.#startMs + next * TICK_MS, nowMs)
+  }
+
+  /** A connection has reached its deadline and is out of its timer bucket. */
+  #due(family: number, entry: number): void {
+    const table = this.connections.tables[family]!
+    const at = entry * table.stride
+    if ((table.bytes[at * 4 + FLAGS_BYTE]! & TEMPLATE) !== 0 && table.records[at + HELD]! > 0) {
+      table.records[at + DEADLINE] = this.#tick + TEMPLATE_POSTPONE_TICKS
+      this.connections.wheels[family]!.file(entry)
+      return
+    }
+    this.connections.release(family, entry, false)
+  }
+
+  /** Looks at the next `count` entries for flows whose real server is gone. */
+  #sweep(count: number): void {
+    for (let i = 0; i < count && this.services.goneCount > 0; i++) {
+      const table = this.connections.tables[this.#sweepFamily]!
+      if (this.#sweepAt >= table.high) {
+        this.#sweepFamily ^= 1
+        this.#sweepAt = 1
+        continue
+      }
+      const entry = this.#sweepAt++
+      const at = entry * table.stride
+      if (table.bytes[at * 4 + PROTOCOL_BYTE] === 0) continue
+      if (this.services.servers[table.records[at + SERVER]!]?.gone === true) {
+        this.#endOrphan(this.#sweepFamily, entry)
+      }
+    }
+  }
+
+  /** Ends a flow whose real server is gone: TCP is reported, others expire at once, and templates when
+   * they control nothing more. */
+  #endOrphan(family: number, entry: number): void {
+    const table = this.connections.tables[family]!
+    const at = entry * table.stride
+    if ((table.bytes[at * 4 + FLAGS_BYTE]! & TEMPLATE) !== 0 && table.records[at + HELD]! > 0)
+      return
+    if (table.bytes[at * 4 + PROTOCOL_BYTE] === TCP) this.#orphan(entry * 2 + family)
+    this.connections.release(family, entry, true)
+  }
+
+  /** Ends a connection now. */
+  end(connection: number): void {
+    this.connections.release(connection & 1, connection >>> 1, true)
+  }
+
+  /** Writes at `out` the reset that travels in `direction` of a TCP connection, a whole IP packet as its
+   * receiver must see it. Returns its length, 40 or 60 bytes. */
+  writeReset(connection: number, direction: number, view: DataView, out: number): number {
+    return writeReset(this.#table(connection), connection >>> 1, direction, view, out)
+  }
+
+  /** A number that the engine keeps with each connection; 0 at first. */
+  data(connection: number): number {
+    const table = this.#table(connection)
+    return table.records[(connection >>> 1) * table.stride + DATA]!
+  }
+
+  setData(connection: number, value: number): void {
+    const table = this.#table(connection)
+    table.records[(connection >>> 1) * table.stride + DATA] = value
+  }
+
+  /** True when translate() changes the packets of this connection. */
+  rewrites(connection: number): boolean {
+    const table = this.#table(connection)
+    return (table.bytes[(connection >>> 1) * table.stride * 4 + FLAGS_BYTE]! & REWRITES) !== 0
+  }
+
   /** Index of the real server, -1 for tracked flows. */
-  realServerOf(connection: number): number
+  realServerOf(connection: number): number {
+    const table = this.#table(connection)
+    const index = table.records[(connection >>> 1) * table.stride + SERVER]!
+    return index === 0 ? -1 : index
+  }
+
   /** Index of the service, -1 for tracked flows. */
-  serviceOf(connection: number): number
+  serviceOf(connection: number): number {
+    const server = this.services.servers[this.realServerOf(connection)]
+    return server === null || server === undefined ? -1 : server.pool.service.index
+  }
+
+  #table(connection: number): ConnTable {
+    return this.connections.tables[connection & 1]!
+  }
+
+  #refuse(verdict: number): number {
+    this.refused[-verdict] = this.refused[-verdict]! + 1
+    return verdict
+  }
+
+  #setTime(nowMs: number): void {
+    this.#tick = Math.floor((nowMs - this.#startMs) / TICK_MS)
+  }
+}
+
+/** Offset of an IPv6 packet's fragment header, -1 when it has none. */
+function fragmentHeader(view: DataView, ipAt: number): number {
+  const walk = walkIpv6(view, ipAt)
+  return walk < 0 ? -1 : walkFragment(ipAt, walk)
+}
+
+function isLaterFragment(view: DataView, ipAt: number, l4At: number): boolean {
+  if (view.getUint8(ipAt) >> 4 === 4) {
+    return (view.getUint16(ipAt + IPV4_FRAGMENT) & IPV4_OFFSET) !== 0
+  }
+  if (l4At - ipAt === IPV6_HEADER_SIZE) return false
+  const fragmentAt = fragmentHeader(view, ipAt)
+  return fragmentAt >= 0 && ipv6FragmentOffset(view, fragmentAt) !== 0
 }

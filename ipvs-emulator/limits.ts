@@ -6,7 +6,7 @@
 /** Greatest weight of a real server (ipvsadm(8)). */
 export const WEIGHT_MAX = 65535
 /** Greatest persistence timeout, 31 days (ipvsadm(8)). */
-export const PERSISTENCE_SECONDS_MAX = 31 * 24 * 60 * 60
+export const PERSISTENCE_SECONDS_MAX: number = 31 * 24 * 60 * 60
 /** Greatest upper or lower threshold (16 bits in ipvsadm). */
 export const THRESHOLD_MAX = 65535
 
@@ -32,10 +32,12 @@ export const WHEEL_SLOTS = 4096
 export const INDEX_SLOTS_MIN = 1024
 /** Old index slots moved at each insertion while the index grows. */
 export const INDEX_MOVE_PER_INSERT = 4
+/** The same at each advance(). */
+export const INDEX_MOVE_PER_ADVANCE = 1024
 /** Connections examined per advance() call while flows of removed real servers are looked for. */
 export const SWEEP_PER_ADVANCE = 4096
 /** Datagrams being fragmented that are followed at once; the oldest give way. */
-export const FRAGMENTS_MAX = 4096
+export const FRAGMENTS_MAX = 1024
 /** How long a first fragment's connection is remembered (Linux ipfrag_time). */
 export const FRAGMENT_TIMEOUT_MS = 30_000
 /** Source ports tried before a rewritten flow is refused. */

@@ -5,7 +5,7 @@
 // again. So a flow costs the wheel one visit per timeout, not one per packet. Only a deadline that moves
 // nearer must be filed anew at once (file()).
 
-import { DEADLINE, type ConnTable } from './conn-table.ts'
+import { type ConnTable, DEADLINE } from './conn-table.ts'
 import { WHEEL_SLOTS } from './limits.ts'
 
 const MASK: number = WHEEL_SLOTS - 1

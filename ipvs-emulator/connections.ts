@@ -1,0 +1,272 @@
+// Connections of both address families: making them, ending them, and what depends on that (counters of the
+// real server, the timer, a controlling template, the source port that keeps replies apart).
+//
+// A connection handle is entry * 2 + family.
+
+import {
+  ACTIVE,
+  ADDRESSES,
+  CONTROLLER,
+  ConnTable,
+  DEADLINE,
+  FLAGS_BYTE,
+  PORTS,
+  PROTOCOL_BYTE,
+  REPLY_PORTS,
+  REWRITES,
+  SERVER,
+  STATE_BYTE,
+  TEMPLATE,
+  ZONES,
+} from './conn-table.ts'
+import { type Flow, IPV4, sameAddress, TCP } from './flow.ts'
+import { EVICT_SAMPLES, PORT_ATTEMPTS, PORT_FIRST, PORT_LAST } from './limits.ts'
+import { TCP_SYN_RECV, TCP_SYNACK } from './proto-tcp.ts'
+import type { RealServer } from './service.ts'
+import type { ServiceTable } from './service-table.ts'
+import {
+  ACTIVE_CONNECTIONS,
+  CONNECTIONS,
+  INACTIVE_CONNECTIONS,
+  PERSISTENT_CONNECTIONS,
+  TOTAL_ROW,
+} from './statistics.ts'
+import { TimerWheel } from './timer-wheel.ts'
+
+export class Connections {
+  readonly tables: readonly [ConnTable, ConnTable]
+  readonly wheels: readonly [TimerWheel, TimerWheel]
+  readonly #services: ServiceTable
+  readonly #random: () => number
+  /** Connections ended to make room. */
+  evicted = 0
+
+  constructor(capacity: number, services: ServiceTable, random: () => number) {
+    this.tables = [new ConnTable(capacity, 1, random), new ConnTable(capacity, 4, random)]
+    this.wheels = [new TimerWheel(this.tables[0]), new TimerWheel(this.tables[1])]
+    this.#services = services
+    this.#random = random
+  }
+
+  get count(): number {
+    return this.tables[0].count + this.tables[1].count
+  }
+
+  /** Reference of the flow as the client sends it, or -1. */
+  findForward(flow: Flow): number {
+    return this.#find(
+      flow.family,
+      flow.zone,
+      flow.protocol,
+      flow.source,
+      flow.target,
+      (flow.sourcePort << 16) | flow.targetPort,
+    )
+  }
+
+  /** Reference that the real server's replies to the flow would find, or -1. */
+  findReply(flow: Flow): number {
+    return this.#find(
+      flow.family,
+      flow.replyZone,
+      flow.protocol,
+      flow.newTarget,
+      flow.newSource,
+      (flow.newTargetPort << 16) | flow.newSourcePort,
+    )
+  }
+
+  #find(
+    family: number,
+    zone: number,
+    protocol: number,
+    s: Int32Array,
+    t: Int32Array,
+    ports: number,
+  ): number {
+    if (family === IPV4) return this.tables[0].find4(zone, protocol, s[0]!, t[0]!, ports)
+    return this.tables[1].find6(
+      zone,
+      protocol,
+      s[0]!,
+      s[1]!,
+      s[2]!,
+      s[3]!,
+      t[0]!,
+      t[1]!,
+      t[2]!,
+      t[3]!,
+      ports,
+    )
+  }
+
+  /** Makes sure that replies to the flow can be told from those of all other flows: keeps the client's port
+   * where it is free, else takes another. False when none was found. */
+  reserveReply(flow: Flow): boolean {
+    if (this.findReply(flow) < 0) return true
+    const start = this.#random()
+    const range = PORT_LAST - PORT_FIRST + 1
+    for (let i = 0; i < PORT_ATTEMPTS; i++) {
+      flow.newSourcePort = PORT_FIRST + ((start + i) % range)
+      if (this.findReply(flow) < 0) return true
+    }
+    return false
+  }
+
+  /** Makes a connection of the flow, which is in no index, due at `deadline` ticks; `flags` may hold
+   * TEMPLATE. Returns the handle or -1 when the table is full. */
+  insert(flow: Flow, server: RealServer | null, flags: number, deadline: number): number {
+    const table = this.tables[flow.family]!
+    let entry = table.allocate()
+    if (entry === 0) {
+      if (!this.#evict(flow.family)) return -1
+      entry = table.allocate()
+    }
+    const at = entry * table.stride
+    const records = table.records
+    records[at + PORTS] = (flow.sourcePort << 16) | flow.targetPort
+    records[at + REPLY_PORTS] = (flow.newTargetPort << 16) | flow.newSourcePort
+    records[at + ZONES] = (flow.zone << 16) | flow.replyZone
+    records[at + SERVER] = server === null ? 0 : server.index
+    records[at + DEADLINE] = deadline
+    table.bytes[at * 4 + PROTOCOL_BYTE] = flow.protocol
+    const words = table.words
+    for (let i = 0; i < words; i++) {
+      records[at + ADDRESSES + i] = flow.source[i]!
+      records[at + ADDRESSES + words + i] = flow.target[i]!
+      records[at + ADDRESSES + 2 * words + i] = flow.newSource[i]!
+      records[at + ADDRESSES + 3 * words + i] = flow.newTarget[i]!
+    }
+    table.bytes[at * 4 + FLAGS_BYTE] = flags | (rewrites(flow) ? REWRITES : 0)
+    table.link(entry * 2)
+    if ((flags & TEMPLATE) === 0) table.link(entry * 2 + 1)
+    this.wheels[flow.family]!.file(entry)
+    if (server !== null) this.#bind(server, (flags & TEMPLATE) !== 0)
+    return entry * 2 + flow.family
+  }
+
+  #bind(server: RealServer, template: boolean): void {
+    const statistics = this.#services.statistics
+    const serviceRow = server.pool.service.row
+    if (template) {
+      server.templates++
+      statistics.add(server.row, PERSISTENT_CONNECTIONS, 1)
+      statistics.add(serviceRow, PERSISTENT_CONNECTIONS, 1)
+      statistics.add(TOTAL_ROW, PERSISTENT_CONNECTIONS, 1)
+      return
+    }
+    server.inactive++
+    server.noteBound()
+    for (let i = 0; i < 3; i++) {
+      const row = i === 0 ? TOTAL_ROW : i === 1 ? serviceRow : server.row
+      statistics.add(row, CONNECTIONS, 1)
+      statistics.add(row, INACTIVE_CONNECTIONS, 1)
+    }
+  }
+
+  /** Moves a connection between active and inactive when `active` differs from what it counts as. */
+  setActive(family: number, entry: number, active: boolean): void {
+    const table = this.tables[family]!
+    const at = entry * table.stride
+    const flagsAt = at * 4 + FLAGS_BYTE
+    const flags = table.bytes[flagsAt]!
+    if (((flags & ACTIVE) !== 0) === active) return
+    const server = this.#services.servers[table.records[at + SERVER]!]
+    // A tracked flow has no server whose load it could be.
+    if (server === null || server === undefined) return
+    table.bytes[flagsAt] = flags ^ ACTIVE
+    const step = active ? 1 : -1
+    server.active += step
+    server.inactive -= step
+    const statistics = this.#services.statistics
+    for (let i = 0; i < 3; i++) {
+      const row = i === 0 ? TOTAL_ROW : i === 1 ? server.pool.service.row : server.row
+      statistics.add(row, ACTIVE_CONNECTIONS, step)
+      statistics.add(row, INACTIVE_CONNECTIONS, -step)
+    }
+  }
+
+  /** Ends a connection. `filed`: it is still in its timer bucket. */
+  release(family: number, entry: number, filed: boolean): void {
+    const table = this.tables[family]!
+    if (filed) this.wheels[family]!.remove(entry)
+    const at = entry * table.stride
+    const flags = table.bytes[at * 4 + FLAGS_BYTE]!
+    table.unlink(entry * 2)
+    table.unlink(entry * 2 + 1)
+    const server = this.#services.servers[table.records[at + SERVER]!] ?? null
+    const controller = table.records[at + CONTROLLER]!
+    table.free(entry)
+    if (controller !== 0) table.records[controller * table.stride + HELD]!--
+    if (server !== null) this.#unbind(server, flags)
+  }
+
+  #unbind(server: RealServer, flags: number): void {
+    const statistics = this.#services.statistics
+    const serviceRow = server.pool.service.row
+    const template = (flags & TEMPLATE) !== 0
+    const active = (flags & ACTIVE) !== 0
+    const column = template
+      ? PERSISTENT_CONNECTIONS
+      : active
+        ? ACTIVE_CONNECTIONS
+        : INACTIVE_CONNECTIONS
+    if (template) server.templates--
+    else if (active) server.active--
+    else server.inactive--
+    if (!template) server.noteUnbound()
+    statistics.add(TOTAL_ROW, column, -1)
+    statistics.add(serviceRow, column, -1)
+    statistics.add(server.row, column, -1)
+    if (server.gone) this.#services.released(server)
+  }
+
+  /** Ends one connection that matters least, so that a full table takes a new one. Of EVICT_SAMPLES random
+   * entries the half-open TCP one nearest its deadline goes; without a half-open one, one that has ended
+   * its transfer or is not TCP. Established connections and templates are never chosen. */
+  #evict(family: number): boolean {
+    const table = this.tables[family]!
+    let choice = 0
+    let choiceRank = 0
+    let choiceDeadline = 0
+    for (let i = 0; i < EVICT_SAMPLES; i++) {
+      const entry = 1 + (this.#random() % (table.high - 1))
+      const at = entry * table.stride
+      const rank = evictionRank(table, at)
+      if (rank === 0 || rank < choiceRank) continue
+      const deadline = table.records[at + DEADLINE]!
+      if (rank > choiceRank || deadline < choiceDeadline) {
+        choice = entry
+        choiceRank = rank
+        choiceDeadline = deadline
+      }
+    }
+    if (choice === 0) return false
+    this.release(family, choice, true)
+    this.evicted++
+    return true
+  }
+}
+
+/** Word of a template's record that counts the connections it controls (a TCP head in other entries). */
+export const HELD = 8
+
+function rewrites(flow: Flow): boolean {
+  return !(
+    flow.sourcePort === flow.newSourcePort &&
+    flow.targetPort === flow.newTargetPort &&
+    sameAddress(flow.source, flow.newSource) &&
+    sameAddress(flow.target, flow.newTarget)
+  )
+}
+
+/** 0 = keep; higher goes first. */
+function evictionRank(table: ConnTable, at: number): number {
+  const flags = table.bytes[at * 4 + FLAGS_BYTE]!
+  const protocol = table.bytes[at * 4 + PROTOCOL_BYTE]!
+  if (protocol === 0 || (flags & (TEMPLATE | ACTIVE)) !== 0) return 0
+  if (protocol !== TCP) return 1
+  const state = table.bytes[at * 4 + STATE_BYTE]!
+  if (state === 0 || state === TCP_SYN_RECV || state === TCP_SYNACK) return 3
+  return state === 1 ? 0 : 2
+}

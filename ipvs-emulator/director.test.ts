@@ -1,0 +1,569 @@
+// Goal: the director does to whole packets what IPVS with NAT would. Method: packets built from fields go
+// through lookup, schedule, translate and track; what comes out is compared by its ends and by checksums
+// recomputed in full. Time is virtual.
+
+import t from 'tap'
+import { prng } from '../base/prng.ts'
+import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts'
+import type { BalancerConfig, ServiceConfig } from './config.ts'
+import { Director, FORWARD, REPLY } from './director.ts'
+import { SCTP, TCP, UDP } from './flow.ts'
+import {
+  build,
+  buildError,
+  checksumsHold,
+  ends,
+  errorHolds,
+  type Fields,
+  type Packet,
+  quotedOf,
+} from './packet-fixture.ts'
+import { DUPLICATE, NO_DESTINATION, NO_PORT, NOT_SYN, TABLE_FULL } from './verdict.ts'
+
+const ZONE = 7
+
+interface Net {
+  readonly client: string
+  readonly vip: string
+  readonly servers: readonly string[]
+  readonly gateway: string
+}
+
+const NETS: Record<string, Net> = {
+  v4: {
+    client: '10.0.0.9',
+    vip: '10.0.0.2',
+    servers: ['10.0.0.11', '10.0.0.12', '10.0.0.13'],
+    gateway: '10.0.0.1',
+  },
+  v6: {
+    client: 'fd00::9',
+    vip: 'fd00::2',
+    servers: ['fd00::11', 'fd00::12', 'fd00::13'],
+    gateway: 'fd00::1',
+  },
+}
+
+function show(address: string, port: number): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+}
+
+function service(net: Net, more: Partial<ServiceConfig> = {}): ServiceConfig {
+  return {
+    key: 'web',
+    zone: ZONE,
+    virtuals: (['tcp', 'udp', 'sctp'] as const).map((protocol) => ({
+      protocol,
+      address: net.vip,
+      port: 80,
+    })),
+    realServers: net.servers.map((address, i) => ({ key: `s${i}`, address, port: 8080 })),
+    ...more,
+  }
+}
+
+interface Lab {
+  readonly director: Director
+  readonly orphans: number[]
+  now: number
+  apply(...services: ServiceConfig[]): void
+  send(packet: Packet, zone?: number, masquerade?: boolean, partial?: boolean): number
+}
+
+/** A director with virtual time; send() does with a packet what the packet loop does. */
+function lab(connectionsMax = 4096): Lab {
+  const random = prng(1)
+  const orphans: number[] = []
+  const director = new Director({
+    nowMs: 1000,
+    random: () => random.nextU32(),
+    connectionsMax,
+    orphan: (connection) => orphans.push(connection),
+  })
+  const self: Lab = {
+    director,
+    orphans,
+    now: 1000,
+    apply(...services) {
+      const config: BalancerConfig = { services }
+      director.apply(config, self.now)
+    },
+    send(packet, zone = ZONE, masquerade = false, partial = false) {
+      const { view, ipAt, l4At, end, protocol } = packet
+      let connection = director.lookup(zone, view, ipAt, l4At, protocol, end)
+      let direction = director.direction
+      if (connection < 0) {
+        const found = director.findService(zone, view, ipAt, l4At, protocol, 0)
+        if (found < 0) return -1
+        direction = FORWARD
+        connection = director.schedule(
+          zone,
+          found,
+          view,
+          ipAt,
+          l4At,
+          protocol,
+          end,
+          self.now,
+          masquerade,
+        )
+        if (connection < 0) return connection
+      }
+      director.translate(connection, direction, view, ipAt, l4At, end, partial)
+      director.track(connection, direction, view, ipAt, l4At, end, 1, end - ipAt, self.now)
+      return connection
+    },
+  }
+  return self
+}
+
+for (const [name, net] of Object.entries(NETS)) {
+  const request = (more: Partial<Fields> = {}): Packet =>
+    build({
+      protocol: TCP,
+      source: net.client,
+      target: net.vip,
+      sourcePort: 40000,
+      targetPort: 80,
+      ...more,
+    })
+  const reply = (server: string, more: Partial<Fields> = {}): Packet =>
+    build({
+      protocol: TCP,
+      source: server,
+      target: net.client,
+      sourcePort: 8080,
+      targetPort: 40000,
+      ...more,
+    })
+
+  t.test(`${name}: a flow goes to one server and its replies come from the VIP`, async (t) => {
+    for (const protocol of [TCP, UDP, SCTP]) {
+      for (const partial of [false, true]) {
+        if (partial && protocol === SCTP) continue
+        const { director, ...rest } = lab()
+        const self = Object.assign(rest, { director })
+        self.apply(service(net))
+        const payload = Uint8Array.from({ length: 37 }, (_, i) => i * 7)
+        const there = request({ protocol, payload, partial })
+        const connection = self.send(there, ZONE, false, partial)
+        t.ok(connection >= 0)
+        t.equal(ends(there), `${show(net.client, 40000)} > ${show(net.servers[0]!, 8080)}`)
+        t.ok(checksumsHold(there, partial), `forward, protocol ${protocol}, partial ${partial}`)
+        const back = reply(net.servers[0]!, {
+          protocol,
+          payload,
+          partial,
+          flags: TCP_SYN | TCP_ACK,
+        })
+        t.equal(self.send(back, ZONE, false, partial), connection)
+        t.equal(director.direction, REPLY)
+        t.equal(ends(back), `${show(net.vip, 80)} > ${show(net.client, 40000)}`)
+        t.ok(checksumsHold(back, partial), `reply, protocol ${protocol}, partial ${partial}`)
+        t.equal(director.serviceOf(connection), director.serviceIndex('web'))
+        t.ok(director.realServerOf(connection) > 0)
+      }
+    }
+  })
+
+  t.test(`${name}: UDP without checksum stays without where that is allowed`, async (t) => {
+    const self = lab()
+    self.apply(service(net))
+    const packet = request({ protocol: UDP, noChecksum: net.client.includes('.') })
+    t.ok(self.send(packet) >= 0)
+    t.ok(checksumsHold(packet))
+    if (net.client.includes('.')) t.equal(packet.view.getUint16(packet.l4At + 6), 0)
+  })
+
+  t.test(`${name}: rr spreads new flows, established ones stay`, async (t) => {
+    const self = lab()
+    self.apply(service(net))
+    const chosen: string[] = []
+    for (let port = 1; port <= 6; port++) {
+      for (const flags of [TCP_SYN, TCP_ACK]) {
+        const packet = request({ sourcePort: port, flags })
+        t.ok(self.send(packet) >= 0)
+        if (flags === TCP_ACK) chosen.push(ends(packet).split(' > ')[1]!)
+      }
+    }
+    const once = net.servers.map((server) => show(server, 8080))
+    t.same(chosen, [...once, ...once])
+  })
+
+  t.test(`${name}: flows of different zones do not meet`, async (t) => {
+    const self = lab()
+    self.apply(service(net), service(net, { key: 'other', zone: 8 }))
+    const connection = self.send(request())
+    const other = self.send(request(), 8)
+    t.ok(connection >= 0 && other >= 0 && connection !== other)
+    const back = reply(net.servers[0]!)
+    t.equal(self.send(back, 8), other)
+    t.equal(self.director.lookup(9, back.view, back.ipAt, back.l4At, TCP, back.end), -1)
+  })
+
+  t.test(`${name}: replies may come in another zone`, async (t) => {
+    const self = lab()
+    self.apply(service(net, { replyZone: 3 }))
+    const connection = self.send(request())
+    t.equal(self.send(reply(net.servers[0]!), ZONE), -1)
+    t.equal(self.send(reply(net.servers[0]!), 3), connection)
+  })
+
+  t.test(`${name}: a client that is its own server is masqueraded`, async (t) => {
+    const self = lab()
+    self.apply(
+      service(net, {
+        masquerade4: '10.0.0.1',
+        masquerade6: 'fd00::1',
+        realServers: [{ key: 's', address: net.client, port: 8080 }],
+      }),
+    )
+    const there = request()
+    const connection = self.send(there)
+    t.equal(ends(there), `${show(net.gateway, 40000)} > ${show(net.client, 8080)}`)
+    t.ok(checksumsHold(there))
+    const back = build({
+      protocol: TCP,
+      source: net.client,
+      target: net.gateway,
+      sourcePort: 8080,
+      targetPort: 40000,
+      flags: TCP_SYN | TCP_ACK,
+    })
+    t.equal(self.send(back), connection)
+    t.equal(ends(back), `${show(net.vip, 80)} > ${show(net.client, 40000)}`)
+    t.ok(checksumsHold(back))
+  })
+
+  t.test(`${name}: flows whose replies would look alike get different ports`, async (t) => {
+    const self = lab()
+    const one = service(net, { realServers: [{ key: 's', address: net.servers[0]!, port: 8080 }] })
+    self.apply({
+      ...one,
+      virtuals: [...one.virtuals, { protocol: 'tcp', address: net.vip, port: 81 }],
+    })
+    const first = self.send(request())
+    const there = request({ targetPort: 81 })
+    const second = self.send(there)
+    t.ok(second >= 0 && second !== first)
+    const port = there.view.getUint16(there.l4At)
+    t.not(port, 40000)
+    t.ok(checksumsHold(there))
+    const back = reply(net.servers[0]!, { targetPort: port, flags: TCP_ACK })
+    t.equal(self.send(back), second)
+    t.equal(ends(back), `${show(net.vip, 81)} > ${show(net.client, 40000)}`)
+  })
+
+  t.test(`${name}: port 0 takes every port and keeps it`, async (t) => {
+    const self = lab()
+    self.apply(
+      service(net, {
+        virtuals: [{ protocol: 'tcp', address: net.vip, port: 0 }],
+        realServers: [{ key: 's', address: net.servers[0]!, port: 0 }],
+      }),
+      service(net, {
+        key: 'exact',
+        virtuals: [{ protocol: 'tcp', address: net.vip, port: 443 }],
+        realServers: [{ key: 's', address: net.servers[1]!, port: 0 }],
+      }),
+    )
+    const any = request({ targetPort: 1234 })
+    t.ok(self.send(any) >= 0)
+    t.match(ends(any), new RegExp(` > .*${net.servers[0]!.slice(-2)}\\]?:1234$`))
+    const exact = request({ targetPort: 443 })
+    t.ok(self.send(exact) >= 0)
+    t.match(ends(exact), new RegExp(` > .*${net.servers[1]!.slice(-2)}\\]?:443$`))
+  })
+
+  t.test(`${name}: what may not open a connection`, async (t) => {
+    const self = lab()
+    self.apply(service(net))
+    t.equal(self.send(request({ flags: TCP_ACK })), NOT_SYN)
+    t.equal(self.send(request({ flags: TCP_SYN | TCP_ACK })), NOT_SYN)
+    t.equal(self.send(request({ flags: TCP_RST })), NOT_SYN)
+    t.equal(self.send(request({ protocol: SCTP, chunk: 0 })), NOT_SYN)
+    t.equal(self.director.refused[-NOT_SYN], 4)
+    self.director.settings.sloppyTcp = true
+    t.ok(self.send(request({ flags: TCP_ACK })) >= 0)
+    const again = request({ flags: TCP_ACK })
+    const verdict = self.director.schedule(
+      ZONE,
+      0,
+      again.view,
+      again.ipAt,
+      again.l4At,
+      TCP,
+      again.end,
+      self.now,
+      false,
+    )
+    t.equal(verdict, DUPLICATE)
+    self.apply(service(net, { realServers: [] }))
+    t.equal(self.send(request({ sourcePort: 2 })), NO_DESTINATION)
+  })
+
+  t.test(`${name}: fragments follow their first one`, async (t) => {
+    const self = lab()
+    self.apply(service(net))
+    const payload = Uint8Array.from({ length: 64 }, (_, i) => i)
+    for (const [id, server] of [
+      [77, net.servers[0]!],
+      [78, net.servers[1]!],
+    ] as const) {
+      const sourcePort = 1000 + id
+      const first = request({
+        protocol: UDP,
+        sourcePort,
+        payload,
+        fragment: { offset: 0, more: true, id },
+      })
+      const connection = self.send(first)
+      t.ok(connection >= 0)
+      const second = request({
+        protocol: UDP,
+        payload,
+        fragment: { offset: 72, more: false, id },
+      })
+      const before = second.view.getUint32(second.l4At)
+      t.equal(self.send(second), connection)
+      t.match(ends(second), `> ${show(server, 1).replace(/:1$/, '')}`)
+      t.equal(second.view.getUint32(second.l4At), before, 'payload is not taken for ports')
+      // The next datagram of the established flow, found by lookup() rather than made by schedule().
+      const nextFirst = request({
+        protocol: UDP,
+        sourcePort,
+        payload,
+        fragment: { offset: 0, more: true, id: id + 100 },
+      })
+      t.equal(self.send(nextFirst), connection)
+      const nextSecond = request({
+        protocol: UDP,
+        payload,
+        fragment: { offset: 72, more: false, id: id + 100 },
+      })
+      t.equal(self.send(nextSecond), connection)
+    }
+    const stray = request({ protocol: UDP, payload, fragment: { offset: 8, more: false, id: 1 } })
+    t.ok(self.send(stray) < 0)
+  })
+
+  t.test(`${name}: ICMP errors are translated both ways`, async (t) => {
+    for (const protocol of [TCP, UDP]) {
+      const self = lab()
+      self.apply(service(net))
+      const there = request({ protocol })
+      const connection = self.send(there)
+      // The real server refuses: it quotes what it got, the client must see what it sent.
+      const refusal = buildError(net.servers[0]!, net.client, there, 60)
+      const { view, ipAt, l4At, end } = refusal
+      t.ok(errorHolds(refusal))
+      t.equal(self.director.relatedIcmp(ZONE, view, ipAt, l4At, end), connection)
+      t.equal(self.director.direction, REPLY)
+      t.ok(errorHolds(refusal), 'error to the client')
+      const quoted = `${show(net.client, 40000)} > ${show(net.vip, 80)}`
+      t.equal(ends(quotedOf(refusal)), quoted)
+      t.match(ends({ ...refusal, l4At: ipAt }), /^\[?(10\.0\.0\.2|fd00::2)\]?:/)
+      // The client refuses a reply: it quotes the reply as translated, the server must see its own.
+      const back = reply(net.servers[0]!, { protocol, flags: TCP_ACK })
+      self.send(back)
+      const error = buildError(net.client, net.vip, back, 48)
+      t.equal(
+        self.director.relatedIcmp(ZONE, error.view, error.ipAt, error.l4At, error.end),
+        connection,
+      )
+      t.equal(self.director.direction, FORWARD)
+      t.ok(errorHolds(error), 'error to the server')
+      const original = `${show(net.servers[0]!, 8080)} > ${show(net.client, 40000)}`
+      t.equal(ends(quotedOf(error)), original)
+      // A damaged message stays damaged.
+      const damaged = buildError(
+        net.servers[0]!,
+        net.client,
+        request({ protocol, sourcePort: 1 }),
+        60,
+      )
+      t.equal(
+        self.director.relatedIcmp(ZONE, damaged.view, damaged.ipAt, damaged.l4At, damaged.end),
+        -1,
+      )
+    }
+  })
+
+  t.test(`${name}: tracked flows are found both ways and never rewritten`, async (t) => {
+    const self = lab()
+    const there = request({ flags: TCP_ACK })
+    const before = ends(there)
+    const { view, ipAt, l4At, end } = there
+    const connection = self.director.insertTracked(1, 2, view, ipAt, l4At, TCP, end, self.now)
+    t.ok(connection >= 0)
+    t.equal(self.director.insertTracked(1, 2, view, ipAt, l4At, TCP, end, self.now), connection)
+    self.director.setData(connection, 42)
+    self.director.translate(connection, FORWARD, view, ipAt, l4At, end, false)
+    t.equal(ends(there), before)
+    const back = build({
+      protocol: TCP,
+      source: net.vip,
+      target: net.client,
+      sourcePort: 80,
+      targetPort: 40000,
+      flags: TCP_ACK,
+    })
+    t.equal(self.send(back, 2), connection)
+    t.equal(self.director.data(connection), 42)
+    t.equal(self.director.realServerOf(connection), -1)
+    t.equal(self.director.serviceOf(connection), -1)
+    t.notOk(self.director.rewrites(connection))
+  })
+
+  t.test(`${name}: a removed server's flows end: TCP with a reset to both ends`, async (t) => {
+    const self = lab()
+    self.apply(service(net))
+    const tcp = self.send(request({ sequence: 1000 }))
+    self.send(
+      reply(net.servers[0]!, { flags: TCP_SYN | TCP_ACK, sequence: 5000, acknowledgement: 1001 }),
+    )
+    self.send(request({ flags: TCP_ACK, sequence: 1001, acknowledgement: 5001 }))
+    const payload = new Uint8Array(100)
+    self.send(request({ flags: TCP_ACK, sequence: 1001, acknowledgement: 5001, payload }))
+    const udp = self.send(request({ protocol: UDP, sourcePort: 5 }))
+    t.ok(udp >= 0)
+    const written = new DataView(new ArrayBuffer(200))
+    const resets: Packet[] = []
+    const save = (connection: number): void => {
+      for (const direction of [FORWARD, REPLY]) {
+        const length = self.director.writeReset(connection, direction, written, 100 * direction)
+        const ipAt = 100 * direction
+        const view = new DataView(written.buffer.slice(ipAt, ipAt + length))
+        resets.push({ view, ipAt: 0, l4At: length - 20, end: length, protocol: TCP })
+      }
+    }
+    self.orphans.push = (connection: number): number => {
+      save(connection)
+      return 0
+    }
+    const left = net.servers
+      .slice(1)
+      .map((address, i) => ({ key: `s${i + 1}`, address, port: 8080 }))
+    self.apply(service(net, { realServers: left.slice(1) }))
+    t.equal(self.director.connectionCount, 2)
+    while (self.director.advance(self.now, 100) === self.now) self.now += 1
+    t.equal(self.director.connectionCount, 0)
+    t.equal(self.director.services.goneCount, 0)
+    t.equal(resets.length, 2)
+    const [toServer, toClient] = resets as [Packet, Packet]
+    t.equal(ends(toServer), `${show(net.client, 40000)} > ${show(net.servers[0]!, 8080)}`)
+    t.equal(ends(toClient), `${show(net.vip, 80)} > ${show(net.client, 40000)}`)
+    t.ok(checksumsHold(toServer) && checksumsHold(toClient))
+    t.equal(toServer.view.getUint32(toServer.l4At + 4), 1101, 'what the server expects next')
+    t.equal(toClient.view.getUint32(toClient.l4At + 4), 5001, 'what the client expects next')
+    t.equal(toClient.view.getUint8(toClient.l4At + 13), TCP_RST | TCP_ACK)
+    t.ok(tcp >= 0)
+  })
+
+  t.test(`${name}: a packet of a removed server's UDP flow is scheduled afresh`, async (t) => {
+    const self = lab()
+    self.apply(service(net))
+    self.send(request({ protocol: UDP }))
+    const left = [{ key: 's2', address: net.servers[2]!, port: 8080 }]
+    self.apply(service(net, { realServers: left }))
+    const packet = request({ protocol: UDP })
+    t.ok(self.send(packet) >= 0)
+    t.equal(ends(packet).split(' > ')[1], show(net.servers[2]!, 8080))
+    t.equal(self.director.connectionCount, 1)
+  })
+
+  t.test(`${name}: a SYN on an ended connection is a new connection`, async (t) => {
+    const self = lab()
+    self.apply(service(net))
+    self.send(request())
+    self.send(reply(net.servers[0]!, { flags: TCP_RST | TCP_ACK }))
+    const again = request()
+    t.ok(self.send(again) >= 0)
+    t.equal(ends(again).split(' > ')[1], show(net.servers[1]!, 8080))
+    t.equal(self.director.connectionCount, 1)
+    self.director.settings.connReuseMode = 0
+    self.send(reply(net.servers[1]!, { flags: TCP_RST | TCP_ACK }))
+    const old = request()
+    self.send(old)
+    t.equal(ends(old).split(' > ')[1], show(net.servers[1]!, 8080))
+  })
+
+  t.test(`${name}: active and inactive, statistics, expiry`, async (t) => {
+    const self = lab()
+    self.apply(service(net))
+    const server =
+      self.director.services.services[0]!.pools[net.client.includes('.') ? 0 : 1]!.servers[0]!
+    const size = request().end - request().ipAt
+    self.send(request())
+    t.same([server.active, server.inactive], [0, 1])
+    self.send(reply(net.servers[0]!, { flags: TCP_SYN | TCP_ACK }))
+    self.send(request({ flags: TCP_ACK }))
+    t.same([server.active, server.inactive], [1, 0])
+    const statistics = self.director.services.statistics
+    const row = server.row * 8
+    t.same([...statistics.values.slice(row, row + 8)], [1, 2, 1, 2 * size, size, 1, 0, 0])
+    t.same(statistics.values.slice(0, 8), statistics.values.slice(row, row + 8))
+    self.send(request({ flags: TCP_FIN | TCP_ACK }))
+    t.same([server.active, server.inactive], [0, 1])
+    self.send(reply(net.servers[0]!, { flags: TCP_FIN | TCP_ACK }))
+    // CLOSE_WAIT and a FIN from the server: TIME_WAIT, 120 s.
+    const due = self.director.advance(self.now, 100)
+    t.ok(due > self.now)
+    self.now += 120_000
+    self.director.advance(self.now, 100)
+    t.equal(self.director.connectionCount, 1, 'not before its time')
+    self.now += 200
+    t.equal(self.director.advance(self.now, 100), -1)
+    t.equal(self.director.connectionCount, 0)
+    t.same([server.active, server.inactive], [0, 0])
+  })
+
+  t.test(`${name}: weight 0 quiesces, weights apply at once`, async (t) => {
+    const self = lab()
+    self.apply(service(net))
+    const connection = self.send(request())
+    const weights = (...list: number[]): ServiceConfig =>
+      service(net, {
+        realServers: net.servers.map((address, i) => ({
+          key: `s${i}`,
+          address,
+          port: 8080,
+          weight: list[i]!,
+        })),
+      })
+    self.apply(weights(0, 0, 1))
+    const same = request({ flags: TCP_ACK })
+    t.equal(self.send(same), connection)
+    t.equal(ends(same).split(' > ')[1], show(net.servers[0]!, 8080))
+    for (let port = 1; port < 4; port++) {
+      const fresh = request({ sourcePort: port })
+      self.send(fresh)
+      t.equal(ends(fresh).split(' > ')[1], show(net.servers[2]!, 8080))
+    }
+    self.apply(weights(0, 0, 0))
+    t.equal(self.send(request({ sourcePort: 9 })), NO_DESTINATION)
+  })
+
+  t.test(
+    `${name}: a full table gives up half-open connections, not established ones`,
+    async (t) => {
+      const self = lab(64)
+      self.apply(service(net))
+      for (let port = 1; port <= 32; port++) {
+        self.send(request({ sourcePort: port }))
+        const server = net.servers[(port - 1) % 3]!
+        self.send(reply(server, { targetPort: port, flags: TCP_SYN | TCP_ACK }))
+        self.send(request({ sourcePort: port, flags: TCP_ACK }))
+      }
+      for (let port = 1000; port < 2000; port++) self.send(request({ sourcePort: port }))
+      t.equal(self.director.connectionCount, 64)
+      for (let port = 1; port <= 32; port++) {
+        const packet = request({ sourcePort: port, flags: TCP_ACK })
+        t.ok(self.send(packet) >= 0, `established flow ${port}`)
+      }
+      t.ok(self.director.connections.evicted > 900)
+      t.equal(self.director.refused[-TABLE_FULL]! + self.director.connections.evicted, 1000 - 32)
+      t.equal(self.director.refused[-NO_PORT], 0)
+    },
+  )
+}

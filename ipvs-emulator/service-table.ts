@@ -1,0 +1,250 @@
+// Services and real servers by number, and the difference between one configuration and the next.
+//
+// Numbers are small and stable while a key stays. A real server that is no longer configured keeps its
+// number (as `gone`) until its last connection has ended, its service likewise; then both are reused.
+// A real server that keeps its key but changes address or port is another server: the old one goes, the
+// new one comes.
+
+import { assert } from '../base/assert.ts'
+import { parseAddress } from './address.ts'
+import type { BalancerConfig, RealServerConfig, ServiceConfig } from './config.ts'
+import { ConfigError } from './config.ts'
+import { checkConfig } from './config-check.ts'
+import { IPV4, IPV6, SCTP, sameAddress, TCP, UDP } from './flow.ts'
+import { TICK_MS } from './limits.ts'
+import { SCHEDULER_DEFAULT, SCHEDULERS } from './sched.ts'
+import { Pool, RealServer, Service } from './service.ts'
+import { Statistics } from './statistics.ts'
+import { Virtuals } from './virtuals.ts'
+
+const PROTOCOL_NUMBERS = { tcp: TCP, udp: UDP, sctp: SCTP }
+
+export class ServiceTable {
+  /** By index; holes where a number is free. */
+  readonly services: (Service | null)[] = []
+  /** By index; 0 is never used. */
+  readonly servers: (RealServer | null)[] = [null]
+  readonly statistics: Statistics
+  readonly virtuals: Virtuals
+  readonly #byKey: Map<string, Service> = new Map()
+  readonly #freeServices: number[] = []
+  readonly #freeServers: number[] = []
+  /** Real servers that are gone and still have connections. */
+  goneCount = 0
+
+  constructor(statistics: Float64Array | undefined, random: () => number) {
+    this.statistics = new Statistics(statistics)
+    this.virtuals = new Virtuals(random)
+  }
+
+  /** Index of the service with key `key`, -1 when there is none. */
+  indexOf(key: string): number {
+    return this.#byKey.get(key)?.index ?? -1
+  }
+
+  /** Makes `config` the configuration. Throws ConfigError before anything is changed. */
+  apply(config: BalancerConfig): void {
+    checkConfig(config)
+    this.#checkRoom(config)
+    const wanted = new Set(config.services.map((service) => service.key))
+    for (const service of [...this.#byKey.values()]) {
+      if (!wanted.has(service.key)) this.#removeService(service)
+    }
+    for (const next of config.services) {
+      const service = this.#byKey.get(next.key)
+      this.#updateService(service ?? this.#createService(next), next)
+    }
+    this.#indexVirtuals(config)
+  }
+
+  #checkRoom(config: BalancerConfig): void {
+    let rows = 0
+    for (const service of config.services) {
+      const known = this.#byKey.get(service.key)
+      if (known === undefined) rows++
+      const keys = new Map<string, RealServer>()
+      for (const pool of known?.pools ?? []) {
+        for (const server of pool.servers) keys.set(server.key, server)
+      }
+      for (const server of service.realServers) {
+        const old = keys.get(server.key)
+        if (old === undefined || !sameTarget(old, server)) rows++
+      }
+    }
+    if (rows > this.statistics.room) {
+      throw new ConfigError(
+        'services',
+        `the statistics have room for ${this.statistics.room} more rows`,
+      )
+    }
+  }
+
+  #createService(config: ServiceConfig): Service {
+    const index = this.#freeServices.pop() ?? this.services.length
+    const service = new Service(index, config.key, this.statistics.allocate(), config)
+    const scheduler = SCHEDULERS.get(config.scheduler ?? SCHEDULER_DEFAULT)!
+    for (const family of [IPV4, IPV6]) {
+      const pool = new Pool(service, family, scheduler)
+      service.pools.push(pool)
+      scheduler.init(pool)
+    }
+    this.services[index] = service
+    this.#byKey.set(config.key, service)
+    return service
+  }
+
+  #updateService(service: Service, config: ServiceConfig): void {
+    const before = service.config
+    service.config = config
+    service.idleTicks = Math.ceil(((config.idleSeconds ?? 0) * 1000) / TICK_MS)
+    service.masquerade[IPV4] = addressOf(config.masquerade4)
+    service.masquerade[IPV6] = addressOf(config.masquerade6)
+    this.#updateServers(service, config)
+    const name = config.scheduler ?? SCHEDULER_DEFAULT
+    const flagsBefore = (before.schedulerFlags ?? []).join()
+    const flagsChanged = flagsBefore !== (config.schedulerFlags ?? []).join()
+    for (const pool of service.pools) {
+      if (pool.scheduler.name === name && !flagsChanged) continue
+      pool.scheduler.done(pool)
+      pool.scheduler = SCHEDULERS.get(name)!
+      pool.scheduler.init(pool)
+    }
+  }
+
+  #updateServers(service: Service, config: ServiceConfig): void {
+    const wanted = new Map(config.realServers.map((server) => [server.key, server]))
+    const kept = new Map<string, RealServer>()
+    for (const pool of service.pools) {
+      for (let position = pool.servers.length - 1; position >= 0; position--) {
+        const server = pool.servers[position]!
+        const next = wanted.get(server.key)
+        if (next !== undefined && sameTarget(server, next)) kept.set(server.key, server)
+        else this.#removeServer(pool, position)
+      }
+    }
+    for (const next of config.realServers) {
+      const server = kept.get(next.key)
+      if (server === undefined) this.#addServer(service, next)
+      else this.#updateServer(server, next)
+    }
+  }
+
+  #addServer(service: Service, config: RealServerConfig): void {
+    const address = new Int32Array(4)
+    const pool = service.pools[parseAddress(config.address, address)]!
+    const index = this.#freeServers.pop() ?? this.servers.length
+    const row = this.statistics.allocate()
+    const weight = config.weight ?? 1
+    const server = new RealServer(index, config.key, pool, address, config.port, weight, row)
+    server.upperThreshold = config.upperThreshold ?? 0
+    server.lowerThreshold = config.lowerThreshold ?? 0
+    this.servers[index] = server
+    pool.servers.push(server)
+    pool.scheduler.addServer(pool, server)
+  }
+
+  #updateServer(server: RealServer, config: RealServerConfig): void {
+    const weight = config.weight ?? 1
+    const upper = config.upperThreshold ?? 0
+    const lower = config.lowerThreshold ?? 0
+    const changed =
+      weight !== server.weight || upper !== server.upperThreshold || lower !== server.lowerThreshold
+    if (!changed) return
+    server.weight = weight
+    if (weight !== 0) server.lastWeight = weight
+    server.upperThreshold = upper
+    server.lowerThreshold = lower
+    // A changed threshold is judged anew (ip_vs_edit_dest clears the flag when the upper one moves).
+    if (upper === 0 || server.active + server.inactive < upper) server.overloaded = false
+    else server.noteBound()
+    server.pool.scheduler.updateServer(server.pool, server)
+  }
+
+  #removeServer(pool: Pool, position: number): void {
+    const server = pool.servers[position]!
+    pool.servers.splice(position, 1)
+    server.gone = true
+    server.weight = 0
+    pool.scheduler.removeServer(pool, server, position)
+    if (server.active + server.inactive + server.templates > 0) this.goneCount++
+    else this.#freeServer(server)
+  }
+
+  #removeService(service: Service): void {
+    this.#byKey.delete(service.key)
+    service.gone = true
+    for (const pool of service.pools) {
+      for (let i = pool.servers.length - 1; i >= 0; i--) this.#removeServer(pool, i)
+      pool.scheduler.done(pool)
+    }
+    this.#freeServiceIfUnused(service)
+  }
+
+  /** To be called when a connection of `server`, which is gone, has ended. */
+  released(server: RealServer): void {
+    assert(server.gone, 'only servers that are gone are given up')
+    if (server.active + server.inactive + server.templates > 0) return
+    this.goneCount--
+    this.#freeServer(server)
+    if (server.pool.service.gone) this.#freeServiceIfUnused(server.pool.service)
+  }
+
+  #freeServer(server: RealServer): void {
+    this.servers[server.index] = null
+    this.#freeServers.push(server.index)
+    this.statistics.free(server.row)
+  }
+
+  #freeServiceIfUnused(service: Service): void {
+    if (this.services[service.index] !== service) return
+    if (this.servers.some((server) => server?.pool.service === service)) return
+    this.services[service.index] = null
+    this.#freeServices.push(service.index)
+    this.statistics.free(service.row)
+  }
+
+  #indexVirtuals(config: BalancerConfig): void {
+    const marks = new Map<number, number>()
+    let keys = 0
+    for (const service of config.services) keys += service.virtuals.length
+    for (const service of config.services) {
+      if ((service.mark ?? 0) !== 0) marks.set(service.mark!, this.indexOf(service.key))
+    }
+    this.virtuals.reset(keys, marks)
+    const address = new Int32Array(4)
+    for (const service of config.services) {
+      const index = this.indexOf(service.key)
+      for (const virtual of service.virtuals) {
+        const family = parseAddress(virtual.address, address)
+        const protocol = PROTOCOL_NUMBERS[virtual.protocol]
+        const added = this.virtuals.add(
+          service.zone,
+          protocol,
+          family,
+          address,
+          virtual.port,
+          index,
+        )
+        assert(added, 'checkConfig() found no virtual address twice')
+      }
+    }
+  }
+}
+
+const scratch: Int32Array = new Int32Array(4)
+
+function sameTarget(server: RealServer, config: RealServerConfig): boolean {
+  const family = parseAddress(config.address, scratch)
+  return (
+    server.pool.family === family &&
+    server.port === config.port &&
+    sameAddress(server.address, scratch)
+  )
+}
+
+function addressOf(text: string | undefined): Int32Array | null {
+  if (text === undefined) return null
+  const address = new Int32Array(4)
+  parseAddress(text, address)
+  return address
+}

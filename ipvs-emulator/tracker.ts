@@ -1,0 +1,211 @@
+// What a packet does to its connection: next state, later deadline, counters, and for TCP the numbers a reset
+// would need.
+//
+// TCP heads, per direction: the last acknowledgement sent, and the end of the sequence space sent so far.
+// What one end has sent and we have passed on is what the other end expects next, so a reset to the
+// client carries the server's sequence end, and the other way round (RFC 9293 section 3.5.3; RFC 5961
+// section 3.2 wants the number exact).
+
+import { sequenceBefore, TCP_FIN, TCP_SYN } from '../wire/tcp.ts'
+import {
+  type ConnTable,
+  DEADLINE,
+  FLAGS_BYTE,
+  HEADS,
+  NO_OUTPUT,
+  PACKETS_BYTE,
+  PROBING,
+  PROTOCOL_BYTE,
+  SERVER,
+  STATE_BYTE,
+} from './conn-table.ts'
+import type { Connections } from './connections.ts'
+import { TCP, UDP } from './flow.ts'
+import { FORWARD_ONLY, nextIndex } from './proto.ts'
+import {
+  SCTP_ESTABLISHED,
+  SCTP_EVENTS,
+  SCTP_MACHINE,
+  SCTP_STATES,
+  sctpEvent,
+} from './proto-sctp.ts'
+import {
+  TCP_CLOSE,
+  TCP_ESTABLISHED,
+  TCP_EVENT_NONE,
+  TCP_EVENTS,
+  TCP_MACHINE,
+  TCP_STATES,
+  tcpEvent,
+} from './proto-tcp.ts'
+import type { ServiceTable } from './service-table.ts'
+import { IN_BYTES, IN_PACKETS, STATISTICS_COLUMNS } from './statistics.ts'
+import type { Timeouts } from './timeouts.ts'
+
+const TCP_SEQUENCE = 4
+const TCP_ACKNOWLEDGEMENT = 8
+const TCP_SIZE = 12
+const TCP_FLAGS = 13
+
+/** Words of HEADS: two per direction. */
+export const HEAD_ACKNOWLEDGEMENT = 0
+export const HEAD_SEQUENCE_END = 1
+
+export class Tracker {
+  readonly #connections: Connections
+  readonly #services: ServiceTable
+  readonly timeouts: Timeouts
+  /** The TCP table in force: normal or secure. */
+  tcpTable: Uint8Array = TCP_MACHINE.table
+
+  constructor(connections: Connections, services: ServiceTable, timeouts: Timeouts) {
+    this.#connections = connections
+    this.#services = services
+    this.timeouts = timeouts
+  }
+
+  /** Applies one packet, or a super-packet that stands for `packets` of them. */
+  track(
+    family: number,
+    entry: number,
+    direction: number,
+    view: DataView,
+    l4At: number,
+    end: number,
+    packets: number,
+    bytes: number,
+    tick: number,
+  ): void {
+    const table = this.#connections.tables[family]!
+    const at = entry * table.stride
+    const byteAt = at * 4
+    const protocol = table.bytes[byteAt + PROTOCOL_BYTE]!
+    const state = table.bytes[byteAt + STATE_BYTE]!
+    let next = state
+    if (protocol === TCP) {
+      const flags = view.getUint8(l4At + TCP_FLAGS)
+      const event = tcpEvent(flags)
+      const side = this.#side(table, byteAt, direction)
+      next =
+        event === TCP_EVENT_NONE
+          ? TCP_CLOSE
+          : this.tcpTable[nextIndex(side, event, state, TCP_EVENTS, TCP_STATES)]!
+      this.#noteHead(table, at, direction, view, l4At, end, flags)
+    } else if (protocol !== UDP) {
+      const event = sctpEvent(view, l4At, end)
+      const side = this.#side(table, byteAt, direction)
+      if (event >= 0) {
+        next = SCTP_MACHINE.table[nextIndex(side, event, state, SCTP_EVENTS, SCTP_STATES)]!
+      }
+    }
+    if (next !== state) {
+      table.bytes[byteAt + STATE_BYTE] = next
+      const established = protocol === TCP ? TCP_ESTABLISHED : SCTP_ESTABLISHED
+      this.#connections.setActive(family, entry, next === established)
+    }
+    if (direction === 0 && table.bytes[byteAt + PACKETS_BYTE]! < 255) {
+      table.bytes[byteAt + PACKETS_BYTE] = Math.min(
+        table.bytes[byteAt + PACKETS_BYTE]! + packets,
+        255,
+      )
+    }
+    this.#refresh(table, family, entry, protocol, next, tick)
+    this.#count(table.records[at + SERVER]!, direction, packets, bytes)
+  }
+
+  /** Statistics and timer of a packet without L4 header: a later fragment. */
+  trackFragment(
+    family: number,
+    entry: number,
+    direction: number,
+    packets: number,
+    bytes: number,
+    tick: number,
+  ): void {
+    const table = this.#connections.tables[family]!
+    const at = entry * table.stride
+    const protocol = table.bytes[at * 4 + PROTOCOL_BYTE]!
+    this.#refresh(table, family, entry, protocol, table.bytes[at * 4 + STATE_BYTE]!, tick)
+    this.#count(table.records[at + SERVER]!, direction, packets, bytes)
+  }
+
+  /** Which block of the state table applies; a first reply ends the "only" one. */
+  #side(table: ConnTable, byteAt: number, direction: number): number {
+    const flags = table.bytes[byteAt + FLAGS_BYTE]!
+    if ((flags & NO_OUTPUT) === 0) return direction
+    if (direction === 0) return FORWARD_ONLY
+    table.bytes[byteAt + FLAGS_BYTE] = flags & ~NO_OUTPUT
+    return direction
+  }
+
+  #refresh(
+    table: ConnTable,
+    family: number,
+    entry: number,
+    protocol: number,
+    state: number,
+    tick: number,
+  ): void {
+    const at = entry * table.stride
+    let timeout = this.timeouts.of(protocol, state)
+    const flagsAt = at * 4 + FLAGS_BYTE
+    table.bytes[flagsAt] = table.bytes[flagsAt]! & ~PROBING
+    const established =
+      protocol === UDP || state === (protocol === TCP ? TCP_ESTABLISHED : SCTP_ESTABLISHED)
+    if (established) {
+      const server = this.#services.servers[table.records[at + SERVER]!]
+      const idle = server?.pool.service.idleTicks ?? 0
+      if (idle !== 0) timeout = idle
+    }
+    // One more tick, because the present one has begun already.
+    const deadline = tick + timeout + 1
+    const before = table.records[at + DEADLINE]!
+    if (deadline === before) return
+    if (deadline > before) {
+      table.records[at + DEADLINE] = deadline
+      return
+    }
+    const wheel = this.#connections.wheels[family]!
+    wheel.remove(entry)
+    table.records[at + DEADLINE] = deadline
+    wheel.file(entry)
+  }
+
+  #noteHead(
+    table: ConnTable,
+    at: number,
+    direction: number,
+    view: DataView,
+    l4At: number,
+    end: number,
+    flags: number,
+  ): void {
+    const head = at + HEADS + 2 * direction
+    const records = table.records
+    records[head + HEAD_ACKNOWLEDGEMENT] = view.getInt32(l4At + TCP_ACKNOWLEDGEMENT)
+    const size = (view.getUint8(l4At + TCP_SIZE) >> 4) * 4
+    const controls = ((flags & TCP_SYN) !== 0 ? 1 : 0) + ((flags & TCP_FIN) !== 0 ? 1 : 0)
+    const sequenceEnd = (view.getInt32(l4At + TCP_SEQUENCE) + (end - l4At - size) + controls) | 0
+    const before = records[head + HEAD_SEQUENCE_END]!
+    // A retransmission must not take the end back; 0 is "nothing seen".
+    if (before === 0 || (flags & TCP_SYN) !== 0 || sequenceBefore(before, sequenceEnd)) {
+      records[head + HEAD_SEQUENCE_END] = sequenceEnd
+    }
+  }
+
+  #count(serverIndex: number, direction: number, packets: number, bytes: number): void {
+    const server = this.#services.servers[serverIndex]
+    if (server === null || server === undefined) return
+    const values = this.#services.statistics.values
+    const column = direction === 0 ? IN_PACKETS : IN_PACKETS + 1
+    const bytesColumn = direction === 0 ? IN_BYTES : IN_BYTES + 1
+    const serviceRow = server.pool.service.row * STATISTICS_COLUMNS
+    const serverRow = server.row * STATISTICS_COLUMNS
+    values[column] = values[column]! + packets
+    values[bytesColumn] = values[bytesColumn]! + bytes
+    values[serviceRow + column] = values[serviceRow + column]! + packets
+    values[serviceRow + bytesColumn] = values[serviceRow + bytesColumn]! + bytes
+    values[serverRow + column] = values[serverRow + column]! + packets
+    values[serverRow + bytesColumn] = values[serverRow + bytesColumn]! + bytes
+  }
+}
