@@ -55,3 +55,8 @@ export function setUdpLength(view: DataView, at: number, value: number): void {
 export function setUdpChecksum(view: DataView, at: number, value: number): void {
   view.setUint16(at + CHECKSUM, value)
 }
+
+/** Writes a computed checksum: 0 becomes 0xffff, because 0 in the field means "none". */
+export function storeUdpChecksum(view: DataView, at: number, value: number): void {
+  view.setUint16(at + CHECKSUM, value === 0 ? 0xffff : value)
+}
