@@ -17,7 +17,23 @@ export interface Prng {
 
 /** A generator whose whole future follows from `seed` (its low 32 bits). */
 export function prng(seed: number): Prng {
-  return new Xoshiro128(seed)
+  // splitmix32: a Weyl sequence through the 32-bit finalizer of MurmurHash3. Four draws at different
+  // points of one Weyl sequence differ, so at most one of the words is zero.
+  let weyl = seed | 0
+  const next = (): number => {
+    weyl = (weyl + 0x9e3779b9) | 0
+    let z = weyl
+    z = Math.imul(z ^ (z >>> 16), 0x85ebca6b)
+    z = Math.imul(z ^ (z >>> 13), 0xc2b2ae35)
+    return z ^ (z >>> 16)
+  }
+  return new Xoshiro128(next(), next(), next(), next())
+}
+
+/** A generator that goes on from four words of state, which must not all be zero. */
+export function prngOfState(s0: number, s1: number, s2: number, s3: number): Prng {
+  if ((s0 | s1 | s2 | s3) === 0) throw new RangeError('a state of zeros yields only zeros')
+  return new Xoshiro128(s0, s1, s2, s3)
 }
 
 function rotateLeft(word: number, bits: number): number {
@@ -30,21 +46,11 @@ class Xoshiro128 implements Prng {
   private s2: number
   private s3: number
 
-  constructor(seed: number) {
-    // splitmix32: a Weyl sequence through the 32-bit finalizer of MurmurHash3. Four draws at different
-    // points of one Weyl sequence differ, so at most one of the words is zero.
-    let weyl = seed | 0
-    const next = (): number => {
-      weyl = (weyl + 0x9e3779b9) | 0
-      let z = weyl
-      z = Math.imul(z ^ (z >>> 16), 0x85ebca6b)
-      z = Math.imul(z ^ (z >>> 13), 0xc2b2ae35)
-      return z ^ (z >>> 16)
-    }
-    this.s0 = next()
-    this.s1 = next()
-    this.s2 = next()
-    this.s3 = next()
+  constructor(s0: number, s1: number, s2: number, s3: number) {
+    this.s0 = s0 | 0
+    this.s1 = s1 | 0
+    this.s2 = s2 | 0
+    this.s3 = s3 | 0
   }
 
   nextU32(): number {
