@@ -1,0 +1,28 @@
+// Limits of the lab: everything it waits for has a deadline, everything it keeps has a bound.
+
+/** How long a process may take to end after SIGTERM before it is killed. */
+export const STOP_GRACE_MS = 3000
+/** How long a process may take to vanish after SIGKILL. */
+export const KILL_GRACE_MS = 5000
+/** Default deadline of a short command. */
+export const EXEC_TIMEOUT_MS = 20_000
+/** Longest life of a process that a lab spawns; a forgotten one ends by itself. */
+export const SPAWN_LIFE_MS = 900_000
+/** Default deadline of waitFor(). */
+export const WAIT_TIMEOUT_MS = 10_000
+/** Pause between two looks at a condition. */
+export const WAIT_STEP_MS = 20
+/** Output kept per process and stream; older output is dropped from the front. */
+export const OUTPUT_CHARACTERS_MAX = 1_048_576
+/** How long an agent may take from its start to its first metrics answer. */
+export const AGENT_READY_MS = 20_000
+/** How long an agent may take to run the tables of a reload. */
+export const AGENT_RELOAD_MS = 10_000
+/** Default deadline of one request of a probe. */
+export const PROBE_TIMEOUT_MS = 5000
+/** An answer longer than this is refused by a probe. */
+export const PROBE_ANSWER_BYTES_MAX = 8_388_608
+/** Links a lab can number: each takes one /24 of 192.168.0.0/16 from the tenth on. */
+export const LINKS_MAX = 200
+/** Hosts on one link: .1 to .250. */
+export const LINK_MEMBERS_MAX = 250

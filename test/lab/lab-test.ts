@@ -1,0 +1,21 @@
+// A test with a lab of its own, which is closed whatever happens.
+
+import t from 'tap'
+import { labObstacle } from '../../cli/lab/enter.ts'
+import { Lab } from '../../cli/lab/lab.ts'
+
+type Test = typeof t
+
+/** Runs `body` with a new lab as a subtest, or skips it with the reason why there can be no lab. */
+export function labTest(name: string, body: (t: Test, lab: Lab) => Promise<void>): void {
+  const obstacle = labObstacle()
+  if (obstacle !== undefined) {
+    t.test(name, { skip: obstacle }, async () => {})
+    return
+  }
+  t.test(name, async (test) => {
+    const lab = new Lab()
+    test.teardown(() => lab.close())
+    await body(test as unknown as Test, lab)
+  })
+}
