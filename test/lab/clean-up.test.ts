@@ -62,11 +62,8 @@ interface Started {
 
 async function start(how: string, marker: string): Promise<Started> {
   // Without the test runner's preloaded modules, which would catch the signals.
-  const env = { ...process.env, NODE_OPTIONS: '' }
-  const child = spawn(process.execPath, [CHILD, how, marker], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env,
-  })
+  const command = ['-u', 'NODE_OPTIONS', process.execPath, CHILD, how, marker]
+  const child = spawn('env', command, { stdio: ['ignore', 'pipe', 'pipe'] })
   const over = ended(child)
   let output = ''
   child.stdout?.on('data', (text: Buffer) => {
