@@ -2,6 +2,7 @@
 // topology gives this node, with its metrics on the host's loopback.
 
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
+import process from 'node:process'
 import { fileURLToPath } from 'node:url'
 import type { ForwardingTables } from '../../dataplane/tables.ts'
 import type { Host } from './host.ts'
@@ -11,7 +12,13 @@ import { parseMetrics, type Sample } from './metrics.ts'
 import type { LabProcess } from './process.ts'
 import { waitFor } from './wait.ts'
 
-const WEFT = fileURLToPath(new URL('../../weft', import.meta.url))
+/** What the launcher ./weft runs in the end. It is not asked itself: a lab has no way out by which it could
+ * install anything. */
+const WEFT = [
+  process.execPath,
+  '--disable-warning=ExperimentalWarning',
+  fileURLToPath(new URL('../weft.ts', import.meta.url)),
+]
 const METRICS_PORT = 9323
 
 export interface AgentOptions {
@@ -49,7 +56,7 @@ export class Agent {
   get command(): string[] {
     const [host, port] = ['127.0.0.1', METRICS_PORT]
     return [
-      ...[WEFT, 'dataplane', '--config', this.tablesFile],
+      ...[...WEFT, 'dataplane', '--config', this.tablesFile],
       ...['--metrics', `${host}:${port}`, '--run-dir', `${this.#folder}/run`],
       ...(this.#options.arguments ?? []),
     ]
