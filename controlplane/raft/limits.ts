@@ -1,0 +1,15 @@
+// Every number that bounds the core. Byte counts are what the memory and the wire feel, not exact
+// encodings: the core never needs the exact size of an encoded message.
+
+import type { Entry } from './messages.ts'
+
+/** Bytes an entry costs besides its data: term, index, type and lengths. */
+export const ENTRY_OVERHEAD_BYTES: number = 24
+
+/** Terms, indexes and ids stay below this, where every integer is exact. */
+export const INTEGER_END: number = Number.MAX_SAFE_INTEGER
+
+/** Bytes of an entry as the limits count them. */
+export function entryBytes(entry: Entry): number {
+  return entry.data.length + ENTRY_OVERHEAD_BYTES
+}
