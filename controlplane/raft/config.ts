@@ -55,6 +55,9 @@ export interface Config {
   /** A leader that is removed or demoted becomes a follower at once when it applies that. Default
    * false. */
   readonly stepDownOnRemoval?: boolean
+  /** The caller may take further Readies before the last one's writes are durable, and reports with
+   * persisted() and applied() instead of advance(). Default false. */
+  readonly pipelinedWrites?: boolean
   /** Told about the turns worth a log line or a metric. Must not call back. */
   readonly trace?: (event: TraceEvent) => void
 }
@@ -112,6 +115,7 @@ export function resolveConfig(config: Config): ResolvedConfig {
     disableProposalForwarding: config.disableProposalForwarding ?? false,
     disableConfChangeValidation: config.disableConfChangeValidation ?? false,
     stepDownOnRemoval: config.stepDownOnRemoval ?? false,
+    pipelinedWrites: config.pipelinedWrites ?? false,
     trace: config.trace ?? (() => {}),
   }
   if (!Number.isSafeInteger(config.id) || config.id <= NONE) {

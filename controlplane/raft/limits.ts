@@ -13,3 +13,6 @@ export const INTEGER_END: number = Number.MAX_SAFE_INTEGER
 export function entryBytes(entry: Entry): number {
   return entry.data.length + ENTRY_OVERHEAD_BYTES
 }
+
+/** Reads that wait for confirmation at the leader; more are refused. */
+export const MAX_HELD_READS: number = 65_536

@@ -11,202 +11,359 @@
 //     4. apply ready.snapshot, then ready.committedEntries (applyConfChange() for membership changes)
 //     node.advance()
 //   }
+//
+// With `pipelinedWrites` the caller need not wait for the disk before it takes the next Ready. Instead of
+// advance() it calls persisted() once for each Ready when steps 2 and 3 (and applying ready.snapshot)
+// are done, and applied() once for each when its committedEntries are applied; each in the order of the
+// Readies, the two independently.
 
-import type { Config } from './config.ts'
-import type {
-  ConfChange,
-  ConfChangeSingle,
-  ConfState,
-  Entry,
-  HardState,
-  Message,
-  NodeId,
-  ReadState,
-  Role,
-  Snapshot,
-  SoftState,
+import { assert } from './assert.ts'
+import { encodeConfChange } from './codec.ts'
+import { checkConfig } from './confchange.ts'
+import { type Config, resolveConfig } from './config.ts'
+import { payloadBytes, totalBytes } from './log.ts'
+import { applyConfChange, switchTo } from './membership.ts'
+import {
+  type ConfChange,
+  type ConfChangeSingle,
+  type ConfState,
+  type Entry,
+  type HardState,
+  type Message,
+  type MessageType,
+  makeMessage,
+  NO_BYTES,
+  NONE,
+  type NodeId,
+  type SoftState,
 } from './messages.ts'
+import type { Progress } from './progress.ts'
+import { type Draft, Raft } from './raft.ts'
+import { applied, step, tick } from './step.ts'
+import type { BasicStatus, ProgressStatus, ProposeResult, Ready, Refusal, Status } from './types.ts'
 
-/** Why a request or message was not taken. Nothing changed. */
-export type Refusal =
-  /** No leader is known: try again when softState.lead is set. */
-  | 'no-leader'
-  /** This member is a follower and disableProposalForwarding is set. */
-  | 'not-forwarding'
-  /** The leader is handing its office over. */
-  | 'transferring'
-  /** This leader is no longer a member. */
-  | 'removed'
-  /** maxUncommittedBytes is reached. */
-  | 'too-many-uncommitted-bytes'
-  /** A message type that only the core sends to itself came through step(). */
-  | 'local-message'
-  /** A response from somebody who is not a member. */
-  | 'unknown-peer'
-
-/** Fate of a proposal. `index` and `term` name the log position it was given, so that its caller can tell
- * whether what gets committed there is its own; both are 0 when it was passed on to the leader. */
-export interface ProposeResult {
-  readonly refusal: Refusal | null
-  readonly index: number
+/** What the core tells itself when a Ready's writes are durable. */
+interface Write {
+  /** The term when the Ready was handed out. */
   readonly term: number
-}
-
-/** What the caller must do before advance(). Every list is to be handled in order, and none may be
- * changed: the core goes on using the arrays. */
-export interface Ready {
-  /** Set when the leader or this member's role changed. Need not be stored. */
-  readonly softState: SoftState | null
-  /** Set when term, vote or commit index changed: to be stored with the entries. */
-  readonly hardState: HardState | null
-  /** Answered reads: each may be served once the state machine applied its index. */
-  readonly readStates: readonly ReadState[]
-  /** To be stored. They replace whatever was stored at and behind the index of the first. */
-  readonly entries: readonly Entry[]
-  /** A snapshot from the leader, to be stored (before `entries`) and applied (before
-   * `committedEntries`). It replaces the whole log. */
-  readonly snapshot: Snapshot | null
-  /** To be applied to the state machine. Always already durable here. */
-  readonly committedEntries: readonly Entry[]
-  /** May be sent at once, even while the write is under way. */
-  readonly messages: readonly Message[]
-  /** May be sent only when everything in this Ready is durable: they promise something about it. */
-  readonly messagesAfterAppend: readonly Message[]
-  /** False when losing this Ready's writes in a crash would do no harm (only the commit index moved). */
-  readonly mustSync: boolean
-}
-
-export interface BasicStatus extends HardState, SoftState {
-  readonly id: NodeId
-  readonly applied: number
+  /** This member's messages to itself: its own vote, its own acknowledgement. */
+  readonly toSelf: readonly Message[]
+  /** The end of the log as it was then; index 0 when everything was durable already. */
   readonly lastIndex: number
-  /** Target of a leadership transfer under way; 0 for none. */
-  readonly leadTransferee: NodeId
+  readonly lastTerm: number
+  /** Index of the Ready's snapshot, 0 when it had none. */
+  readonly snapshotIndex: number
 }
 
-/** The leader's view of one member. */
-export interface ProgressStatus {
-  readonly id: NodeId
-  readonly state: 'probe' | 'replicate' | 'snapshot'
-  /** Highest index known to be durable there. */
-  readonly match: number
-  /** Next index to send. */
-  readonly next: number
-  readonly learner: boolean
-  /** No entries are sent at present. */
-  readonly paused: boolean
-  /** Index of the snapshot on its way; 0 for none. */
-  readonly pendingSnapshot: number
-  /** Heard from since the last quorum check. */
-  readonly recentActive: boolean
-  readonly inflightMessages: number
-  readonly inflightFull: boolean
-}
+/** The core's own events: nobody else may send them. */
+const LOCAL: ReadonlySet<MessageType> = new Set<MessageType>([
+  'MsgHup',
+  'MsgBeat',
+  'MsgUnreachable',
+  'MsgSnapStatus',
+  'MsgCheckQuorum',
+  'MsgForgetLeader',
+])
 
-export interface Status extends BasicStatus {
-  readonly config: ConfState
-  /** By ascending id; empty unless this member leads. */
-  readonly progress: readonly ProgressStatus[]
-}
+const RESPONSES: ReadonlySet<MessageType> = new Set<MessageType>([
+  'MsgAppResp',
+  'MsgVoteResp',
+  'MsgPreVoteResp',
+  'MsgHeartbeatResp',
+  'MsgReadIndexResp',
+])
+
+/** Messages that change what a member believes of its term: never without one. */
+const MUST_HAVE_TERM: ReadonlySet<MessageType> = new Set<MessageType>([
+  'MsgApp',
+  'MsgHeartbeat',
+  'MsgSnap',
+  'MsgVote',
+  'MsgPreVote',
+  'MsgTimeoutNow',
+])
 
 export class RawNode {
+  readonly #raft: Raft
+  readonly #pipelined: boolean
+  #softState: SoftState
+  #hardState: HardState
+  #writes: Write[] = []
+  #applies: (readonly Entry[])[] = []
+
+  /** Starts from what `config.storage` holds. Throws a RangeError for an impossible setting, a
+   * ConfChangeError for an impossible stored configuration. */
   constructor(config: Config) {
-    void config
-    throw new Error('not implemented yet')
+    const resolved = resolveConfig(config)
+    const { hardState, confState } = resolved.storage.initialState()
+    checkConfig(confState)
+    const raft = new Raft(resolved)
+    switchTo(raft, confState, Math.max(raft.log.lastIndex(), 1))
+    if (hardState.term !== 0 || hardState.commit !== 0) {
+      raft.log.restoreCommitted(hardState.commit)
+      raft.term = hardState.term
+      raft.vote = hardState.vote
+    }
+    if (resolved.applied > 0) raft.log.appliedTo(resolved.applied, 0)
+    raft.becomeFollower(raft.term, NONE)
+    this.#raft = raft
+    this.#pipelined = resolved.pipelinedWrites
+    this.#softState = softStateOf(raft)
+    this.#hardState = hardStateOf(raft)
   }
 
   /** Advances the logical clock by one tick. */
   tick(): void {
-    throw new Error('not implemented yet')
+    tick(this.#raft)
   }
 
   /** Starts an election now, as if the election timeout had passed. */
   campaign(): void {
-    throw new Error('not implemented yet')
+    step(this.#raft, makeMessage('MsgHup', this.#raft.id))
   }
 
   /** Proposes `data` for the log. */
   propose(data: Uint8Array): ProposeResult {
-    return this.proposeBatch([data])
+    return this.#propose([{ type: 'EntryNormal', data }])
   }
 
   /** Proposes several entries in one append; all are taken or none. The result names the first. */
   proposeBatch(batch: readonly Uint8Array[]): ProposeResult {
-    void batch
-    throw new Error('not implemented yet')
+    return this.#propose(batch.map((data) => ({ type: 'EntryNormal', data })))
   }
 
   /** Proposes a change of membership. A change that cannot follow the current configuration is replaced
    * by an empty normal entry at the same index. */
   proposeConfChange(change: ConfChange | ConfChangeSingle): ProposeResult {
-    void change
-    throw new Error('not implemented yet')
+    const type = 'changes' in change ? 'EntryConfChangeV2' : 'EntryConfChange'
+    return this.#propose([{ type, data: encodeConfChange(asSet(change)) }])
   }
 
   /** Switches to the configuration after `change`; to be called when its entry is applied, unless the
    * caller decides to void it. Returns the new configuration, for the caller's next snapshot. */
   applyConfChange(change: ConfChange | ConfChangeSingle): ConfState {
-    void change
-    throw new Error('not implemented yet')
+    return applyConfChange(this.#raft, asSet(change))
   }
 
   /** Takes a message from another member. */
   step(message: Message): Refusal | null {
-    void message
-    throw new Error('not implemented yet')
+    if (LOCAL.has(message.type)) return 'local-message'
+    if (RESPONSES.has(message.type) && this.#raft.tracker.get(message.from) === undefined) {
+      return 'unknown-peer'
+    }
+    if (!isWellFormed(message)) return 'malformed'
+    return step(this.#raft, message)
   }
 
   /** True when ready() has something to do. */
   hasReady(): boolean {
-    throw new Error('not implemented yet')
+    const raft = this.#raft
+    return (
+      raft.messages.length > 0 ||
+      raft.messagesAfterAppend.length > 0 ||
+      raft.log.unstable.hasNextEntries() ||
+      raft.log.hasNextCommitted(!this.#pipelined) ||
+      raft.log.unstable.nextSnapshot() !== null ||
+      raft.readStates.length > 0 ||
+      raft.role !== this.#softState.role ||
+      raft.lead !== this.#softState.lead ||
+      !sameHardState(hardStateOf(raft), this.#hardState)
+    )
   }
 
-  /** Hands out the outstanding work. Must be followed by advance() before it is called again. */
+  /** Hands out the outstanding work. Must be followed by advance() before it is called again (or, with
+   * pipelinedWrites, at some time by persisted() and applied()). */
   ready(): Ready {
-    throw new Error('not implemented yet')
+    assert(this.#pipelined || this.#writes.length === 0, 'ready() again before advance()')
+    const raft = this.#raft
+    const hardState = hardStateOf(raft)
+    const softState = softStateOf(raft)
+    const entries = raft.log.unstable.nextEntries()
+    const snapshot = raft.log.unstable.nextSnapshot()
+    const committedEntries = raft.log.nextCommitted(!this.#pipelined)
+    const ready: Ready = {
+      softState: sameSoftState(softState, this.#softState) ? null : softState,
+      hardState: sameHardState(hardState, this.#hardState) ? null : hardState,
+      readStates: raft.readStates,
+      entries,
+      snapshot,
+      committedEntries,
+      messages: raft.messages,
+      messagesAfterAppend: raft.messagesAfterAppend.filter(({ to }) => to !== raft.id),
+      mustSync:
+        entries.length > 0 ||
+        snapshot !== null ||
+        hardState.term !== this.#hardState.term ||
+        hardState.vote !== this.#hardState.vote,
+    }
+    const unstable = raft.log.unstable.entryCount > 0
+    this.#writes.push({
+      term: raft.term,
+      toSelf: raft.messagesAfterAppend.filter(({ to }) => to === raft.id),
+      lastIndex: unstable ? raft.log.lastIndex() : 0,
+      lastTerm: unstable ? raft.log.lastTerm() : 0,
+      snapshotIndex: snapshot?.index ?? 0,
+    })
+    this.#applies.push(committedEntries)
+    this.#softState = softState
+    this.#hardState = hardState
+    raft.readStates = []
+    raft.messages = []
+    raft.messagesAfterAppend = []
+    raft.log.unstable.acceptInProgress()
+    raft.log.acceptApplying(committedEntries, !this.#pipelined)
+    return ready
   }
 
   /** Says that the last Ready is durable, sent and applied. */
   advance(): void {
-    throw new Error('not implemented yet')
+    assert(!this.#pipelined, 'advance() is not for pipelinedWrites')
+    this.persisted()
+    this.applied()
+  }
+
+  /** With pipelinedWrites: the oldest Ready not yet reported is durable, its snapshot applied. */
+  persisted(): void {
+    const write = this.#writes.shift()
+    assert(write !== undefined, 'persisted() without a Ready')
+    const raft = this.#raft
+    for (const message of write.toSelf) step(raft, message)
+    // In a later term the tail may have been replaced, and replaced again by entries like the first ones,
+    // whose own write is still to come. So only a write that was handed out in this term tells where
+    // the durable log ends. Each term begins with a write (its hard state), so there will be one.
+    if (write.lastIndex > 0 && write.term === raft.term) {
+      raft.log.unstable.stableTo(write.lastIndex, write.lastTerm)
+    }
+    if (write.snapshotIndex > 0) {
+      // Valid in any term: what a snapshot holds is committed.
+      raft.log.unstable.stableSnapshotTo(write.snapshotIndex)
+      applied(raft, write.snapshotIndex, 0, 0)
+    }
+  }
+
+  /** With pipelinedWrites: the committed entries of the oldest Ready not yet reported are applied. */
+  applied(): void {
+    const entries = this.#applies.shift()
+    assert(entries !== undefined, 'applied() without a Ready')
+    const last = entries.at(-1)
+    if (last !== undefined) {
+      applied(this.#raft, last.index, totalBytes(entries), payloadBytes(entries))
+    }
   }
 
   basicStatus(): BasicStatus {
-    throw new Error('not implemented yet')
+    const raft = this.#raft
+    return {
+      id: raft.id,
+      ...hardStateOf(raft),
+      ...softStateOf(raft),
+      applied: raft.log.applied,
+      lastIndex: raft.log.lastIndex(),
+      leadTransferee: raft.leadTransferee,
+    }
   }
 
   status(): Status {
-    throw new Error('not implemented yet')
+    const raft = this.#raft
+    const leads = raft.role === 'leader'
+    return {
+      ...this.basicStatus(),
+      config: raft.tracker.config,
+      progress: leads ? raft.tracker.members.map(progressStatus) : [],
+    }
   }
 
   /** Says that the last message to `id` could not be delivered. */
   reportUnreachable(id: NodeId): void {
-    void id
-    throw new Error('not implemented yet')
+    step(this.#raft, makeMessage('MsgUnreachable', this.#raft.id, { from: id }))
   }
 
   /** Says whether the snapshot to `id` arrived. Without it the member stays paused. */
   reportSnapshot(id: NodeId, ok: boolean): void {
-    void id
-    void ok
-    throw new Error('not implemented yet')
+    step(this.#raft, makeMessage('MsgSnapStatus', this.#raft.id, { from: id, reject: !ok }))
   }
 
   /** Asks the leader (this or another member) to hand its office to `to`. */
-  transferLeader(to: NodeId): void {
-    void to
-    throw new Error('not implemented yet')
+  transferLeader(to: NodeId): Refusal | null {
+    return step(this.#raft, makeMessage('MsgTransferLeader', this.#raft.id, { from: to }))
   }
 
   /** Forgets the leader, so that this follower grants votes before the election timeout. */
   forgetLeader(): void {
-    throw new Error('not implemented yet')
+    step(this.#raft, makeMessage('MsgForgetLeader', this.#raft.id))
   }
 
   /** Asks for a linearizable read point; the answer comes as a ReadState with the same `context`, or not
-   * at all if there is no leader or the message is lost: repeat after a timeout with a new context. */
-  readIndex(context: Uint8Array): void {
-    void context
-    throw new Error('not implemented yet')
+   * at all if leadership changes or a message is lost: repeat after a timeout, with a new context. */
+  readIndex(context: Uint8Array): Refusal | null {
+    const from = this.#raft.id
+    return step(this.#raft, makeMessage('MsgReadIndex', NONE, { from, context }))
+  }
+
+  /** Replaces the election timeout drawn for this round, until the next is drawn. For tests. */
+  setElectionTimeout(ticks: number): void {
+    this.#raft.electionTimeoutTicks = ticks
+  }
+
+  #propose(drafts: readonly Draft[]): ProposeResult {
+    const raft = this.#raft
+    const before = raft.log.lastIndex()
+    const entries = drafts.map(({ type, data }) => ({ term: 0, index: 0, type, data }))
+    const message = makeMessage('MsgProp', NONE, { from: raft.id, entries })
+    const refusal = entries.length === 0 ? 'malformed' : step(raft, message)
+    const appended = refusal === null && raft.role === 'leader'
+    return { refusal, index: appended ? before + 1 : 0, term: appended ? raft.term : 0 }
+  }
+}
+
+/** Entries must follow one another without a gap, and terms never fall nor exceed the message's. */
+function isWellFormed(message: Message): boolean {
+  if (MUST_HAVE_TERM.has(message.type) && message.term === 0) return false
+  if (message.type === 'MsgProp') return message.entries.length > 0
+  if (message.type === 'MsgSnap') return message.snapshot !== null && message.snapshot.index > 0
+  if (message.type !== 'MsgApp') return true
+  let { index, logTerm: term } = message
+  for (const entry of message.entries) {
+    index++
+    if (entry.index !== index || entry.term < term || entry.term > message.term) return false
+    term = entry.term
+  }
+  return true
+}
+
+function asSet(change: ConfChange | ConfChangeSingle): ConfChange {
+  if ('changes' in change) return change
+  return { transition: 'auto', changes: [change], context: NO_BYTES }
+}
+
+function softStateOf({ lead, role }: Raft): SoftState {
+  return { lead, role }
+}
+
+function hardStateOf({ term, vote, log }: Raft): HardState {
+  return { term, vote, commit: log.committed }
+}
+
+function sameSoftState(a: SoftState, b: SoftState): boolean {
+  return a.lead === b.lead && a.role === b.role
+}
+
+function sameHardState(a: HardState, b: HardState): boolean {
+  return a.term === b.term && a.vote === b.vote && a.commit === b.commit
+}
+
+function progressStatus(progress: Progress): ProgressStatus {
+  const { id, state, match, next, learner, paused, pendingSnapshot, recentActive } = progress
+  return {
+    id,
+    state,
+    match,
+    next,
+    learner,
+    paused,
+    pendingSnapshot,
+    recentActive,
+    inflightMessages: progress.inflights.count,
+    inflightFull: progress.inflights.count > 0 && progress.inflights.full,
   }
 }

@@ -18,7 +18,6 @@ import {
   EMPTY_HARD_STATE,
   type Entry,
   type HardState,
-  NO_BYTES,
   type Snapshot,
 } from './messages.ts'
 

@@ -1,0 +1,60 @@
+// Putting a configuration in force: from an applied entry, or from a snapshot.
+
+import { assert } from './assert.ts'
+import { changeConfig, checkConfig } from './confchange.ts'
+import { describeConfig } from './describe.ts'
+import type { ConfChange, ConfState, Snapshot } from './messages.ts'
+import { NONE } from './messages.ts'
+import type { Raft } from './raft.ts'
+import { broadcastAppend, maybeSendAppend } from './replicate.ts'
+
+/** Applies a membership change. Throws a ConfChangeError when it cannot follow the present one. */
+export function applyConfChange(raft: Raft, change: ConfChange): ConfState {
+  // A new member is probed from the end: it mostly has nothing and answers with where its log ends.
+  const next = Math.max(raft.log.lastIndex(), 1)
+  switchTo(raft, changeConfig(raft.tracker.config, change), next)
+  return raft.tracker.config
+}
+
+/** Takes over a snapshot from the leader. False when it brings nothing new. */
+export function restoreSnapshot(raft: Raft, snapshot: Snapshot): boolean {
+  if (snapshot.index <= raft.log.committed) return false
+  assert(raft.role === 'follower', 'only a follower restores a snapshot')
+  const { voters, votersOutgoing, learners } = snapshot.confState
+  // A snapshot sent before this member joined (or after it left) must not make it a non-member.
+  if (![voters, votersOutgoing, learners].some((ids) => ids.includes(raft.id))) return false
+  if (raft.log.matches(snapshot.index, snapshot.term)) {
+    // The log has it all already and only did not know that it was committed.
+    raft.log.commitTo(snapshot.index)
+    return false
+  }
+  checkConfig(snapshot.confState)
+  raft.log.restore(snapshot)
+  switchTo(raft, snapshot.confState, raft.log.lastIndex() + 1)
+  raft.config.trace({ kind: 'snapshot-restored', index: snapshot.index, term: raft.term })
+  return true
+}
+
+/** Puts `config` in force and draws the consequences for a leader. */
+export function switchTo(raft: Raft, config: ConfState, nextIndex: number): void {
+  raft.tracker.switchTo(config, nextIndex)
+  raft.config.trace({ kind: 'config-switched', config: describeConfig(config), term: raft.term })
+  if (raft.role !== 'leader') return
+  const self = raft.tracker.get(raft.id)
+  if (self === undefined || self.learner) {
+    // Without stepDownOnRemoval it goes on replicating (not counting itself) until others take over.
+    if (raft.config.stepDownOnRemoval) raft.becomeFollower(raft.term, NONE)
+    return
+  }
+  // Fewer voters may mean that more is committed. New members need not wait for the next heartbeat.
+  if (raft.maybeCommit()) {
+    broadcastAppend(raft)
+  } else {
+    for (const { id } of raft.tracker.members) {
+      if (id !== raft.id) maybeSendAppend(raft, id, false)
+    }
+  }
+  if (raft.leadTransferee !== NONE && !raft.tracker.isVoter(raft.leadTransferee)) {
+    raft.leadTransferee = NONE
+  }
+}

@@ -1,0 +1,214 @@
+// A leader: takes proposals and reads, and moves its members along as they answer.
+
+import { decodeConfChange } from './codec.ts'
+import { isJoint, leavesJoint } from './confchange.ts'
+import { MAX_HELD_READS } from './limits.ts'
+import { type Entry, type Message, NO_BYTES, NONE } from './messages.ts'
+import type { Progress } from './progress.ts'
+import type { Draft, Raft } from './raft.ts'
+import type { PendingRead } from './read-only.ts'
+import { broadcastAppend, broadcastHeartbeat, maybeSendAppend, sendAppend } from './replicate.ts'
+import type { Refusal } from './types.ts'
+
+export function stepLeader(raft: Raft, message: Message): Refusal | null {
+  switch (message.type) {
+    case 'MsgBeat':
+      broadcastHeartbeat(raft)
+      return null
+    case 'MsgCheckQuorum':
+      checkQuorum(raft)
+      return null
+    case 'MsgProp':
+      return propose(raft, message.entries)
+    case 'MsgReadIndex':
+      return takeRead(raft, message)
+    default:
+      break
+  }
+  const progress = raft.tracker.get(message.from)
+  if (progress === undefined) return null
+  switch (message.type) {
+    case 'MsgAppResp':
+      progress.recentActive = true
+      if (message.reject) handleRejection(raft, progress, message)
+      else handleAcceptance(raft, progress, message.index)
+      break
+    case 'MsgHeartbeatResp':
+      handleHeartbeatResponse(raft, progress, message)
+      break
+    case 'MsgSnapStatus':
+      handleSnapshotStatus(progress, message.reject)
+      break
+    case 'MsgUnreachable':
+      // What was sent optimistically is probably lost.
+      if (progress.state === 'replicate') progress.becomeProbe()
+      break
+    case 'MsgTransferLeader':
+      transferTo(raft, progress)
+      break
+    default:
+      break
+  }
+  return null
+}
+
+function checkQuorum(raft: Raft): void {
+  if (!raft.tracker.quorumActive()) {
+    raft.config.trace({ kind: 'quorum-lost', term: raft.term })
+    raft.becomeFollower(raft.term, NONE)
+  }
+  for (const member of raft.tracker.members) {
+    if (member.id !== raft.id) member.recentActive = false
+  }
+}
+
+function propose(raft: Raft, entries: readonly Entry[]): Refusal | null {
+  if (raft.tracker.get(raft.id) === undefined) return 'removed'
+  if (raft.leadTransferee !== NONE) return 'transferring'
+  const pendingBefore = raft.pendingConfIndex
+  const drafts: Draft[] = []
+  for (const entry of entries) {
+    if (entry.type === 'EntryNormal') {
+      drafts.push(entry)
+      continue
+    }
+    const change = decodeConfChange(entry)
+    if (change === null) return 'malformed'
+    const reason = confChangeObstacle(raft, leavesJoint(change))
+    if (reason !== null && !raft.config.disableConfChangeValidation) {
+      raft.config.trace({ kind: 'conf-change-refused', reason, term: raft.term })
+      drafts.push({ type: 'EntryNormal', data: NO_BYTES })
+    } else {
+      raft.pendingConfIndex = raft.log.lastIndex() + drafts.length + 1
+      drafts.push(entry)
+    }
+  }
+  if (!raft.appendDrafts(drafts)) {
+    raft.pendingConfIndex = pendingBefore
+    return 'too-many-uncommitted-bytes'
+  }
+  broadcastAppend(raft)
+  return null
+}
+
+function confChangeObstacle(raft: Raft, leaves: boolean): string | null {
+  if (raft.pendingConfIndex > raft.log.applied) {
+    return `the change at ${raft.pendingConfIndex} may not be applied (applied: ${raft.log.applied})`
+  }
+  const joint = isJoint(raft.tracker.config)
+  if (joint && !leaves) return 'the joint configuration must be left first'
+  if (!joint && leaves) return 'there is no joint configuration to leave'
+  return null
+}
+
+function handleRejection(raft: Raft, progress: Progress, message: Message): void {
+  // Where our own terms are above the follower's term at its hint, the logs cannot agree: its terms up to
+  // there are at most that. Skip back over all of it (the follower did the same with its log).
+  const next =
+    message.logTerm > 0
+      ? raft.log.findConflictByTerm(message.rejectHint, message.logTerm).index
+      : message.rejectHint
+  if (!progress.maybeDecreaseTo(message.index, next)) return
+  if (progress.state === 'replicate') progress.becomeProbe()
+  sendAppend(raft, progress.id)
+}
+
+function handleAcceptance(raft: Raft, progress: Progress, index: number): void {
+  // A probe that only confirms what was known still shows that the logs agree there.
+  const confirmed = progress.match === index && progress.state === 'probe'
+  if (!progress.maybeUpdate(index) && !confirmed) return
+  if (progress.state === 'probe') {
+    progress.becomeReplicate()
+  } else if (progress.state === 'replicate') {
+    progress.inflights.freeUpTo(index)
+  } else if (progress.match + 1 >= raft.log.firstIndex()) {
+    // Whatever snapshot it restored, and from whomever: the log can take over from here.
+    progress.becomeReplicate()
+  }
+
+  const self = progress.id === raft.id
+  if (raft.maybeCommit()) {
+    releaseHeldReads(raft)
+    broadcastAppend(raft)
+  } else if (!self && progress.canBumpCommit(raft.log.committed)) {
+    // The next heartbeat would tell it too, but later.
+    sendAppend(raft, progress.id)
+  }
+  if (!self) {
+    // The window may have opened for more than one message.
+    while (maybeSendAppend(raft, progress.id, false)) {}
+  }
+  if (progress.id === raft.leadTransferee && progress.match === raft.log.lastIndex()) {
+    raft.send('MsgTimeoutNow', progress.id)
+  }
+}
+
+function handleHeartbeatResponse(raft: Raft, progress: Progress, message: Message): void {
+  progress.recentActive = true
+  progress.flowPaused = false
+  // A member that is caught up but in probe (after a report that it was unreachable) gets an empty
+  // message too, whose acknowledgement brings it back to replicate.
+  if (progress.match < raft.log.lastIndex() || progress.state === 'probe') {
+    sendAppend(raft, progress.id)
+  }
+  if (message.readPosition === 0) return
+  raft.reads.acknowledge(message.from, message.readPosition)
+  for (const read of raft.reads.confirm(raft.tracker.config)) answerRead(raft, read)
+}
+
+function handleSnapshotStatus(progress: Progress, failed: boolean): void {
+  if (progress.state !== 'snapshot') return
+  // After a failure the snapshot's index is no base to go on from.
+  if (failed) progress.pendingSnapshot = 0
+  progress.becomeProbe()
+  // Delivered: its acknowledgement is due. Failed: not again before the next heartbeat.
+  progress.flowPaused = true
+}
+
+function transferTo(raft: Raft, progress: Progress): void {
+  const target = progress.id
+  if (progress.learner || target === raft.leadTransferee) return
+  // Naming the leader itself only calls off a transfer under way.
+  raft.leadTransferee = NONE
+  if (target === raft.id) return
+  // It has one election timeout; then proposals are taken again (tick in step.ts).
+  raft.electionElapsed = 0
+  raft.leadTransferee = target
+  if (progress.match === raft.log.lastIndex()) raft.send('MsgTimeoutNow', target)
+  else sendAppend(raft, target)
+}
+
+function takeRead(raft: Raft, message: Message): Refusal | null {
+  if (raft.heldReads.length + raft.reads.size >= MAX_HELD_READS) return 'too-many-reads'
+  const read = { from: message.from, context: message.context, index: raft.log.committed }
+  // Until an entry of this term is committed, the leader does not know what its predecessors committed
+  // (thesis, section 6.4). This holds even for a lone voter: it may have lost its commit index.
+  if (!raft.committedInCurrentTerm()) raft.heldReads.push(read)
+  else startReads(raft, [read])
+  return null
+}
+
+function releaseHeldReads(raft: Raft): void {
+  if (raft.heldReads.length === 0 || !raft.committedInCurrentTerm()) return
+  const held = raft.heldReads
+  raft.heldReads = []
+  startReads(
+    raft,
+    held.map((read) => ({ ...read, index: raft.log.committed })),
+  )
+}
+
+function startReads(raft: Raft, reads: readonly PendingRead[]): void {
+  if (raft.config.readOnly === 'lease' || raft.tracker.isSoleVoter(raft.id)) {
+    for (const read of reads) answerRead(raft, read)
+    return
+  }
+  for (const read of reads) raft.reads.add(read)
+  raft.reads.acknowledge(raft.id, raft.reads.position)
+  broadcastHeartbeat(raft)
+}
+
+function answerRead(raft: Raft, { from, index, context }: PendingRead): void {
+  if (from === raft.id) raft.readStates.push({ index, context })
+  else raft.send('MsgReadIndexResp', from, { index, context })
+}
