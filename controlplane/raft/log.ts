@@ -6,7 +6,7 @@
 // applied <= applying <= committed <= last. Entries in (applied, applying] were handed out for applying
 // and not reported back yet.
 
-import { assert } from './assert.ts'
+import { assert } from '../../base/assert.ts'
 import { entryBytes } from './limits.ts'
 import type { Entry, Snapshot } from './messages.ts'
 import { limitBytes, type Missing, type Storage } from './storage.ts'

@@ -1,6 +1,6 @@
 // Putting a configuration in force: from an applied entry, or from a snapshot.
 
-import { assert } from './assert.ts'
+import { assert } from '../../base/assert.ts'
 import { changeConfig, checkConfig } from './confchange.ts'
 import { describeConfig } from './describe.ts'
 import type { ConfChange, ConfState, Snapshot } from './messages.ts'

@@ -9,7 +9,7 @@
 //      +--- higher term, or a ------+------ higher term, ---------+
 //           leader of this term             quorum lost, removed
 
-import { assert } from './assert.ts'
+import { assert } from '../../base/assert.ts'
 import type { ResolvedConfig } from './config.ts'
 import { INTEGER_END } from './limits.ts'
 import { payloadBytes, RaftLog } from './log.ts'

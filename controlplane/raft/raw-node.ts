@@ -17,7 +17,7 @@
 // are done, and applied() once for each when its committedEntries are applied; each in the order of the
 // Readies, the two independently.
 
-import { assert } from './assert.ts'
+import { assert } from '../../base/assert.ts'
 import { encodeConfChange } from './codec.ts'
 import { checkConfig } from './confchange.ts'
 import { type Config, resolveConfig } from './config.ts'

@@ -1,6 +1,6 @@
 // The leader's side of replication: what to send to whom, within what flow control allows.
 
-import { assert } from './assert.ts'
+import { assert } from '../../base/assert.ts'
 import { payloadBytes } from './log.ts'
 import type { Entry, NodeId } from './messages.ts'
 import type { Progress } from './progress.ts'

@@ -1,7 +1,7 @@
 // The configuration in force, a Progress for each of its members, and the votes of the election under
 // way. Members are visited by ascending id, so that a run is reproducible message for message.
 
-import { assert } from './assert.ts'
+import { assert } from '../../base/assert.ts'
 import { Inflights } from './inflights.ts'
 import { type ConfState, EMPTY_CONF_STATE, type NodeId } from './messages.ts'
 import { Progress } from './progress.ts'

@@ -8,7 +8,7 @@
 // the disk is doing. `offset` may lie before the end of the durable log: then the durable entries from
 // `offset` on were overruled by a new leader and will be overwritten.
 
-import { assert } from './assert.ts'
+import { assert } from '../../base/assert.ts'
 import type { Entry, Snapshot } from './messages.ts'
 
 export class Unstable {
