@@ -38,8 +38,8 @@ export function describeRole(role: Role): string {
   return ROLE_NAMES[role]
 }
 
-/** One line per part; `<empty Ready>` when there is nothing in it. */
-export function describeReady(ready: Ready): string {
+/** One line per part, `more` lines among the messages; `<empty Ready>` when there is nothing in it. */
+export function describeReady(ready: Ready, more: readonly string[] = []): string {
   const lines: string[] = []
   const { softState, hardState, snapshot } = ready
   if (softState !== null) {
@@ -54,8 +54,8 @@ export function describeReady(ready: Ready): string {
   if (ready.committedEntries.length > 0) {
     lines.push('CommittedEntries:', ...ready.committedEntries.map(describeEntry))
   }
-  const messages = [...ready.messages, ...ready.messagesAfterAppend]
-  if (messages.length > 0) lines.push('Messages:', ...messages.map(describeMessage))
+  const messages = [...ready.messages, ...ready.messagesAfterAppend].map(describeMessage)
+  if (messages.length + more.length > 0) lines.push('Messages:', ...messages, ...more)
   if (lines.length === 0) return '<empty Ready>'
   return `Ready MustSync=${ready.mustSync}:\n${lines.join('\n')}\n`
 }

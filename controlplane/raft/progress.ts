@@ -16,6 +16,7 @@
 
 import type { Inflights } from './inflights.ts'
 import type { NodeId } from './messages.ts'
+import type { ProgressStatus } from './types.ts'
 
 export type ProgressState = 'probe' | 'replicate' | 'snapshot'
 
@@ -121,5 +122,22 @@ export class Progress {
     this.pendingSnapshot = 0
     this.state = state
     this.inflights.reset()
+  }
+}
+
+/** A copy for people and metrics. */
+export function progressStatus(progress: Progress): ProgressStatus {
+  const { id, state, match, next, learner, paused, pendingSnapshot, recentActive } = progress
+  return {
+    id,
+    state,
+    match,
+    next,
+    learner,
+    paused,
+    pendingSnapshot,
+    recentActive,
+    inflightMessages: progress.inflights.count,
+    inflightFull: progress.inflights.count > 0 && progress.inflights.full,
   }
 }

@@ -34,16 +34,11 @@ export interface Draft {
 }
 
 /** Message types that promise something about what the sender has stored, and therefore leave only after
- * it is durable (thesis, section 3.8).
- *
- * MsgVote is among them for a subtle reason: it states where the candidate's log ends. Were it sent
- * before that tail is durable, and the candidate lost the tail in a crash, a vote given for the long
- * log could arrive at its next incarnation and elect the short one. */
+ * it is durable (thesis, section 3.8). */
 const AFTER_APPEND: ReadonlySet<MessageType> = new Set<MessageType>([
   'MsgAppResp',
   'MsgVoteResp',
   'MsgPreVoteResp',
-  'MsgVote',
 ])
 
 export class Raft {
@@ -134,7 +129,10 @@ export class Raft {
     const term = termless ? 0 : isVote || isVoteResponse ? (fields.term ?? 0) : this.term
     assert(termless || term > 0 || this.term === 0, `${type} must have a term`)
     const message = makeMessage(type, to, { ...fields, from: fields.from ?? this.id, term })
-    if (AFTER_APPEND.has(type)) {
+    // A MsgVote states where the candidate's log ends. Were that tail not durable, and lost in a crash, a
+    // vote given for the long log could reach the candidate's next incarnation and elect the short one.
+    const statesUnstableTail = type === 'MsgVote' && this.log.unstable.entryCount > 0
+    if (AFTER_APPEND.has(type) || statesUnstableTail) {
       this.messagesAfterAppend.push(message)
     } else {
       assert(to !== this.id, `${type} must not be sent to oneself`)

@@ -37,23 +37,10 @@ import {
   type NodeId,
   type SoftState,
 } from './messages.ts'
-import type { Progress } from './progress.ts'
+import { progressStatus } from './progress.ts'
 import { type Draft, Raft } from './raft.ts'
 import { applied, step, tick } from './step.ts'
-import type { BasicStatus, ProgressStatus, ProposeResult, Ready, Refusal, Status } from './types.ts'
-
-/** What the core tells itself when a Ready's writes are durable. */
-interface Write {
-  /** The term when the Ready was handed out. */
-  readonly term: number
-  /** This member's messages to itself: its own vote, its own acknowledgement. */
-  readonly toSelf: readonly Message[]
-  /** The end of the log as it was then; index 0 when everything was durable already. */
-  readonly lastIndex: number
-  readonly lastTerm: number
-  /** Index of the Ready's snapshot, 0 when it had none. */
-  readonly snapshotIndex: number
-}
+import type { BasicStatus, ProposeResult, Ready, Refusal, Status, WriteReceipt } from './types.ts'
 
 /** The core's own events: nobody else may send them. */
 const LOCAL: ReadonlySet<MessageType> = new Set<MessageType>([
@@ -88,7 +75,7 @@ export class RawNode {
   readonly #pipelined: boolean
   #softState: SoftState
   #hardState: HardState
-  #writes: Write[] = []
+  #writes: WriteReceipt[] = []
   #applies: (readonly Entry[])[] = []
 
   /** Starts from what `config.storage` holds. Throws a RangeError for an impossible setting, a
@@ -181,6 +168,14 @@ export class RawNode {
     const entries = raft.log.unstable.nextEntries()
     const snapshot = raft.log.unstable.nextSnapshot()
     const committedEntries = raft.log.nextCommitted(!this.#pipelined)
+    const unstable = raft.log.unstable.entryCount > 0
+    const receipt: WriteReceipt = {
+      term: raft.term,
+      messages: raft.messagesAfterAppend,
+      lastIndex: unstable ? raft.log.lastIndex() : 0,
+      lastTerm: unstable ? raft.log.lastTerm() : 0,
+      snapshot,
+    }
     const ready: Ready = {
       softState: sameSoftState(softState, this.#softState) ? null : softState,
       hardState: sameHardState(hardState, this.#hardState) ? null : hardState,
@@ -189,21 +184,15 @@ export class RawNode {
       snapshot,
       committedEntries,
       messages: raft.messages,
-      messagesAfterAppend: raft.messagesAfterAppend.filter(({ to }) => to !== raft.id),
+      messagesAfterAppend: receipt.messages.filter(({ to }) => to !== raft.id),
       mustSync:
         entries.length > 0 ||
         snapshot !== null ||
         hardState.term !== this.#hardState.term ||
         hardState.vote !== this.#hardState.vote,
+      receipt,
     }
-    const unstable = raft.log.unstable.entryCount > 0
-    this.#writes.push({
-      term: raft.term,
-      toSelf: raft.messagesAfterAppend.filter(({ to }) => to === raft.id),
-      lastIndex: unstable ? raft.log.lastIndex() : 0,
-      lastTerm: unstable ? raft.log.lastTerm() : 0,
-      snapshotIndex: snapshot?.index ?? 0,
-    })
+    this.#writes.push(receipt)
     this.#applies.push(committedEntries)
     this.#softState = softState
     this.#hardState = hardState
@@ -227,17 +216,19 @@ export class RawNode {
     const write = this.#writes.shift()
     assert(write !== undefined, 'persisted() without a Ready')
     const raft = this.#raft
-    for (const message of write.toSelf) step(raft, message)
+    for (const message of write.messages) {
+      if (message.to === raft.id) step(raft, message)
+    }
     // In a later term the tail may have been replaced, and replaced again by entries like the first ones,
     // whose own write is still to come. So only a write that was handed out in this term tells where
     // the durable log ends. Each term begins with a write (its hard state), so there will be one.
     if (write.lastIndex > 0 && write.term === raft.term) {
       raft.log.unstable.stableTo(write.lastIndex, write.lastTerm)
     }
-    if (write.snapshotIndex > 0) {
+    if (write.snapshot !== null) {
       // Valid in any term: what a snapshot holds is committed.
-      raft.log.unstable.stableSnapshotTo(write.snapshotIndex)
-      applied(raft, write.snapshotIndex, 0, 0)
+      raft.log.unstable.stableSnapshotTo(write.snapshot.index)
+      applied(raft, write.snapshot.index, 0, 0)
     }
   }
 
@@ -350,20 +341,4 @@ function sameSoftState(a: SoftState, b: SoftState): boolean {
 
 function sameHardState(a: HardState, b: HardState): boolean {
   return a.term === b.term && a.vote === b.vote && a.commit === b.commit
-}
-
-function progressStatus(progress: Progress): ProgressStatus {
-  const { id, state, match, next, learner, paused, pendingSnapshot, recentActive } = progress
-  return {
-    id,
-    state,
-    match,
-    next,
-    learner,
-    paused,
-    pendingSnapshot,
-    recentActive,
-    inflightMessages: progress.inflights.count,
-    inflightFull: progress.inflights.count > 0 && progress.inflights.full,
-  }
 }

@@ -62,6 +62,21 @@ export interface Ready {
   readonly messagesAfterAppend: readonly Message[]
   /** False when losing this Ready's writes in a crash would do no harm (only the commit index moved). */
   readonly mustSync: boolean
+  /** What persisted() will report; of interest to traces only. */
+  readonly receipt: WriteReceipt
+}
+
+/** What the core tells itself when a Ready's writes are durable. */
+export interface WriteReceipt {
+  /** The term when the Ready was handed out. */
+  readonly term: number
+  /** Ready.messagesAfterAppend and, in their places, this member's messages to itself: its own vote, its
+   * own acknowledgement. */
+  readonly messages: readonly Message[]
+  /** The end of the log as it was then; index 0 when everything was durable already. */
+  readonly lastIndex: number
+  readonly lastTerm: number
+  readonly snapshot: Snapshot | null
 }
 
 export interface BasicStatus extends HardState, SoftState {

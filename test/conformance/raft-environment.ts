@@ -13,7 +13,6 @@ import {
   type Entry,
   type HardState,
   type Message,
-  type MessageType,
   makeMessage,
   NO_BYTES,
   type NodeId,
@@ -22,6 +21,7 @@ import {
 import { RawNode } from '../../controlplane/raft/raw-node.ts'
 import { MemoryStorage } from '../../controlplane/raft/storage.ts'
 import type { Ready, Refusal } from '../../controlplane/raft/types.ts'
+import { type Parcel, StorageThreads } from './storage-threads.ts'
 
 /** A request that the environment itself refuses; its text is compared. */
 export class EnvironmentError extends Error {}
@@ -36,6 +36,8 @@ interface Member {
   readonly electionTicks: number
   readonly heartbeatTicks: number
   hardState: HardState
+  /** Null unless the member's writes are asynchronous. */
+  readonly threads: StorageThreads | null
 }
 
 /** Offers the newest state of the state machine whenever a snapshot is asked for. */
@@ -65,7 +67,7 @@ const MAX_INFLIGHT = 2 ** 31 - 1
 
 export class RaftEnvironment {
   readonly #members: Member[] = []
-  #messages: Message[] = []
+  #parcels: Parcel[] = []
   #lines: string[] = []
   #indent = ''
   /** Suppresses all output but errors. */
@@ -121,6 +123,9 @@ export class RaftEnvironment {
         electionTicks: ELECTION_TICKS,
         heartbeatTicks: HEARTBEAT_TICKS,
         hardState: storage.hardState,
+        threads: config.pipelinedWrites
+          ? new StorageThreads(id, node, (message) => this.#wrap(message))
+          : null,
       })
     }
   }
@@ -128,42 +133,83 @@ export class RaftEnvironment {
   processReady(id: NodeId): void {
     const member = this.member(id)
     const ready = member.node.ready()
-    this.print(describeReady(withoutSnapshotSync(ready, member)))
+    const shown = withoutSnapshotSync(ready, member)
     if (ready.hardState !== null) member.hardState = ready.hardState
+    if (member.threads !== null) {
+      const jobs = member.threads.take(ready)
+      this.print(describeReady({ ...shown, messagesAfterAppend: [] }, jobs))
+      this.#parcels.push(...ready.messages.map((message) => this.#wrap(message)))
+      return
+    }
+    this.print(describeReady(shown))
     append(member, ready)
     apply(member, ready.committedEntries)
-    this.#messages.push(...ready.messages, ...ready.messagesAfterAppend)
+    const messages = [...ready.messages, ...ready.messagesAfterAppend]
+    this.#parcels.push(...messages.map((message) => this.#wrap(message)))
     member.node.advance()
   }
 
+  /** Carries out the oldest job of one of a member's storage threads. */
+  processThread(id: NodeId, name: 'append' | 'apply'): void {
+    const member = this.member(id)
+    const thread = member.threads?.[name]
+    const job = thread?.next()
+    if (thread === undefined || job === null || job === undefined) {
+      this.print(`no ${name} work to perform`)
+      return
+    }
+    this.print(`Processing:\n${job.text}`)
+    if (name === 'append') append(member, job.ready)
+    else apply(member, job.ready.committedEntries)
+    this.print('Responses:')
+    for (const parcel of job.responses) this.print(parcel.text)
+    this.#parcels.push(...job.responses)
+    thread.finish()
+  }
+
   /** Delivers or drops messages to `to` of `type` (null for all). Returns how many there were. */
-  deliver(to: NodeId, type: MessageType | null, drop: boolean): number {
-    const matches = (message: Message): boolean =>
-      message.to === to && (type === null || message.type === type)
-    const selected = this.#messages.filter(matches)
-    this.#messages = this.#messages.filter((message) => !matches(message))
-    for (const message of selected) {
-      this.print(`${drop ? 'dropped: ' : ''}${describeMessage(message)}`)
-      if (drop) continue
-      const refusal = this.member(to).node.step(message)
-      if (refusal !== null) this.print(refusalText(refusal))
+  deliver(to: NodeId, type: string | null, drop: boolean): number {
+    const matches = (parcel: Parcel): boolean =>
+      parcel.to === to && !(drop && parcel.local) && (type === null || parcel.type === type)
+    const selected = this.#parcels.filter(matches)
+    this.#parcels = this.#parcels.filter((parcel) => !matches(parcel))
+    for (const parcel of selected) {
+      this.print(`${drop ? 'dropped: ' : ''}${parcel.text}`)
+      if (!drop) parcel.delivered?.()
     }
     return selected.length
   }
 
-  /** Handles Readies and delivers messages among `ids` until nothing is left to do. */
+  /** Works off everything among `ids` until nothing is left to do. */
   stabilize(ids: readonly NodeId[]): void {
     for (let busy = true; busy; ) {
       busy = false
-      for (const id of ids) {
-        if (!this.member(id).node.hasReady()) continue
-        busy = true
-        this.under(`> ${id} handling Ready`, () => this.processReady(id))
+      const each = (
+        title: string,
+        due: (id: NodeId) => boolean,
+        work: (id: NodeId) => void,
+      ): void => {
+        for (const id of ids) {
+          if (!due(id)) continue
+          busy = true
+          this.under(`> ${id} ${title}`, () => work(id))
+        }
       }
-      for (const id of ids) {
-        if (!this.#messages.some(({ to }) => to === id)) continue
-        busy = true
-        this.under(`> ${id} receiving messages`, () => this.deliver(id, null, false))
+      each(
+        'handling Ready',
+        (id) => this.member(id).node.hasReady(),
+        (id) => this.processReady(id),
+      )
+      each(
+        'receiving messages',
+        (id) => this.#parcels.some(({ to }) => to === id),
+        (id) => this.deliver(id, null, false),
+      )
+      for (const name of ['append', 'apply'] as const) {
+        const isBusy = (id: NodeId): boolean => this.member(id).threads?.[name].busy ?? false
+        each(`processing ${name} thread`, isBusy, (id) => {
+          while (isBusy(id)) this.processThread(id, name)
+        })
       }
     }
   }
@@ -185,8 +231,17 @@ export class RaftEnvironment {
     const { node, storage } = this.member(from)
     const term = node.basicStatus().term
     const message = makeMessage('MsgSnap', to, { from, term, snapshot: storage.snapshot() })
-    this.#messages.push(message)
+    this.#parcels.push(this.#wrap(message))
     this.print(describeMessage(message))
+  }
+
+  #wrap(message: Message): Parcel {
+    const { to, type } = message
+    const delivered = (): void => {
+      const refusal = this.member(to).node.step(message)
+      if (refusal !== null) this.print(refusalText(refusal))
+    }
+    return { to, type, text: describeMessage(message), local: false, delivered }
   }
 }
 

@@ -6,45 +6,23 @@
 // own logging (DEBUG, INFO, ...) are ignored. Every difference and every directive that is not supported
 // is printed; the exit code is 1 if there was any.
 
-import { readFileSync } from 'node:fs'
-import { basename } from 'node:path'
-import { argv, exit, stdout } from 'node:process'
 import { describeEntry, describeProgress, describeRole } from '../../controlplane/raft/describe.ts'
-import type {
-  ConfChangeSingle,
-  ConfChangeTransition,
-  ConfChangeType,
-  MessageType,
-  NodeId,
-} from '../../controlplane/raft/messages.ts'
+import type { ConfChangeTransition, NodeId } from '../../controlplane/raft/messages.ts'
 import { EMPTY_CONF_STATE, NO_BYTES } from '../../controlplane/raft/messages.ts'
 import type { ProposeResult } from '../../controlplane/raft/types.ts'
-import { type Argument, type Directive, parseCommand, parseDirectives } from './datadriven.ts'
+import { parseChanges } from './changes.ts'
+import { type Argument, type Directive, parseCommand } from './datadriven.ts'
 import {
   EnvironmentError,
   type MemberConfig,
   RaftEnvironment,
   refusalText,
 } from './raft-environment.ts'
-
-export interface FileResult {
-  readonly directives: number
-  /** One text per difference or unsupported directive. */
-  readonly failures: readonly string[]
-}
-
-class Unsupported extends Error {}
+import { compareLines, type FileResult, mainWith, runFile, Unsupported } from './runner.ts'
 
 type Handler = (env: RaftEnvironment, args: readonly Argument[], input: readonly string[]) => void
 
 const LOG_LINE = /^\s*(DEBUG|INFO|WARN|ERROR|FATAL) /
-
-const CHANGE_TYPES: Record<string, ConfChangeType> = {
-  v: 'add-voter',
-  l: 'add-learner',
-  r: 'remove',
-  u: 'update',
-}
 
 const TRANSITIONS: Record<string, ConfChangeTransition> = {
   auto: 'auto',
@@ -54,12 +32,21 @@ const TRANSITIONS: Record<string, ConfChangeTransition> = {
 
 const HANDLERS: Record<string, Handler> = {
   'add-nodes': addNodes,
+  _breakpoint: () => {},
   campaign: (env, args) => env.member(firstId(args)).node.campaign(),
   compact: (env, args) => env.member(firstId(args)).storage.compact(Number(args[1]?.key)),
   'deliver-msgs': deliverMessages,
   'forget-leader': (env, args) => env.member(firstId(args)).node.forgetLeader(),
   'log-level': (env, args) => setLogLevel(env, args[0]?.key ?? ''),
-  'process-ready': processReady,
+  'process-append-thread': (env, args) => {
+    overIds(env, args, 'processing append thread', (id) => env.processThread(id, 'append'))
+  },
+  'process-apply-thread': (env, args) => {
+    overIds(env, args, 'processing apply thread', (id) => env.processThread(id, 'apply'))
+  },
+  'process-ready': (env, args) => {
+    overIds(env, args, 'handling Ready', (id) => env.processReady(id))
+  },
   propose: (env, args) => {
     const text = (args[1]?.key ?? '').replace(/^"(.*)"$/, '$1')
     orThrow(env.member(firstId(args)).node.propose(new TextEncoder().encode(text)))
@@ -95,33 +82,12 @@ const HANDLERS: Record<string, Handler> = {
 
 /** Runs the directives of one file in one environment. */
 export function runInteractionFile(path: string): FileResult {
-  const directives = parseDirectives(basename(path), readFileSync(path, 'utf8'))
   const env = new RaftEnvironment()
-  const failures: string[] = []
-  for (const directive of directives) {
-    const failure = runDirective(env, directive)
-    if (failure !== null) failures.push(`${directive.place}: ${directive.command}: ${failure}`)
-  }
-  return { directives: directives.length, failures }
-}
-
-function runDirective(env: RaftEnvironment, directive: Directive): string | null {
-  try {
-    execute(env, directive)
-  } catch (error) {
+  return runFile(path, (directive) => {
     env.takeOutput()
-    if (error instanceof Unsupported) return `not supported: ${error.message}`
-    return `threw: ${error instanceof Error ? error.stack : String(error)}`
-  }
-  const actual = protocolLines(env.takeOutput())
-  const expected = protocolLines(directive.expected)
-  const first = actual.findIndex((line, i) => line !== expected[i])
-  if (first < 0 && actual.length === expected.length) return null
-  const at = first < 0 ? actual.length : first
-  return (
-    `line ${at + 1} differs\n    expected: ${expected[at] ?? '<end>'}` +
-    `\n    actual:   ${actual[at] ?? '<end>'}`
-  )
+    execute(env, directive)
+    return compareLines(protocolLines(directive.expected), protocolLines(env.takeOutput()))
+  })
 }
 
 function execute(env: RaftEnvironment, { command, args, input }: Directive): void {
@@ -169,6 +135,7 @@ function addNodes(env: RaftEnvironment, args: readonly Argument[]): void {
       config.maxCommittedBytesPerReady = Number(value)
     else if (key === 'disable-conf-change-validation')
       config.disableConfChangeValidation = value === 'true'
+    else if (key === 'async-storage-writes') config.pipelinedWrites = value === 'true'
     else if (key === 'step-down-on-removal') config.stepDownOnRemoval = value === 'true'
     else throw new Unsupported(`add-nodes ${key}`)
   }
@@ -176,7 +143,7 @@ function addNodes(env: RaftEnvironment, args: readonly Argument[]): void {
 }
 
 function deliverMessages(env: RaftEnvironment, args: readonly Argument[]): void {
-  const type = (args.find(({ key }) => key === 'type')?.values[0] ?? null) as MessageType | null
+  const type = args.find(({ key }) => key === 'type')?.values[0] ?? null
   let count = 0
   for (const { key, values } of args) {
     if (key === 'drop') for (const id of values) count += env.deliver(Number(id), type, true)
@@ -185,11 +152,17 @@ function deliverMessages(env: RaftEnvironment, args: readonly Argument[]): void 
   if (count === 0) env.print('no messages')
 }
 
-function processReady(env: RaftEnvironment, args: readonly Argument[]): void {
+/** Several members' outputs are told apart by titles. */
+function overIds(
+  env: RaftEnvironment,
+  args: readonly Argument[],
+  title: string,
+  work: (id: NodeId) => void,
+): void {
   const ids = idsOf(args)
   for (const id of ids) {
-    if (ids.length === 1) env.processReady(id)
-    else env.under(`> ${id} handling Ready`, () => env.processReady(id))
+    if (ids.length === 1) work(id)
+    else env.under(`> ${id} ${title}`, () => work(id))
   }
 }
 
@@ -198,15 +171,7 @@ function proposeConfChange(
   args: readonly Argument[],
   input: readonly string[],
 ): void {
-  const tokens = input
-    .join(' ')
-    .split(/\s+/)
-    .filter((token) => token !== '')
-  const changes = tokens.map((token): ConfChangeSingle => {
-    const type = CHANGE_TYPES[token[0]!]
-    if (type === undefined) throw new Unsupported(`membership change ${token}`)
-    return { type, nodeId: Number(token.slice(1)) }
-  })
+  const changes = parseChanges(input)
   const { node } = env.member(firstId(args))
   const single = args.some(({ key, values }) => key === 'v1' && values[0] === 'true')
   const name = args.find(({ key }) => key === 'transition')?.values[0] ?? 'auto'
@@ -264,16 +229,4 @@ function numberOf(args: readonly Argument[], name: string): number {
   return Number(args.find(({ key }) => key === name)?.values[0])
 }
 
-function main(paths: readonly string[]): number {
-  let failed = 0
-  for (const path of paths) {
-    const { directives, failures } = runInteractionFile(path)
-    failed += failures.length
-    const verdict = failures.length === 0 ? 'ok' : `${failures.length} failed`
-    stdout.write(`${basename(path)}: ${directives} directives, ${verdict}\n`)
-    for (const failure of failures) stdout.write(`  ${failure}\n`)
-  }
-  return failed === 0 ? 0 : 1
-}
-
-if (import.meta.main) exit(main(argv.slice(2)))
+if (import.meta.main) mainWith(runInteractionFile)
