@@ -31,9 +31,7 @@ t.test('the generator is xoshiro128**', async (t) => {
   // The first draws from state 1, 2, 3, 4, by the reference algorithm in another language.
   const random = prngOfState(1, 2, 3, 4)
   const draws = Array.from({ length: 8 }, () => random.nextU32())
-  t.same(draws, [
-    11520, 0, 5927040, 70819200, 2031721883, 1637235492, 1287239034, 3734860849,
-  ])
+  t.same(draws, [11520, 0, 5927040, 70819200, 2031721883, 1637235492, 1287239034, 3734860849])
   t.throws(() => prngOfState(0, 0, 0, 0), RangeError)
 })
 

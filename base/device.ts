@@ -62,6 +62,9 @@ export interface ReceiveBatch {
   from(i: number, endpoint: number): boolean
   /** Interns the source of message i and returns its endpoint handle, -1 when the table is full. */
   source(i: number): number
+  /** Writes the source of message i to out[0..18): 16 bytes of address (IPv4 as ::ffff:a.b.c.d), then the
+   * port, big-endian. */
+  sourceBytes(i: number, out: Uint8Array): void
 }
 
 /** The UDP socket of the underlay, dual-stack where the host has IPv6. */
@@ -72,7 +75,9 @@ export interface UnderlaySocket {
   readonly receiving: ReceiveBatch
   /** Interns an address and returns a small integer handle; reference counted. -1 when full. */
   endpoint(address: string, port: number): number
-  /** Gives a handle back. */
+  /** Takes one more reference to a handle. */
+  retain(endpoint: number): void
+  /** Gives a reference back; the last one frees the handle. */
   release(endpoint: number): void
   /** "address:port" of a handle, for people. */
   describe(endpoint: number): string

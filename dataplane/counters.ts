@@ -53,6 +53,8 @@ export const ENGINE_CELLS = {
   datagramsTruncated: 24,
   /** Frames and datagrams that copies for several receivers added to what came in. */
   replicated: 25,
+  /** Datagrams that were merged into others and go on as part of them. */
+  merged: 27,
   /** Longest turn of the loop since the start, in seconds. */
   turnSecondsMax: 26,
 } as const

@@ -38,6 +38,7 @@ import {
   SERVER,
   STATE_BYTE,
   TEMPLATE,
+  ZONES,
 } from './conn-table.ts'
 import { Connections, HELD } from './connections.ts'
 import type { Flow } from './flow.ts'
@@ -635,6 +636,22 @@ export class Director {
   serviceOf(connection: number): number {
     const server = this.services.servers[this.realServerOf(connection)]
     return server === null || server === undefined ? -1 : server.pool.service.index
+  }
+
+  /** Zone in which the client's packets are seen. */
+  zoneOf(connection: number): number {
+    const table = this.#table(connection)
+    return table.records[(connection >>> 1) * table.stride + ZONES]! >>> 16
+  }
+
+  /** Key of a service by its index, "" when there is none. */
+  serviceKey(service: number): string {
+    return this.services.services[service]?.key ?? ''
+  }
+
+  /** Key of a real server by its index, "" when there is none. */
+  realServerKey(server: number): string {
+    return this.services.servers[server]?.key ?? ''
   }
 
   #table(connection: number): ConnTable {

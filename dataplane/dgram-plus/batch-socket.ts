@@ -141,6 +141,11 @@ export class BatchSocket {
     return this.table.intern(this.codec.words, 0)
   }
 
+  /** Takes one more reference to a handle. Throws RangeError when it is not in use. */
+  retain(endpoint: number): void {
+    if (!this.table.retain(endpoint)) throw new RangeError(`endpoint ${endpoint} is not in use`)
+  }
+
   /** Gives a handle back. Throws RangeError when it is not in use. */
   release(endpoint: number): void {
     if (!this.table.release(endpoint)) throw new RangeError(`endpoint ${endpoint} is not in use`)

@@ -75,6 +75,13 @@ export class EndpointTable {
     return handle
   }
 
+  /** Takes one reference more. Returns false for a handle not in use. */
+  retain(handle: number): boolean {
+    if (!this.used(handle)) return false
+    this.references[handle]!++
+    return true
+  }
+
   /** Takes one reference away; the last one frees the handle. Returns false for a handle not in use. */
   release(handle: number): boolean {
     if (!this.used(handle)) return false

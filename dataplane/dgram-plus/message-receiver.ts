@@ -34,6 +34,7 @@ import {
   putPointer,
 } from './layout.ts'
 import {
+  AF_INET6,
   EAGAIN,
   ECONNREFUSED,
   EINTR,
@@ -225,6 +226,22 @@ export class MessageReceiver {
    * one release. */
   source(i: number): number {
     return this.endpoints.intern(this.names, this.nameOf(i))
+  }
+
+  /** Writes the source of message i to out[0..18): 16 bytes of address (IPv4 as ::ffff:a.b.c.d), then the
+   * port, big-endian. */
+  sourceBytes(i: number, out: Uint8Array): void {
+    const name = this.nameOf(i)
+    const words = this.names
+    const v6 = (words[name]! & 0xffff) === AF_INET6
+    // sockaddr words are little-endian pictures of network-order bytes.
+    for (let k = 0; k < 16; k++) {
+      if (v6) out[k] = words[name + 2 + (k >> 2)]! >>> (8 * (k & 3))
+      else if (k < 12) out[k] = k < 10 ? 0 : 0xff
+      else out[k] = words[name + 1]! >>> (8 * (k & 3))
+    }
+    out[16] = words[name]! >>> 16
+    out[17] = words[name]! >>> 24
   }
 
   private nameOf(i: number): number {

@@ -75,7 +75,9 @@ export function planLink(options: LinkOptions): LinkPlan {
   }
   if ((options.ingressGateways ?? []).length > 0) {
     for (const address of options.addresses) {
-      commandsOf(address).push({ line: ingressRule('add', address), tolerate: 'exists' })
+      for (const line of ingressRules('add', address)) {
+        commandsOf(address).push({ line, tolerate: 'exists' })
+      }
     }
   }
   return { sysctls: hasIpv6 ? quietIpv6(name) : [noIpv6(name)], commands: { 4: four, 6: six } }
@@ -115,9 +117,15 @@ function noIpv6(name: string): [string, string] {
   return [`ipv6/conf/${name}/disable_ipv6`, '1']
 }
 
-function ingressRule(verb: 'add' | 'del', address: string): string {
+/** What the main table reaches without its default route goes there: neighbours on the network, other
+ * networks of the task. Only the rest, the mesh's clients, goes to the gateway. */
+function ingressRules(verb: 'add' | 'del', address: string): string[] {
   const from = withoutPrefix(address)
-  return `rule ${verb} pref ${INGRESS_RULE_PREFERENCE} from ${from} lookup ${INGRESS_TABLE}`
+  const rule = `rule ${verb} pref`
+  return [
+    `${rule} ${INGRESS_RULE_PREFERENCE - 1} from ${from} lookup main suppress_prefixlength 0`,
+    `${rule} ${INGRESS_RULE_PREFERENCE} from ${from} lookup ${INGRESS_TABLE}`,
+  ]
 }
 
 interface AddressReport {
@@ -170,7 +178,8 @@ export async function releaseIngress(
   for (const family of [4, 6] as const) {
     const commands = addresses
       .filter((address) => familyOf(address) === family)
-      .map((address): IpCommand => ({ line: ingressRule('del', address), tolerate: 'missing' }))
+      .flatMap((address) => ingressRules('del', address))
+      .map((line): IpCommand => ({ line, tolerate: 'missing' }))
     try {
       await changeIp(commands, { namespace, family })
     } catch (error) {

@@ -1,0 +1,132 @@
+// The packet loop's thread: puts the engine together over Linux and runs it until told to stop.
+
+import { randomBytes } from 'node:crypto'
+import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
+import { BatchSocket } from 'dgram-plus'
+import { assert } from '../base/assert.ts'
+import { Counters } from '../dataplane/counters.ts'
+import { createAeadFactory } from '../dataplane/edge/libcrypto.ts'
+import { createPoller } from '../dataplane/edge/poller.ts'
+import { allocateSlab } from '../dataplane/edge/slab.ts'
+import { vnetDevice } from '../dataplane/edge/vnet-device.ts'
+import { drainWake } from '../dataplane/edge/wake.ts'
+import { Engine, SLAB_SOCKET_AT } from '../dataplane/engine.ts'
+import { Port } from '../dataplane/ports.ts'
+import type {
+  DeviceHandle,
+  EngineWorkerData,
+  FromEngine,
+  TablesMessage,
+  ToEngine,
+} from './engine-protocol.ts'
+
+/** Receive buffers: with UDP_GRO a message has up to 64 KB; without, one datagram of at most a jumbo
+ * frame. */
+const GRO_BUFFERS = { count: 8, size: 65536 }
+const PLAIN_BUFFERS = { count: 32, size: 16384 }
+
+const ETHERNET_SIZE = 14
+
+assert(parentPort !== null, 'the packet loop runs in a worker thread')
+main(parentPort, workerData as EngineWorkerData)
+
+function main(port: MessagePort, data: EngineWorkerData): void {
+  const say = (message: FromEngine): void => port.postMessage(message)
+  const slab = allocateSlab(SLAB_SOCKET_AT + GRO_BUFFERS.count * GRO_BUFFERS.size)
+  const { node } = data.first.tables
+  let socket: BatchSocket
+  try {
+    socket = new BatchSocket({
+      memory: slab,
+      receive: { at: SLAB_SOCKET_AT, ...GRO_BUFFERS },
+      receiveWithoutGro: { at: SLAB_SOCKET_AT, ...PLAIN_BUFFERS },
+      ...(node.listenAddress === '::' ? {} : { address: node.listenAddress }),
+      port: node.listenPort,
+    })
+  } catch (error) {
+    const { code, message } = error as Error & { code?: string }
+    const subject = `UDP port ${node.listenPort}`
+    say({ kind: 'refused', code: code ?? 'SYSTEM', subject, sentence: message })
+    return
+  }
+  const counters = new Counters(data.counters)
+  const ports = new Map<number, Port>()
+  const engine = new Engine({
+    slab,
+    socket,
+    poller: createPoller(),
+    wakeFd: data.wakeFd,
+    onWake: () => {
+      drainWake(data.wakeFd)
+      hear(port, engine, (next) => {
+        swap(engine, slab, ports, next)
+        say({ kind: 'swapped', rows: counters.list() })
+      })
+    },
+    aead: createAeadFactory(slab),
+    clock: { nowMs: () => performance.now(), wallMs: () => Date.now() },
+    randomBytes,
+    random: randomWords(),
+    counters,
+    privateKey: node.privateKey ?? randomBytes(32),
+    presharedKey: node.presharedKey,
+  })
+  swap(engine, slab, ports, data.first)
+  say({ kind: 'ready', rows: counters.list() })
+  engine.run()
+  socket.close()
+}
+
+/** Takes every message that waits. */
+function hear(port: MessagePort, engine: Engine, onSwap: (next: TablesMessage) => void): void {
+  for (;;) {
+    const received = receiveMessageOnPort(port) as { message: ToEngine } | undefined
+    if (received === undefined) return
+    if (received.message.kind === 'stop') engine.stop()
+    else onSwap(received.message.next)
+  }
+}
+
+function swap(
+  engine: Engine,
+  slab: Parameters<typeof vnetDevice>[2],
+  ports: Map<number, Port>,
+  next: TablesMessage,
+): void {
+  // A descriptor that stays open stays the same port, with what it learnt.
+  const open = (handle: DeviceHandle, linkSize: number): Port => {
+    let port = ports.get(handle.fd)
+    if (port === undefined) {
+      port = new Port(vnetDevice(handle.fd, handle.device, slab), linkSize, handle.mtu)
+      ports.set(handle.fd, port)
+    }
+    return port
+  }
+  const byName = new Map(next.devices.map((handle) => [handle.name, handle]))
+  const tun = next.tun === null ? null : open(next.tun, 0)
+  engine.swap(
+    next.tables,
+    (name) => {
+      const handle = byName.get(name)
+      return handle === undefined ? null : open(handle, ETHERNET_SIZE)
+    },
+    tun,
+    next.mergeUdp,
+  )
+  const held = new Set(next.devices.map((handle) => handle.fd))
+  if (next.tun !== null) held.add(next.tun.fd)
+  for (const fd of ports.keys()) if (!held.has(fd)) ports.delete(fd)
+}
+
+/** Uniform 32-bit numbers, drawn from the system a page at a time. */
+function randomWords(): () => number {
+  const words = new Uint32Array(1024)
+  let at = words.length
+  return () => {
+    if (at === words.length) {
+      words.set(new Uint32Array(new Uint8Array(randomBytes(words.byteLength)).buffer))
+      at = 0
+    }
+    return words[at++]!
+  }
+}

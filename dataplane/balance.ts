@@ -1,0 +1,246 @@
+// The service-nat stage: asks ipvs-emulator about a frame, rewrites it, and keeps count. A frame is looked
+// at while it is still (or already) a super-packet, so that one look-up serves up to 64 KB.
+
+import type { Slab } from '../base/slab.ts'
+import { type Director, FORWARD, REPLY } from '../ipvs-emulator/director.ts'
+import {
+  DUPLICATE,
+  NO_DESTINATION,
+  NO_PORT,
+  NOT_SYN,
+  LATER_FRAGMENT as ORPHAN,
+  TABLE_FULL,
+} from '../ipvs-emulator/verdict.ts'
+import { ETHERNET_HEADER_SIZE } from '../wire/ethernet.ts'
+import { icmpType, isIcmpError } from '../wire/icmp.ts'
+import { icmpv6Type, isIcmpv6Error } from '../wire/icmpv6.ts'
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.ts'
+import { type Counters, FLOWS_NEW, RX_BYTES, RX_PACKETS, TX_BYTES, TX_PACKETS } from './counters.ts'
+import {
+  DROP_BAD_HEADER,
+  DROP_FLOW_CONFLICT,
+  DROP_FLOWS_FULL,
+  DROP_NO_BACKEND,
+  DROP_NONE,
+  DROP_NOT_SYN,
+  DROP_ORPHAN_FRAGMENT,
+} from './drop-reasons.ts'
+import type { Frame } from './frame.ts'
+
+/** Zone of packets that clients of the routing mesh send to this node's own addresses. */
+export const MESH_ZONE = 0
+
+export class Balance {
+  readonly director: Director
+  /** Connection that the last call found or made, -1 = none. */
+  connection = -1
+
+  private readonly slab: Slab
+  private readonly cells: Float64Array
+  // Counter rows by the director's service and real-server index; -1 = not resolved since the swap.
+  private serviceRow: Int32Array = new Int32Array(64).fill(-1)
+  private serverRow: Int32Array = new Int32Array(64).fill(-1)
+  private rowOfService: (key: string) => number = () => -1
+  private rowOfServer: (key: string) => number = () => -1
+  private endpointOfServer: (key: string) => number = () => -1
+
+  constructor(director: Director, slab: Slab, counters: Counters) {
+    this.director = director
+    this.slab = slab
+    this.cells = counters.cells
+  }
+
+  /** After a swap: how the keys given to the director translate to counter rows and endpoints. */
+  resolve(
+    rowOfService: (key: string) => number,
+    rowOfServer: (key: string) => number,
+    endpointOfServer: (key: string) => number,
+  ): void {
+    this.rowOfService = rowOfService
+    this.rowOfServer = rowOfServer
+    this.endpointOfServer = endpointOfServer
+    this.serviceRow.fill(-1)
+    this.serverRow.fill(-1)
+  }
+
+  /** A frame from a client to a virtual address (service < 0: found by address) or published port. Rewrites
+   * it and sets `connection`, or returns why not. */
+  forward(frame: Frame, zone: number, service: number, masquerade: boolean, nowMs: number): number {
+    const view = this.slab.view
+    const director = this.director
+    const { l3At, l4At, protocol } = frame
+    const end = frame.at + frame.headSize
+    this.connection = -1
+    if (protocol !== PROTOCOL_TCP && protocol !== PROTOCOL_UDP) return this.related(frame, zone)
+    let connection = director.lookup(zone, view, l3At, l4At, protocol, end)
+    if (connection < 0) {
+      const chosen =
+        service >= 0 ? service : director.findService(zone, view, l3At, l4At, protocol, 0)
+      if (chosen < 0) return DROP_NO_BACKEND
+      connection = director.schedule(
+        zone,
+        chosen,
+        view,
+        l3At,
+        l4At,
+        protocol,
+        end,
+        nowMs,
+        masquerade,
+      )
+      if (connection < 0) return reasonOf(connection)
+      this.begin(connection)
+      this.apply(frame, connection, FORWARD, nowMs)
+    } else {
+      this.apply(frame, connection, director.direction, nowMs)
+    }
+    this.connection = connection
+    return DROP_NONE
+  }
+
+  /** A frame that may be a reply of a real server, or an ICMP error about a flow: rewrites it when it is.
+   * Sets `connection` (-1: it is neither). */
+  reply(frame: Frame, zone: number, nowMs: number): void {
+    this.connection = -1
+    const { protocol } = frame
+    if (protocol !== PROTOCOL_TCP && protocol !== PROTOCOL_UDP) {
+      this.related(frame, zone)
+      return
+    }
+    const director = this.director
+    const view = this.slab.view
+    const end = frame.at + frame.headSize
+    const connection = director.lookup(zone, view, frame.l3At, frame.l4At, protocol, end)
+    if (connection < 0) return
+    this.apply(frame, connection, director.direction, nowMs)
+    this.connection = connection
+  }
+
+  /** Remembers where the replies of a mesh flow go that another node balanced. Returns DROP_NONE or why it
+   * cannot; sets `connection`. */
+  track(frame: Frame, zone: number, peer: number, nowMs: number): number {
+    const view = this.slab.view
+    const director = this.director
+    const { l3At, l4At, protocol } = frame
+    const end = frame.at + frame.headSize
+    this.connection = -1
+    if (protocol !== PROTOCOL_TCP && protocol !== PROTOCOL_UDP) return DROP_NONE
+    let connection = director.lookup(zone, view, l3At, l4At, protocol, end)
+    if (connection < 0) {
+      connection = director.insertTracked(zone, zone, view, l3At, l4At, protocol, end, nowMs)
+      if (connection < 0) return reasonOf(connection)
+    } else if (director.direction !== FORWARD || director.serviceOf(connection) >= 0) {
+      return DROP_FLOW_CONFLICT
+    }
+    // The client may have come back through another node: the newest way in is the way out.
+    director.setData(connection, peer)
+    const bytes = frame.size - ETHERNET_HEADER_SIZE
+    const whole = frame.end()
+    director.track(connection, FORWARD, view, l3At, l4At, whole, frame.packets, bytes, nowMs)
+    this.connection = connection
+    return DROP_NONE
+  }
+
+  /** Endpoint number of the real server that `connection` goes to; -1 when the tables name none. The flow
+   * carries it, so that a reset finds its way even after the tables have changed. */
+  endpointOf(connection: number): number {
+    return this.director.data(connection)
+  }
+
+  private related(frame: Frame, zone: number): number {
+    const view = this.slab.view
+    const error =
+      (frame.protocol === PROTOCOL_ICMP && isIcmpError(icmpType(view, frame.l4At))) ||
+      (frame.protocol === PROTOCOL_ICMPV6 && isIcmpv6Error(icmpv6Type(view, frame.l4At)))
+    // Only a whole error can be rewritten: its checksum covers what it quotes.
+    if (!error || frame.headSize < frame.size) return DROP_NO_BACKEND
+    const end = frame.end()
+    this.connection = this.director.relatedIcmp(zone, view, frame.l3At, frame.l4At, end)
+    return this.connection < 0 ? DROP_NO_BACKEND : DROP_NONE
+  }
+
+  private apply(frame: Frame, connection: number, direction: number, nowMs: number): void {
+    const view = this.slab.view
+    const director = this.director
+    const end = frame.at + frame.headSize
+    const bytes = frame.size - ETHERNET_HEADER_SIZE
+    const { l3At, l4At, packets } = frame
+    director.track(connection, direction, view, l3At, l4At, frame.end(), packets, bytes, nowMs)
+    const service = director.serviceOf(connection)
+    if (service < 0) return
+    this.count(service, director.realServerOf(connection), direction, packets, bytes)
+    director.translate(connection, direction, view, l3At, l4At, end, frame.partial)
+  }
+
+  private begin(connection: number): void {
+    const server = this.director.realServerOf(connection)
+    const serviceRow = this.rowFor(this.director.serviceOf(connection))
+    const serverRow = this.serverRowFor(server)
+    this.director.setData(connection, this.endpointOfServer(this.director.realServerKey(server)))
+    this.cells[serviceRow + FLOWS_NEW]!++
+    this.cells[serverRow + FLOWS_NEW]!++
+  }
+
+  private count(
+    service: number,
+    server: number,
+    direction: number,
+    packets: number,
+    bytes: number,
+  ): void {
+    const cells = this.cells
+    const packetsColumn = direction === REPLY ? TX_PACKETS : RX_PACKETS
+    const bytesColumn = direction === REPLY ? TX_BYTES : RX_BYTES
+    const serviceRow = this.rowFor(service)
+    cells[serviceRow + packetsColumn]! += packets
+    cells[serviceRow + bytesColumn]! += bytes
+    const serverRow = this.serverRowFor(server)
+    cells[serverRow + packetsColumn]! += packets
+    cells[serverRow + bytesColumn]! += bytes
+  }
+
+  private rowFor(service: number): number {
+    if (service >= this.serviceRow.length) this.serviceRow = grow(this.serviceRow, service)
+    let row = this.serviceRow[service]!
+    if (row < 0) {
+      row = this.rowOfService(this.director.serviceKey(service))
+      this.serviceRow[service] = row
+    }
+    return row
+  }
+
+  private serverRowFor(server: number): number {
+    if (server >= this.serverRow.length) this.serverRow = grow(this.serverRow, server)
+    let row = this.serverRow[server]!
+    if (row < 0) {
+      row = this.rowOfServer(this.director.realServerKey(server))
+      this.serverRow[server] = row
+    }
+    return row
+  }
+}
+
+function grow(column: Int32Array, index: number): Int32Array {
+  const larger = new Int32Array(2 ** Math.ceil(Math.log2(index + 1))).fill(-1)
+  larger.set(column)
+  return larger
+}
+
+/** The drop reason for a verdict of the director. */
+function reasonOf(verdict: number): number {
+  switch (verdict) {
+    case NO_DESTINATION:
+      return DROP_NO_BACKEND
+    case TABLE_FULL:
+      return DROP_FLOWS_FULL
+    case NOT_SYN:
+      return DROP_NOT_SYN
+    case NO_PORT:
+    case DUPLICATE:
+      return DROP_FLOW_CONFLICT
+    case ORPHAN:
+      return DROP_ORPHAN_FRAGMENT
+    default:
+      return DROP_BAD_HEADER
+  }
+}

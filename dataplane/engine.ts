@@ -1,0 +1,407 @@
+// The packet loop: one thread that waits for devices, socket and timers, and moves every packet there is.
+//
+// Theory of operation. The loop owns all state; nobody else touches it. It waits in epoll for the TAPs, the
+// TUN, the underlay socket and an eventfd through which the main thread announces a message. Each turn
+//
+//   1. empties the socket: datagrams are opened, merged and written to devices (receiver.ts),
+//   2. empties each ready device, a bounded number of frames: frames are classified, translated, split and
+//      sealed in place (forwarder.ts, transmitter.ts),
+//   3. sends what the turn made for all peers in one system call,
+//   4. runs timers that are due: sessions, path-MTU search, flows; each bounded in work.
+//
+// Nothing is allocated per packet. Tables are exchanged between turns, so a packet sees one version of
+// them. A packet can be dropped, with a counter, but cannot make the loop throw; what does throw is a
+// broken invariant, and ends the process before it harms data.
+//
+// Memory: the slab holds the arena (frames on their way out), the answer area, and the socket's receive
+// buffers, which the edge lays out behind SLAB_SOCKET_AT.
+
+import type { AeadFactory, Poller, UnderlaySocket } from '../base/device.ts'
+import type { Slab } from '../base/slab.ts'
+import type { BalancerConfig, ServiceConfig } from '../ipvs-emulator/config.ts'
+import { Director } from '../ipvs-emulator/director.ts'
+import type { PeerHooks } from '../vxlan/contract.ts'
+import { PeerTable } from '../vxlan/peer-table.ts'
+import { ANSWER_AREA_SIZE } from './answers.ts'
+import { Balance, MESH_ZONE } from './balance.ts'
+import { type CompiledTables, NONE, PROTOCOL_UDP, type VirtualService } from './compiled.ts'
+import { type Counters, ENGINE_CELLS } from './counters.ts'
+import { ARENA_SIZE, DEVICE_READS_MAX, EXPIRY_BUDGET, PEERS_MAX } from './engine-limits.ts'
+import { Forwarder } from './forwarder.ts'
+import { Frame } from './frame.ts'
+import { PeerLinks } from './peer-links.ts'
+import { type Port, readFrame } from './ports.ts'
+import { Receiver } from './receiver.ts'
+import { Staging } from './staging.ts'
+import { type LocalPort, Topology } from './topology.ts'
+import { Transmitter } from './transmitter.ts'
+
+/** Layout of the slab: arena, answers, then the socket's buffers. */
+const ARENA_AT = 0
+const ANSWERS_AT: number = ARENA_AT + ARENA_SIZE
+export const SLAB_SOCKET_AT: number = ANSWERS_AT + ANSWER_AREA_SIZE
+
+// Poll tokens. Ports follow from TOKEN_PORT.
+const TOKEN_WAKE = 0
+const TOKEN_SOCKET = 1
+const TOKEN_TUN = 2
+const TOKEN_PORT = 16
+
+/** Row in which the last packets of flows are counted whose service or backend is gone. */
+const REMOVED = '(removed)'
+
+export interface EngineClock {
+  /** Monotonic milliseconds. */
+  nowMs(): number
+  /** Milliseconds since 1970. */
+  wallMs(): number
+}
+
+export interface EngineParts {
+  readonly slab: Slab
+  readonly socket: UnderlaySocket
+  readonly poller: Poller
+  /** Descriptor that becomes readable when the main thread has something to say; -1 = none. */
+  readonly wakeFd: number
+  /** Called when it did, on the loop's thread. */
+  readonly onWake: () => void
+  readonly aead: AeadFactory
+  readonly clock: EngineClock
+  readonly randomBytes: (size: number) => Uint8Array
+  /** Uniform unsigned 32-bit numbers. */
+  readonly random: () => number
+  readonly counters: Counters
+  /** Keys of this node; an ephemeral key where the tables name none. */
+  readonly privateKey: Uint8Array
+  readonly presharedKey: Uint8Array
+  readonly connectionsMax?: number
+}
+
+export class Engine {
+  readonly topology: Topology
+  readonly forwarder: Forwarder
+  readonly receiver: Receiver
+  readonly transmitter: Transmitter
+  readonly director: Director
+  readonly sessions: PeerTable
+  readonly links: PeerLinks
+
+  private readonly parts: EngineParts
+  private readonly balance: Balance
+  private readonly counters: Counters
+  private readonly cells: Float64Array
+  private readonly frame: Frame = new Frame()
+  private tun: Port | null = null
+  /** Local ports by poll token. */
+  private readonly portTokens: (LocalPort | null)[] = []
+  private expiryDueMs = -1
+  private stopping = false
+
+  constructor(parts: EngineParts) {
+    this.parts = parts
+    this.counters = parts.counters
+    this.cells = parts.counters.cells
+    const { slab, socket, counters } = parts
+    const nowMs = parts.clock.nowMs()
+    this.topology = new Topology(counters)
+    const staging = new Staging(slab, counters)
+    this.sessions = new PeerTable(
+      {
+        privateKey: parts.privateKey,
+        presharedKey: parts.presharedKey,
+        nowMs,
+        peersMax: PEERS_MAX,
+      },
+      {
+        hooks: this.hooks(staging),
+        aead: parts.aead,
+        randomBytes: parts.randomBytes,
+        random: () => parts.random() / 2 ** 32,
+        wallMs: () => parts.clock.wallMs(),
+      },
+    )
+    this.transmitter = new Transmitter(
+      slab,
+      ARENA_AT,
+      socket,
+      this.sessions,
+      this.topology.peers,
+      counters,
+    )
+    this.links = new PeerLinks(
+      slab,
+      socket,
+      this.sessions,
+      this.topology,
+      this.transmitter,
+      counters,
+    )
+    this.director = new Director({
+      nowMs,
+      random: parts.random,
+      orphan: (connection) => this.forwarder.resetFlow(connection, parts.clock.nowMs()),
+      ...(parts.connectionsMax === undefined ? {} : { connectionsMax: parts.connectionsMax }),
+    })
+    this.balance = new Balance(this.director, slab, counters)
+    this.forwarder = new Forwarder({
+      slab,
+      topology: this.topology,
+      balance: this.balance,
+      transmitter: this.transmitter,
+      staging,
+      counters,
+      answerArea: ANSWERS_AT,
+    })
+    this.receiver = new Receiver({
+      slab,
+      socket,
+      sessions: this.sessions,
+      topology: this.topology,
+      forwarder: this.forwarder,
+      counters,
+      control: this.links,
+      peerOfSession: this.links.peerOfSession,
+    })
+    parts.poller.add(socket.fd, TOKEN_SOCKET)
+    if (parts.wakeFd >= 0) parts.poller.add(parts.wakeFd, TOKEN_WAKE)
+  }
+
+  // -- tables ---------------------------------------------------------------------------------------
+
+  /** Takes over new tables. `portOf` finds the open device of a port by its endpoint's name; `tun` is the
+   * mesh's device, null when nothing is published; `mergeUdp`: all devices take UDP super-packets. */
+  swap(
+    tables: CompiledTables,
+    portOf: (name: string) => Port | null,
+    tun: Port | null,
+    mergeUdp: boolean,
+  ): void {
+    const nowMs = this.parts.clock.nowMs()
+    const peers = this.links.swap(tables, nowMs)
+    this.topology.swap(tables, portOf, peers, nowMs)
+    this.receiver.forget()
+    this.receiver.mergeUdp = mergeUdp
+    this.receiver.plainPeers = this.links.plainPeers
+    this.receiver.plainAddresses = this.links.plainAddresses
+    this.swapServices(tables, nowMs)
+    this.swapPolling(tun)
+    this.expiryDueMs = nowMs
+    this.cells[ENGINE_CELLS.tablesVersion] = tables.version
+    this.transmitter.flush(nowMs)
+  }
+
+  private swapServices(tables: CompiledTables, nowMs: number): void {
+    const services = tables.virtualServices.map((service) => this.serviceConfig(tables, service))
+    this.nameRows(tables)
+    const config: BalancerConfig = { services }
+    this.director.apply(config, nowMs)
+    for (const table of this.forwarder.published) table.fill(-1)
+    for (const service of tables.virtualServices) {
+      if (service.publishedPort === NONE) continue
+      const index = (service.family === 6 ? 1 : 0) + (service.protocol === PROTOCOL_UDP ? 2 : 0)
+      const table = this.forwarder.published[index]!
+      table[service.portNumber] = this.director.serviceIndex(service.name)
+    }
+  }
+
+  /** Counter rows and endpoints for the director's keys. */
+  private nameRows(tables: CompiledTables): void {
+    const rows = new Map<string, number>()
+    const vips = new Set(tables.vips.map((vip) => vip.name))
+    const published = new Set(tables.publishedPorts.map((port) => port.name))
+    const backends = new Set(tables.backends.map((backend) => backend.name))
+    this.counters.retain('vip', vips)
+    this.counters.retain('published', published)
+    this.counters.retain('backend', backends)
+    for (const service of tables.virtualServices) {
+      const row =
+        service.publishedPort === NONE
+          ? this.counters.row('vip', tables.vips[service.vip]!.name)
+          : this.counters.row('published', tables.publishedPorts[service.publishedPort]!.name)
+      rows.set(service.name, row)
+    }
+    const endpoints = new Map<string, number>()
+    for (const backend of tables.backends) {
+      const name = tables.endpoints[backend.endpoint]!.name
+      endpoints.set(backend.name, this.topology.endpointIds.find(name))
+    }
+    this.balance.resolve(
+      (key) => rows.get(key) ?? this.counters.row('vip', REMOVED),
+      (key) => this.counters.row('backend', backends.has(key) ? key : REMOVED),
+      (key) => endpoints.get(key) ?? -1,
+    )
+  }
+
+  private serviceConfig(tables: CompiledTables, service: VirtualService): ServiceConfig {
+    const zone = this.topology.networkIds.find(tables.networks[service.network]!.name) + 1
+    const published = service.publishedPort !== NONE
+    const own = published ? nodeAddress(tables, service.family) : service.address!.text
+    const masquerade =
+      own === null ? {} : service.family === 4 ? { masquerade4: own } : { masquerade6: own }
+    return {
+      key: service.name,
+      zone: published ? MESH_ZONE : zone,
+      replyZone: zone,
+      virtuals: published
+        ? []
+        : [
+            {
+              protocol: service.protocol === PROTOCOL_UDP ? 'udp' : 'tcp',
+              address: service.address!.text,
+              port: service.portNumber,
+            },
+          ],
+      scheduler: service.scheduler,
+      realServers: service.realServers.map((server) => ({
+        key: server.name,
+        address: server.address.text,
+        port: server.portNumber,
+        weight: server.weight,
+      })),
+      ...masquerade,
+    }
+  }
+
+  /** Watches the devices that the tables name now and no others. */
+  private swapPolling(tun: Port | null): void {
+    const { poller } = this.parts
+    const wanted = new Set(this.topology.ports.values())
+    for (let i = 0; i < this.portTokens.length; i++) {
+      const local = this.portTokens[i] ?? null
+      if (local === null || wanted.delete(local)) continue
+      poller.remove(local.port.device.fd)
+      this.portTokens[i] = null
+    }
+    for (const local of wanted) {
+      let free = this.portTokens.indexOf(null)
+      if (free < 0) free = this.portTokens.push(null) - 1
+      this.portTokens[free] = local
+      poller.add(local.port.device.fd, TOKEN_PORT + free)
+    }
+    if (tun !== this.tun) {
+      if (this.tun !== null) poller.remove(this.tun.device.fd)
+      if (tun !== null) poller.add(tun.device.fd, TOKEN_TUN)
+      this.tun = tun
+      this.forwarder.tun = tun
+    }
+  }
+
+  // -- the loop -------------------------------------------------------------------------------------
+
+  /** Runs until stop(). */
+  run(): void {
+    while (!this.stopping) this.turn(this.timeoutMs())
+  }
+
+  /** Ends run() after the turn under way. */
+  stop(): void {
+    this.stopping = true
+  }
+
+  /** One turn: waits at most `timeoutMs`, then does all that is ready. */
+  turn(timeoutMs: number): void {
+    const { poller, clock } = this.parts
+    const cells = this.cells
+    const before = clock.nowMs()
+    const ready = poller.wait(timeoutMs)
+    const nowMs = clock.nowMs()
+    for (let i = 0; i < ready; i++) this.serve(poller.token(i), nowMs)
+    this.transmitter.flush(nowMs)
+    if (nowMs >= this.sessions.nextDeadline()) this.sessions.tick(nowMs)
+    this.links.tick(nowMs)
+    this.expire(nowMs)
+    this.transmitter.flush(nowMs)
+    this.publish()
+    const busy = (clock.nowMs() - nowMs) / 1000
+    cells[ENGINE_CELLS.loops]!++
+    cells[ENGINE_CELLS.busySeconds]! += busy
+    cells[ENGINE_CELLS.waitSeconds]! += (nowMs - before) / 1000
+    if (busy > cells[ENGINE_CELLS.turnSecondsMax]!) cells[ENGINE_CELLS.turnSecondsMax] = busy
+  }
+
+  private serve(token: number, nowMs: number): void {
+    if (token === TOKEN_SOCKET) {
+      this.receiver.receive(nowMs)
+    } else if (token >= TOKEN_PORT) {
+      const local = this.portTokens[token - TOKEN_PORT]
+      if (local !== null && local !== undefined) this.drainPort(local, nowMs)
+    } else if (token === TOKEN_TUN) {
+      if (this.tun !== null) this.drainTun(this.tun, nowMs)
+    } else {
+      this.parts.onWake()
+    }
+  }
+
+  private drainPort(local: LocalPort, nowMs: number): void {
+    const { transmitter, forwarder, frame } = this
+    for (let i = 0; i < DEVICE_READS_MAX; i++) {
+      if (transmitter.full()) transmitter.flush(nowMs)
+      if (readFrame(local.port, transmitter.frameAt(), frame) <= 0) return
+      forwarder.fromPort(frame, local, nowMs)
+    }
+  }
+
+  private drainTun(tun: Port, nowMs: number): void {
+    const { transmitter, forwarder, frame } = this
+    for (let i = 0; i < DEVICE_READS_MAX; i++) {
+      if (transmitter.full()) transmitter.flush(nowMs)
+      if (readFrame(tun, transmitter.frameAt(), frame) <= 0) return
+      forwarder.fromMesh(frame, tun, nowMs)
+    }
+  }
+
+  /** Milliseconds until something is due, -1 = nothing is. */
+  private timeoutMs(): number {
+    const nowMs = this.parts.clock.nowMs()
+    let due = Math.min(this.sessions.nextDeadline(), this.links.nextDeadline())
+    if (this.expiryDueMs >= 0) due = Math.min(due, this.expiryDueMs)
+    if (due === Number.POSITIVE_INFINITY) return -1
+    return Math.min(Math.max(0, Math.ceil(due - nowMs)), 0x7fffffff)
+  }
+
+  private expire(nowMs: number): void {
+    const director = this.director
+    const count = director.connectionCount
+    this.cells[ENGINE_CELLS.flowsOpen] = count
+    if (count === 0 && this.expiryDueMs < 0) return
+    if (this.expiryDueMs < 0 || nowMs >= this.expiryDueMs) {
+      this.expiryDueMs = director.advance(nowMs, EXPIRY_BUDGET)
+    }
+  }
+
+  /** Copies what others count into cells that readers see. */
+  private publish(): void {
+    const cells = this.cells
+    const stats = this.sessions.stats
+    cells[ENGINE_CELLS.handshakesInitiated] = stats.initiationsSent
+    cells[ENGINE_CELLS.handshakesCompleted] = stats.sessions
+    cells[ENGINE_CELLS.handshakesFailed] = stats.failed
+    cells[ENGINE_CELLS.rekeys] = stats.rekeys
+    cells[ENGINE_CELLS.cookiesSent] = stats.cookiesSent
+    cells[ENGINE_CELLS.roamed] = stats.roamed
+    cells[ENGINE_CELLS.keepalives] = stats.keepalivesSent
+  }
+
+  private hooks(staging: Staging): PeerHooks {
+    return {
+      sendHandshake: (endpoint, bytes) => this.transmitter.sendBare(endpoint, bytes),
+      sendKeepalive: (session, nowMs) => this.links.sendKeepalive(session, nowMs),
+      sessionUp: (session, nowMs) => {
+        const peer = this.links.peerOfSession[session]!
+        this.links.sessionUp(peer, nowMs)
+        this.forwarder.sendStaged(peer, nowMs)
+      },
+      sessionFailed: (session) => staging.discard(this.links.peerOfSession[session]!),
+      endpointChanged: (_session, previous, endpoint) => {
+        this.parts.socket.retain(endpoint)
+        if (previous >= 0) this.parts.socket.release(previous)
+      },
+    }
+  }
+}
+
+/** Address that loopback clients of a published port appear with; null when the node has none. */
+function nodeAddress(tables: CompiledTables, family: 4 | 6): string | null {
+  const size = family === 4 ? 4 : 16
+  return tables.node.addresses.find((address) => address.bytes.length === size)?.text ?? null
+}

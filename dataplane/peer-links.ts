@@ -1,0 +1,232 @@
+// Peers as the loop's owner sees them: which peers there are, their sessions and underlay addresses, and
+// the sealed control messages (keep-alives, path-MTU probes) that go to them. The hot columns are in
+// peers.ts; keys and timers in vxlan/peer-table.ts; the search itself in vxlan/path-mtu.ts.
+
+import type { UnderlaySocket } from '../base/device.ts'
+import type { Slab } from '../base/slab.ts'
+import { writeKeepalive, writeProbe, writeProbeAck } from '../vxlan/control.ts'
+import { PathMtu } from '../vxlan/path-mtu.ts'
+import type { PeerTable } from '../vxlan/peer-table.ts'
+import { ETHERNET_HEADER_SIZE } from '../wire/ethernet.ts'
+import { VXLAN_HEADER_SIZE } from '../wire/vxlan.ts'
+import type { CompiledPeer, CompiledTables } from './compiled.ts'
+import { type Counters, TX_PACKETS } from './counters.ts'
+import { PEERS_MAX } from './engine-limits.ts'
+import type { ControlHandler } from './receiver.ts'
+import type { Topology } from './topology.ts'
+import { ENCRYPTED_OVERHEAD, type Transmitter } from './transmitter.ts'
+
+/** UDP payload that a sealed inner IP packet needs besides itself. */
+const PACKET_OVERHEAD: number = ENCRYPTED_OVERHEAD + ETHERNET_HEADER_SIZE
+
+const EMSGSIZE = 90
+
+interface PeerRecord {
+  readonly id: number
+  key: string
+  /** Session number, -1 for a plain VTEP. */
+  session: number
+  /** Underlay address as configured, "" = none, and its handle. */
+  place: string
+  endpoint: number
+}
+
+export class PeerLinks implements ControlHandler {
+  /** Peer number by session number. */
+  readonly peerOfSession: Int32Array = new Int32Array(PEERS_MAX).fill(-1)
+  plainPeers: number[] = []
+  plainAddresses: Uint8Array[] = []
+
+  private readonly records: Map<string, PeerRecord> = new Map()
+  private readonly socket: UnderlaySocket
+  private readonly sessions: PeerTable
+  private readonly topology: Topology
+  private readonly transmitter: Transmitter
+  private readonly counters: Counters
+  /** Largest inner packet that any network wants to send. */
+  private packetWish = 0
+  private readonly paths: (PathMtu | undefined)[] = []
+  private readonly probedPackets: number[] = []
+  private dueMs: number = Number.POSITIVE_INFINITY
+  private readonly slab: Slab
+
+  constructor(
+    slab: Slab,
+    socket: UnderlaySocket,
+    sessions: PeerTable,
+    topology: Topology,
+    transmitter: Transmitter,
+    counters: Counters,
+  ) {
+    this.slab = slab
+    this.socket = socket
+    this.sessions = sessions
+    this.topology = topology
+    this.transmitter = transmitter
+    this.counters = counters
+  }
+
+  /** Takes over the tables' peers. Returns the number of each, in the tables' order. */
+  swap(tables: CompiledTables, nowMs: number): number[] {
+    const names = new Set(tables.peers.map((peer) => peer.name))
+    this.counters.retain('peer', names)
+    this.topology.peerIds.retain(names, nowMs, (_id, name) => this.remove(name))
+    this.packetWish = tables.networks.reduce((most, network) => Math.max(most, network.mtu), 1280)
+    this.plainPeers = []
+    this.plainAddresses = []
+    return tables.peers.map((peer) => this.take(peer, nowMs))
+  }
+
+  private take(peer: CompiledPeer, nowMs: number): number {
+    const columns = this.topology.peers
+    const id = this.topology.peerIds.intern(peer.name, nowMs)
+    const key = peer.publicKey === null ? '' : Buffer.from(peer.publicKey).toString('base64')
+    let record = this.records.get(peer.name)
+    if (record !== undefined && record.key !== key) {
+      this.remove(peer.name)
+      record = undefined
+    }
+    if (record === undefined) {
+      record = { id, key, session: -1, place: '', endpoint: -1 }
+      this.records.set(peer.name, record)
+    }
+    this.place(record, peer)
+    if (peer.publicKey !== null) {
+      if (record.session < 0) {
+        record.session = this.sessions.addPeer(
+          peer.publicKey,
+          record.endpoint,
+          peer.keepaliveMs,
+          nowMs,
+        )
+        this.peerOfSession[record.session] = id
+        columns.packetMax[id] = this.packetWish
+      } else {
+        this.sessions.setKeepalive(record.session, peer.keepaliveMs, nowMs)
+      }
+    } else if (peer.address !== null) {
+      this.plainPeers.push(id)
+      this.plainAddresses.push(mappedAddress(peer.address.bytes))
+    }
+    columns.session[id] = record.session
+    columns.endpoint[id] = record.endpoint
+    columns.row[id] = this.counters.row('peer', peer.name)
+    return id
+  }
+
+  /** Interns the configured address when it changed. A peer that roamed stays where it is. */
+  private place(record: PeerRecord, peer: CompiledPeer): void {
+    const place = peer.address === null ? '' : `${peer.address.text} ${peer.udpPort}`
+    if (place === record.place) return
+    const previous = record.endpoint
+    record.place = place
+    record.endpoint =
+      peer.address === null ? -1 : this.socket.endpoint(peer.address.text, peer.udpPort)
+    if (record.session >= 0 && record.endpoint >= 0) {
+      const now = this.sessions.endpointOf(record.session)
+      this.sessions.setEndpoint(record.session, record.endpoint)
+      if (now >= 0) this.socket.release(now)
+      this.socket.retain(record.endpoint)
+    }
+    if (previous >= 0) this.socket.release(previous)
+  }
+
+  // -- path MTU -------------------------------------------------------------------------------------
+
+  /** A session is up: learn what the path to the peer carries. */
+  sessionUp(peer: number, nowMs: number): void {
+    if (this.paths[peer] === undefined) {
+      this.paths[peer] = new PathMtu(this.packetWish + PACKET_OVERHEAD, nowMs)
+    }
+    this.dueMs = nowMs
+  }
+
+  probeReceived(peer: number, size: number, nowMs: number): void {
+    const at = this.transmitter.frameAt() - VXLAN_HEADER_SIZE
+    this.transmitter.sendControl(peer, writeProbeAck(this.slab.view, at, size))
+    this.transmitter.flush(nowMs)
+  }
+
+  probeAcknowledged(peer: number, size: number, nowMs: number): void {
+    this.paths[peer]?.onAck(size, nowMs)
+    this.apply(peer)
+    this.dueMs = nowMs
+  }
+
+  /** Takes over what the search found. */
+  private apply(peer: number): void {
+    const path = this.paths[peer]
+    if (path !== undefined) this.topology.peers.packetMax[peer] = path.size - PACKET_OVERHEAD
+  }
+
+  nextDeadline(): number {
+    return this.dueMs
+  }
+
+  /** Sends the probes that are due. */
+  tick(nowMs: number): void {
+    if (nowMs < this.dueMs) return
+    this.dueMs = Number.POSITIVE_INFINITY
+    for (let peer = 0; peer < this.paths.length; peer++) {
+      const path = this.paths[peer]
+      if (path !== undefined) this.probe(peer, path, nowMs)
+    }
+  }
+
+  private probe(peer: number, path: PathMtu, nowMs: number): void {
+    const session = this.topology.peers.session[peer]!
+    if (session >= 0 && this.sessions.sealerOf(session) !== null) {
+      const packets = this.counters.cells[this.topology.peers.row[peer]! + TX_PACKETS]!
+      const size = path.tick(nowMs, packets !== this.probedPackets[peer])
+      if (size > 0) this.sendProbe(peer, path, size, nowMs)
+      this.probedPackets[peer] = this.counters.cells[this.topology.peers.row[peer]! + TX_PACKETS]!
+      this.apply(peer)
+      this.dueMs = Math.min(this.dueMs, path.nextDeadline())
+    }
+  }
+
+  /** A probe goes out in a burst of its own, so that the kernel's refusal is known to be about it. */
+  private sendProbe(peer: number, path: PathMtu, size: number, nowMs: number): void {
+    this.transmitter.flush(nowMs)
+    const at = this.transmitter.frameAt() - VXLAN_HEADER_SIZE
+    this.transmitter.sendControl(peer, writeProbe(this.slab.view, at, size))
+    if (this.transmitter.flushProbe(nowMs) === EMSGSIZE) path.onRefused(size, nowMs)
+  }
+
+  /** Keep-alive, by session number, as the session table asks for it. */
+  sendKeepalive(session: number, nowMs: number): void {
+    const peer = this.peerOfSession[session]!
+    if (peer < 0) return
+    const at = this.transmitter.frameAt() - VXLAN_HEADER_SIZE
+    this.transmitter.sendControl(peer, writeKeepalive(this.slab.view, at))
+    this.dueMs = Math.min(this.dueMs, nowMs)
+  }
+
+  // -- removal --------------------------------------------------------------------------------------
+
+  private remove(name: string): void {
+    const record = this.records.get(name)
+    if (record === undefined) return
+    this.records.delete(name)
+    const columns = this.topology.peers
+    columns.session[record.id] = -1
+    columns.endpoint[record.id] = -1
+    this.paths[record.id] = undefined
+    if (record.session >= 0) {
+      const endpoint = this.sessions.endpointOf(record.session)
+      this.sessions.removePeer(record.session)
+      this.peerOfSession[record.session] = -1
+      if (endpoint >= 0) this.socket.release(endpoint)
+    }
+    if (record.endpoint >= 0) this.socket.release(record.endpoint)
+  }
+}
+
+/** The address as 16 bytes, IPv4 as ::ffff:a.b.c.d: as ReceiveBatch.sourceBytes() writes it. */
+function mappedAddress(bytes: Uint8Array): Uint8Array {
+  if (bytes.length === 16) return bytes
+  const mapped = new Uint8Array(16)
+  mapped.fill(0xff, 10, 12)
+  mapped.set(bytes, 12)
+  return mapped
+}

@@ -1,0 +1,35 @@
+// Resets for TCP flows whose real server was taken from the tables: both ends learn at once that the flow is
+// over, instead of waiting for a timeout (IPVS leaves them hanging). The balancer wrote down the sequence
+// numbers it saw last and builds the segments; this file builds the frame around them. The forwarder sends
+// it.
+
+import type { Slab } from '../base/slab.ts'
+import type { Director } from '../ipvs-emulator/director.ts'
+import {
+  ETHERNET_HEADER_SIZE,
+  ETHERTYPE_IPV4,
+  ETHERTYPE_IPV6,
+  setEthernetType,
+} from '../wire/ethernet.ts'
+import { DROP_NONE } from './drop-reasons.ts'
+import { type Frame, parseFrame } from './frame.ts'
+
+/** Writes the reset of `connection` in `direction` as a frame at `at`, its MAC addresses zero, and describes it
+ * in `frame`. False when there is nothing to send. */
+export function writeResetFrame(
+  slab: Slab,
+  director: Director,
+  connection: number,
+  direction: number,
+  at: number,
+  frame: Frame,
+): boolean {
+  const { bytes, view } = slab
+  const ip = at + ETHERNET_HEADER_SIZE
+  const size = director.writeReset(connection, direction, view, ip)
+  if (size <= 0) return false
+  bytes.fill(0, at, at + ETHERNET_HEADER_SIZE)
+  setEthernetType(view, at, view.getUint8(ip) >>> 4 === 4 ? ETHERTYPE_IPV4 : ETHERTYPE_IPV6)
+  frame.setWhole(at, ETHERNET_HEADER_SIZE + size)
+  return parseFrame(view, frame) === DROP_NONE
+}
