@@ -49,6 +49,14 @@ t.test('a datagram above the MTU is EMSGSIZE, and costs UDP_SEGMENT nothing', { 
       }
     }
     result.features = sender.socket.features
+    const plain = openEnd(test, { gso: false })
+    const part = plain.socket.sending.begin(plain.socket.endpoint('127.0.0.1', receiver.socket.port))
+    plain.socket.sending.segment(part, 1473)
+    plain.socket.sending.append(part, SEND_AT, 2 * 1473 + 100)
+    plain.socket.sending.flush()
+    const { bytesSent, datagramsSent, messagesSent, sendRefused } = plain.socket.counters
+    result.part = { bytesSent, datagramsSent, messagesSent, sendRefused }
+    result.partReceived = collect(receiver, 1)[0]?.length
     const fragmenting = openEnd(test, { pathMtu: 'kernel' })
     const peer = fragmenting.socket.endpoint('127.0.0.1', receiver.socket.port)
     result.fragmented = sendOne(fragmenting, peer, SEND_AT, 9000)
@@ -62,6 +70,9 @@ t.test('a datagram above the MTU is EMSGSIZE, and costs UDP_SEGMENT nothing', { 
     '::1 fits': fits,
     '::1 over': over,
     features: { gso: true, gro: true, ipv6: true },
+    // Sent singly, the two datagrams too large are lost and the short last one is not.
+    part: { bytesSent: 100, datagramsSent: 1, messagesSent: 0, sendRefused: 1 },
+    partReceived: 100,
     fragmented: 0,
     reassembled: 9000,
   })
