@@ -1,6 +1,6 @@
 // How many datagrams a second cross the loopback interface, by each way of sending and receiving them.
 //
-//   node bench.ts [datagram size, default 1400] [seconds per row, default 1]
+//   node bench.ts [datagram size, default 1400] [seconds per row and round, default 0.5]
 //
 // One process sends and receives in turn (the loopback interface delivers within the send call), so a row is
 // the cost of one datagram's whole way through both halves. Nothing is lost on purpose: the sender stops for
@@ -11,10 +11,11 @@ import { once } from 'node:events'
 import { BatchSocket, createSocket, pin } from './index.ts'
 
 const size = Number(process.argv[2] ?? 1400)
-const seconds = Number(process.argv[3] ?? 1)
+const seconds = Number(process.argv[3] ?? 0.5)
 const LOOPBACK = '127.0.0.1'
 /** Datagrams sent before the receiver is waited for. */
 const WINDOW = 512
+const ROUNDS = 5
 
 interface Row {
   what: string
@@ -120,23 +121,33 @@ async function arrival(done: () => boolean): Promise<void> {
 }
 
 const perMessage = Math.max(1, Math.min(64, Math.floor(65_507 / size)))
-const rows = [
-  await nodeDgram(),
-  await friendly('createSocket, one per send()', 1, false),
-  await friendly('createSocket, lists of 256, no offload', 256, false),
-  await friendly('createSocket, lists of 256, GSO and GRO', 256, true),
-  packetLoop('BatchSocket, one per flush()', 1, 1, false),
-  packetLoop('BatchSocket, sendmmsg of 64, no offload', 64, 1, false),
-  packetLoop(
-    `BatchSocket, 8 x ${perMessage} per flush(), GSO and GRO`,
-    8 * perMessage,
-    perMessage,
-    true,
-  ),
+const candidates: (() => Row | Promise<Row>)[] = [
+  nodeDgram,
+  () => friendly('createSocket, one per send()', 1, false),
+  () => friendly('createSocket, lists of 256, no offload', 256, false),
+  () => friendly('createSocket, lists of 256, GSO and GRO', 256, true),
+  () => packetLoop('BatchSocket, one per flush()', 1, 1, false),
+  () => packetLoop('BatchSocket, sendmmsg of 64, no offload', 64, 1, false),
+  () => {
+    const what = `BatchSocket, 8 x ${perMessage} per flush(), GSO and GRO`
+    return packetLoop(what, 8 * perMessage, perMessage, true)
+  },
 ]
-for (const result of rows) {
-  console.log(JSON.stringify({ size, ...result }))
-  const rate = `${(result.datagramsPerSecond / 1000).toFixed(0)}`.padStart(7)
-  const gigabits = result.gigabitsPerSecond.toFixed(2).padStart(7)
-  console.error(`${result.what.padEnd(50)} ${rate} k/s ${gigabits} Gb/s  lost ${result.lost}`)
+
+// Round after round, so that a disturbance of the machine hits all rows alike; the median counts.
+const results: Row[][] = candidates.map(() => [])
+for (let round = 0; round < ROUNDS; round++) {
+  for (const [i, candidate] of candidates.entries()) results[i]!.push(await candidate())
+}
+for (const rows of results) {
+  rows.sort((a, b) => a.datagramsPerSecond - b.datagramsPerSecond)
+  const median = rows[ROUNDS >> 1]!
+  const lowest = rows[0]!.datagramsPerSecond
+  const highest = rows.at(-1)!.datagramsPerSecond
+  console.log(JSON.stringify({ size, ...median, lowest, highest, rounds: ROUNDS }))
+  const thousands = (rate: number): string => (rate / 1000).toFixed(0)
+  const rate = thousands(median.datagramsPerSecond).padStart(6)
+  const range = `(${thousands(lowest)}-${thousands(highest)})`.padEnd(14)
+  const gigabits = median.gigabitsPerSecond.toFixed(2).padStart(6)
+  console.error(`${median.what.padEnd(48)} ${rate} k/s ${range} ${gigabits} Gb/s`)
 }
