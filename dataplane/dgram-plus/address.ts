@@ -1,8 +1,9 @@
 // Text <-> sockaddr, by the C library's own inet_pton and inet_ntop. Cold path.
 //
-// A socket of family AF_INET6 speaks of IPv4 endpoints as v4-mapped addresses (RFC 4291 §2.5.5.2); people
-// never see that form. A socket of family AF_INET keeps IPv4 endpoints as sockaddr_in, and IPv6 ones as
-// sockaddr_in6 too: the kernel refuses those with EAFNOSUPPORT when they are sent to, which is the truth.
+// A socket of family AF_INET6 speaks of IPv4 endpoints as v4-mapped addresses (RFC 4291 §2.5.5.2);
+// people never see that form. A socket of family AF_INET keeps IPv4 endpoints as sockaddr_in, and
+// IPv6 ones as sockaddr_in6 too: the kernel refuses those with EAFNOSUPPORT when they are sent to,
+// which is the truth.
 
 import { isIP } from 'node:net'
 import {
@@ -39,8 +40,9 @@ export class AddressCodec {
     this.family = family
   }
 
-  /** Writes the sockaddr of `address` (IPv4, IPv6, IPv6 with "%scope") and `port`. Throws TypeError with
-   * code ERR_INVALID_ADDRESS when it is not a literal address, RangeError when the port is none. */
+  /** Writes the sockaddr of `address` (IPv4, IPv6, IPv6 with "%scope") and `port`. Throws TypeError
+   * with code ERR_INVALID_ADDRESS when it is not a literal address, RangeError when the port is
+   * none. */
   encode(address: string, port: number): void {
     if (!Number.isInteger(port) || port < 0 || port > 65_535) {
       throw Object.assign(

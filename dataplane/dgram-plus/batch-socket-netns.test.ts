@@ -1,5 +1,6 @@
-// What only a network of its own can show: a small MTU, a neighbour that does not answer, no IPv6. Each
-// test runs a program in a fresh user and network namespace; where that is not permitted it is skipped.
+// What only a network of its own can show: a small MTU, a neighbour that does not answer, no IPv6.
+// Each test runs a program in a fresh user and network namespace; where that is not permitted it is
+// skipped.
 
 import { spawnSync } from 'node:child_process'
 import t, { type Test } from 'tap'
@@ -50,7 +51,8 @@ t.test('a datagram above the MTU is EMSGSIZE, and costs UDP_SEGMENT nothing', { 
     }
     result.features = sender.socket.features
     const plain = openEnd(test, { gso: false })
-    const part = plain.socket.sending.begin(plain.socket.endpoint('127.0.0.1', receiver.socket.port))
+    const v4 = plain.socket.endpoint('127.0.0.1', receiver.socket.port)
+    const part = plain.socket.sending.begin(v4)
     plain.socket.sending.segment(part, 1473)
     plain.socket.sending.append(part, SEND_AT, 2 * 1473 + 100)
     plain.socket.sending.flush()

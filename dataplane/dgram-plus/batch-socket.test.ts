@@ -28,7 +28,8 @@ t.test('satisfies the interface of the packet loop', (t) => {
 })
 
 for (const host of HOSTS) {
-  // Loopback has an MTU of 65,536: over IPv4 the largest datagram fits, over IPv6 the MTU is the limit.
+  // Loopback has an MTU of 65,536: over IPv4 the largest datagram fits, over IPv6 the MTU is the
+  // limit.
   const largest = host === '::1' ? 65_536 - 48 : 65_507
   t.test(`round trips from 0 to ${largest} bytes over ${host}`, (t) => {
     const sender = openEnd(t)
@@ -171,7 +172,9 @@ t.test('a port in use is refused with a sentence, unless both share it', (t) => 
   t.throws(() => openEnd(t, { address: '127.0.0.1', port: socket.port }), {
     code: 'EADDRINUSE',
     syscall: 'bind',
-    message: `bind EADDRINUSE: another socket already has 127.0.0.1:${socket.port}; choose another port, or set reusePort on both`,
+    message:
+      `bind EADDRINUSE: another socket already has 127.0.0.1:${socket.port}; ` +
+      'choose another port, or set reusePort on both',
   })
   const shared = openEnd(t, { address: '127.0.0.1', reusePort: true }).socket
   const both = openEnd(t, { address: '127.0.0.1', reusePort: true, port: shared.port }).socket

@@ -1,5 +1,5 @@
-// A UDP socket for a packet loop: synchronous, non-blocking, nothing allocated per call. The caller brings
-// the memory; messages are offsets into it, endpoints are small integers.
+// A UDP socket for a packet loop: synchronous, non-blocking, nothing allocated per call. The caller
+// brings the memory; messages are offsets into it, endpoints are small integers.
 //
 //   const memory = pin(4 << 20)
 //   const socket = new BatchSocket({ memory, receive: { at: 0, count: 8, size: 65_536 } })
@@ -11,10 +11,10 @@
 //   ... wait until socket.fd is readable ...
 //   for (let n = socket.receiving.receive(), i = 0; i < n; i++) use(socket.receiving.at(i), ...)
 //
-// The socket is dual-stack where the host has IPv6, IPv4 otherwise. With `pathMtu: 'probe'` every datagram
-// carries DF and the kernel's path-MTU cache is ignored (IP_PMTUDISC_PROBE): the program finds the path MTU
-// itself, and EMSGSIZE speaks of the first link only. ICMP errors are not reported (IP_RECVERR off): they
-// are forgeable, and they would fail the wrong message of a batch.
+// The socket is dual-stack where the host has IPv6, IPv4 otherwise. With `pathMtu: 'probe'` every
+// datagram carries DF and the kernel's path-MTU cache is ignored (IP_PMTUDISC_PROBE): the program
+// finds the path MTU itself, and EMSGSIZE speaks of the first link only. ICMP errors are not
+// reported (IP_RECVERR off): they are forgeable, and they would fail the wrong message of a batch.
 
 import { randomBytes } from 'node:crypto'
 import { AddressCodec } from './address.ts'
@@ -36,7 +36,8 @@ import { MessageSender, type SendCounters } from './message-sender.ts'
 export interface BatchSocketOptions {
   /** Pinned memory (see `pin`) that holds what is sent and what is received. */
   memory: sys.PinnedMemory
-  /** Where received messages go. UDP_GRO needs buffers of GRO_MESSAGE_SIZE bytes and is off with less. */
+  /** Where received messages go. UDP_GRO needs buffers of GRO_MESSAGE_SIZE bytes and is off with
+   * less. */
   receive: ReceiveBuffers
   /** Where they go instead when UDP_GRO is off or refused: more and smaller buffers, say. */
   receiveWithoutGro?: ReceiveBuffers
@@ -44,7 +45,8 @@ export interface BatchSocketOptions {
   address?: string
   /** Port to bind to; default 0, any free one. */
   port?: number
-  /** Lets several sockets share address and port; the kernel spreads flows over them (SO_REUSEPORT). */
+  /** Lets several sockets share address and port; the kernel spreads flows over them
+   * (SO_REUSEPORT). */
   reusePort?: boolean
   /** 'probe' (default) as above; 'kernel' leaves path-MTU discovery to the kernel's default. */
   pathMtu?: 'probe' | 'kernel'
@@ -62,7 +64,8 @@ export interface BatchSocketOptions {
   bufferBytes?: number
 }
 
-/** What the kernel has and the options allow. `gso` turns false when the kernel refuses it later. */
+/** What the kernel has and the options allow. `gso` turns false when the kernel refuses it later.
+ * */
 export interface Features {
   gso: boolean
   gro: boolean
@@ -74,7 +77,8 @@ export class BatchSocket {
   readonly port: number
   readonly sending: MessageSender
   readonly receiving: MessageReceiver
-  /** What SO_RCVBUF and SO_SNDBUF read back: the kernel doubles the wish to cover its own overhead. */
+  /** What SO_RCVBUF and SO_SNDBUF read back: the kernel doubles the wish to cover its own overhead.
+   * */
   readonly receiveBufferBytes: number
   readonly sendBufferBytes: number
   private readonly ipv6: boolean
@@ -83,8 +87,8 @@ export class BatchSocket {
   private readonly codec: AddressCodec
   private closed = false
 
-  /** Opens and binds. Throws an Error with `code` and `syscall` when the kernel refuses, TypeError or
-   * RangeError for options that make no sense; nothing stays open then. */
+  /** Opens and binds. Throws an Error with `code` and `syscall` when the kernel refuses, TypeError
+   * or RangeError for options that make no sense; nothing stays open then. */
   constructor(options: BatchSocketOptions) {
     const opened = open(options)
     this.fd = opened.fd
@@ -134,8 +138,9 @@ export class BatchSocket {
     return this.table.count
   }
 
-  /** Interns a literal address and a port and returns a small integer; reference counted. -1 when the
-   * table is full. Throws TypeError (ERR_INVALID_ADDRESS) or RangeError (ERR_SOCKET_BAD_PORT). */
+  /** Interns a literal address and a port and returns a small integer; reference counted. -1 when
+   * the table is full. Throws TypeError (ERR_INVALID_ADDRESS) or RangeError (ERR_SOCKET_BAD_PORT).
+   * */
   endpoint(address: string, port: number): number {
     this.codec.encode(address, port)
     return this.table.intern(this.codec.words, 0)
@@ -172,7 +177,8 @@ export class BatchSocket {
     return this.codec.port()
   }
 
-  /** Largest datagram the protocol allows to this endpoint, in payload bytes; the path may allow less. */
+  /** Largest datagram the protocol allows to this endpoint, in payload bytes; the path may allow
+   * less. */
   payloadSizeMax(endpoint: number): number {
     return this.table.isV6(endpoint) ? PAYLOAD_SIZE_MAX_V6 : PAYLOAD_SIZE_MAX_V4
   }
@@ -200,8 +206,8 @@ export class BatchSocket {
 /** Word SK_MEMINFO_DROPS of what SO_MEMINFO gives, <linux/sock_diag.h>. */
 const MEMINFO_DROPS = 8
 
-// Where socket options and names pass between the kernel and us: a value, then its size. Held for good,
-// because nothing else would keep memory alive that the kernel knows only by its address.
+// Where socket options and names pass between the kernel and us: a value, then its size. Held for
+// good, because nothing else would keep memory alive that the kernel knows only by its address.
 const scratch: sys.PinnedMemory = sys.pin(128)
 const SCRATCH_VALUE_SIZE = 64
 const SCRATCH_SIZE = 64
@@ -211,8 +217,8 @@ interface Opened {
   codec: AddressCodec
 }
 
-/** Opens and binds, IPv6 first. IPv4 takes over when the host has no IPv6 at all, or, unless an address
- * was asked for, none to bind to. */
+/** Opens and binds, IPv6 first. IPv4 takes over when the host has no IPv6 at all, or, unless an
+ * address was asked for, none to bind to. */
 function open(options: BatchSocketOptions): Opened {
   if (options.ipv6 !== false) {
     try {
@@ -286,7 +292,8 @@ function growBuffer(fd: number, option: number, force: number, bytes: number): n
   return getOption(fd, sys.SOL_SOCKET, option)
 }
 
-/** Asks for UDP_GRO and reads it back: kernels before 5.12 cannot be asked, and are not to be trusted. */
+/** Asks for UDP_GRO and reads it back: kernels before 5.12 cannot be asked, and are not to be
+ * trusted. */
 function enableGro(fd: number): boolean {
   return setOption(fd, sys.SOL_UDP, sys.UDP_GRO, 1) && getOption(fd, sys.SOL_UDP, sys.UDP_GRO) === 1
 }

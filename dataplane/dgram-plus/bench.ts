@@ -1,10 +1,12 @@
-// How many datagrams a second cross the loopback interface, by each way of sending and receiving them.
+// How many datagrams a second cross the loopback interface, by each way of sending and receiving
+// them.
 //
 //   node bench.ts [datagram size, default 1400] [seconds per row and round, default 0.5]
 //
-// One process sends and receives in turn (the loopback interface delivers within the send call), so a row is
-// the cost of one datagram's whole way through both halves. Nothing is lost on purpose: the sender stops for
-// the receiver before the buffers are full. Rows are JSON lines on stdout, a table on stderr.
+// One process sends and receives in turn (the loopback interface delivers within the send call), so
+// a row is the cost of one datagram's whole way through both halves. Nothing is lost on purpose:
+// the sender stops for the receiver before the buffers are full. Rows are JSON lines on stdout, a
+// table on stderr.
 
 import { createSocket as createNodeSocket } from 'node:dgram'
 import { once } from 'node:events'
@@ -114,7 +116,8 @@ function packetLoop(what: string, perFlush: number, perMessage: number, offload:
   return row(what, sent, received, took)
 }
 
-/** Lets the event loop turn until `done`, a second at most: a lost datagram must not hang the bench. */
+/** Lets the event loop turn until `done`, a second at most: a lost datagram must not hang the
+ * bench. */
 async function arrival(done: () => boolean): Promise<void> {
   const limit = performance.now() + 1000
   while (!done() && performance.now() < limit) await new Promise((resolve) => setImmediate(resolve))

@@ -1,13 +1,14 @@
-// Endpoints: (address, port) pairs interned to small integers, so that the packet path compares and copies
-// them without an object or a string. Pure: bytes in, handle out.
+// Endpoints: (address, port) pairs interned to small integers, so that the packet path compares and
+// copies them without an object or a string. Pure: bytes in, handle out.
 //
-// The table keeps each endpoint as the sockaddr that the socket's own family uses (layout.ts): NAME_WORDS
-// words of 32 bits, zero beyond the structure. A chained hash finds them: `buckets` holds the first handle
-// of a chain, `next` the following one, both -1 at the end. The hash is seeded, because the sources of
-// datagrams are chosen by whoever sends them. Free handles form a queue, not a stack: a handle given back
-// is reused as late as possible.
+// The table keeps each endpoint as the sockaddr that the socket's own family uses (layout.ts):
+// NAME_WORDS words of 32 bits, zero beyond the structure. A chained hash finds them: `buckets`
+// holds the first handle of a chain, `next` the following one, both -1 at the end. The hash is
+// seeded, because the sources of datagrams are chosen by whoever sends them. Free handles form a
+// queue, not a stack: a handle given back is reused as late as possible.
 //
-// Handles are reference counted: every intern() of the same endpoint must be matched by a release().
+// Handles are reference counted: every intern() of the same endpoint must be matched by a
+// release().
 
 import { NAME_STRIDE, NAME_WORDS } from './layout.ts'
 
@@ -52,7 +53,8 @@ export class EndpointTable {
     this.freeLast = capacity - 1
   }
 
-  /** Handle of the sockaddr at word `at` of `words`, with one reference more; -1 when the table is full. */
+  /** Handle of the sockaddr at word `at` of `words`, with one reference more; -1 when the table is
+   * full. */
   intern(words: Int32Array, at: number): number {
     const bucket = this.hash(words, at) & this.mask
     for (let i = this.buckets[bucket]!; i !== -1; i = this.next[i]!) {
@@ -82,7 +84,8 @@ export class EndpointTable {
     return true
   }
 
-  /** Takes one reference away; the last one frees the handle. Returns false for a handle not in use. */
+  /** Takes one reference away; the last one frees the handle. Returns false for a handle not in
+   * use. */
   release(handle: number): boolean {
     if (!this.used(handle)) return false
     if (--this.references[handle]! > 0) return true
@@ -117,8 +120,8 @@ export class EndpointTable {
   matches(handle: number, words: Int32Array, at: number): boolean {
     const names = this.names
     const name = handle * NAME_STRIDE_WORDS
-    // The port is in word 0 and the address from word 1 (IPv4) or in words 2 to 5 (IPv6): word 5 is the one
-    // in which IPv6 neighbours and v4-mapped addresses differ. Word 6 is the scope.
+    // The port is in word 0 and the address from word 1 (IPv4) or in words 2 to 5 (IPv6): word 5 is
+    // the one in which IPv6 neighbours and v4-mapped addresses differ. Word 6 is the scope.
     return (
       names[name]! === words[at]! &&
       names[name + 5]! === words[at + 5]! &&

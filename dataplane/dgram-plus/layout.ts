@@ -9,16 +9,16 @@
 //   struct iovec, 16 bytes: base(8) size(8)
 //
 //   struct mmsghdr, 64 bytes
-//    0       8         12   16      24          32        40            48     52   56       60   64
-//    |name   |name size|pad |iovecs |iovec count|control  |control size |flags |pad |msg_len |pad |
+//    0       8         12   16      24          32       40            48     52   56       60   64
+//    |name   |name size|pad |iovecs |iovec count|control |control size |flags |pad |msg_len |pad |
 //
 //   struct cmsghdr with its data, 24 bytes (CMSG_SPACE of a u16 as of an int)
 //    0            8       12     16                 20    24
 //    |cmsg_len    |level  |type  |u16 or int        |pad  |
 //
-// Ports and addresses are big-endian inside a sockaddr. A sockaddr here always takes NAME_STRIDE bytes, all
-// beyond its own size zero, so that two of them are compared and copied as NAME_WORDS words whatever the
-// family.
+// Ports and addresses are big-endian inside a sockaddr. A sockaddr here always takes NAME_STRIDE
+// bytes, all beyond its own size zero, so that two of them are compared and copied as NAME_WORDS
+// words whatever the family.
 
 export const NAME_SIZE = 28
 export const NAME_STRIDE = 32

@@ -1,6 +1,7 @@
-// The system calls of the package, bound once through koffi. Pointers are declared int64_t and passed as
-// plain numbers: user-space addresses fit in 47 bits, so a double carries them exactly, and a call costs a
-// third of one that takes a Buffer. The memory behind such a number must be pinned; `pin` says how.
+// The system calls of the package, bound once through koffi. Pointers are declared int64_t and
+// passed as plain numbers: user-space addresses fit in 47 bits, so a double carries them exactly,
+// and a call costs a third of one that takes a Buffer. The memory behind such a number must be
+// pinned; `pin` says how.
 //
 // Linux on x86_64 and arm64 only: the layouts in layout.ts are little-endian LP64.
 
@@ -55,7 +56,8 @@ export const sysIfNametoindex: (name: string) => number = libc.func(
 /** errno of the last call of this thread. */
 export const errno: () => number = koffi.errno
 
-// <bits/socket.h>, <netinet/in.h>, <linux/udp.h>: the same numbers on every Linux architecture we run on.
+// <bits/socket.h>, <netinet/in.h>, <linux/udp.h>: the same numbers on every Linux architecture we
+// run on.
 export const AF_INET = 2
 export const AF_INET6 = 10
 export const SOCK_DGRAM = 2
@@ -107,8 +109,8 @@ export interface PinnedMemory {
   readonly address: number
 }
 
-/** Allocates `size` bytes, zeroed and pinned. The backing store of a plain ArrayBuffer lies outside the
- * JavaScript heap; a small `new Uint8Array(n)` may lie inside, where the collector moves it. */
+/** Allocates `size` bytes, zeroed and pinned. The backing store of a plain ArrayBuffer lies outside
+ * the JavaScript heap; a small `new Uint8Array(n)` may lie inside, where the collector moves it. */
 export function pin(size: number): PinnedMemory {
   const buffer = new ArrayBuffer(size)
   const bytes = new Uint8Array(buffer)
@@ -123,7 +125,8 @@ export function errorCode(value: number): string {
   return `errno ${value}`
 }
 
-/** An operating error in the shape of Node's own: `code`, `errno` (negative, as Node has it), `syscall`. */
+/** An operating error in the shape of Node's own: `code`, `errno` (negative, as Node has it),
+ * `syscall`. */
 export function systemError(syscall: string, value: number, sentence: string): Error {
   const code = errorCode(value)
   return Object.assign(new Error(`${syscall} ${code}: ${sentence}`), {

@@ -1,12 +1,15 @@
-// The receiving half of a batch socket: one recvmmsg fills up to `count` buffers, each with one message,
-// which is one datagram or, with UDP_GRO, several of one flow in arrival order, glued together.
+// The receiving half of a batch socket: one recvmmsg fills up to `count` buffers, each with one
+// message, which is one datagram or, with UDP_GRO, several of one flow in arrival order, glued
+// together.
 //
-// The mmsghdrs, sockaddrs, iovecs and cmsghdrs lie in one pinned area and are written once. The kernel
-// overwrites three fields: the name's size (with the value that was there), the flags and the size of the
-// control data; only the last must be set again before the next call, and only with UDP_GRO.
+// The mmsghdrs, sockaddrs, iovecs and cmsghdrs lie in one pinned area and are written once. The
+// kernel overwrites three fields: the name's size (with the value that was there), the flags and
+// the size of the control data; only the last must be set again before the next call, and only with
+// UDP_GRO.
 //
-// The merged size comes as a cmsg of level SOL_UDP, type UDP_GRO, whose data is an int (udp_cmsg_recv in
-// include/linux/udp.h). The kernel merges datagrams of equal size, of which the last may be shorter.
+// The merged size comes as a cmsg of level SOL_UDP, type UDP_GRO, whose data is an int
+// (udp_cmsg_recv in include/linux/udp.h). The kernel merges datagrams of equal size, of which the
+// last may be shorter.
 //
 // A message longer than its buffer (MSG_TRUNC) is counted and left out.
 
@@ -51,7 +54,8 @@ import { KERNEL_VECTOR_MAX, RECEIVE_TRIES_MAX } from './limits.ts'
 
 const MESSAGE_WORDS = MESSAGE_SIZE / 4
 
-/** `count` receive buffers of `size` bytes each, one after the other from offset `at` of the memory. */
+/** `count` receive buffers of `size` bytes each, one after the other from offset `at` of the
+ * memory. */
 export interface ReceiveBuffers {
   at: number
   count: number
@@ -139,12 +143,14 @@ export class MessageReceiver {
     this.written = count
   }
 
-  /** Forgets the descriptor, whose number may soon be another's: receive() is -EBADF from now on. */
+  /** Forgets the descriptor, whose number may soon be another's: receive() is -EBADF from now on.
+   * */
   detach(): void {
     this.fd = -1
   }
 
-  /** Fills the batch without blocking. Returns the number of messages, 0 when none waits, or -errno. */
+  /** Fills the batch without blocking. Returns the number of messages, 0 when none waits, or
+   * -errno. */
   receive(): number {
     for (let tries = 0; tries < RECEIVE_TRIES_MAX; tries++) {
       if (this.gro) {
@@ -222,8 +228,8 @@ export class MessageReceiver {
     return this.endpoints.matches(endpoint, this.names, this.nameOf(i))
   }
 
-  /** Interns the source of message i and returns its handle, -1 when the table is full. The caller owes
-   * one release. */
+  /** Interns the source of message i and returns its handle, -1 when the table is full. The caller
+   * owes one release. */
   source(i: number): number {
     return this.endpoints.intern(this.names, this.nameOf(i))
   }

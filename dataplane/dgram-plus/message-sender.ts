@@ -1,22 +1,23 @@
 // The sending half of a batch socket: messages are laid out as the kernel wants them while they are
 // begun and appended to, and leave in one sendmmsg.
 //
-// One pinned area holds, for each message, an mmsghdr, a sockaddr, its own block of iovecs and a cmsghdr
-// (layout.ts). Pointers between them are written once, in the constructor. Per message change only: the
-// sockaddr, the iovecs used and their count, and, when it holds more than one datagram, the segment size
-// in the cmsg and the cmsg's presence.
+// One pinned area holds, for each message, an mmsghdr, a sockaddr, its own block of iovecs and a
+// cmsghdr (layout.ts). Pointers between them are written once, in the constructor. Per message
+// change only: the sockaddr, the iovecs used and their count, and, when it holds more than one
+// datagram, the segment size in the cmsg and the cmsg's presence.
 //
 // What the kernel may answer, and what is done about it:
 //
-//   EAGAIN, ENOBUFS         wait for room, SEND_WAIT_POLLS_MAX polls in the whole flush, then lost
-//   EINTR, ECONNREFUSED     try again, SEND_RETRIES_MAX times
-//   EIO, ENOPROTOOPT        on a segmented message: no UDP_SEGMENT here (EIO: the device has no checksum
-//                           offload, udp_send_skb in net/ipv4/udp.c). The message is sent again as single
-//                           datagrams and UDP_SEGMENT stays off for its address family.
-//   EINVAL                  on a segmented message: the same, but UDP_SEGMENT is given up only if a single
-//                           datagram then gets through: kernels before 6.14 say EINVAL, too, when the
-//                           segment exceeds the path MTU, which is no reason to do without.
-//   anything else           lost, counted, in lastError: EMSGSIZE is how a path-MTU probe hears its answer
+//   EAGAIN, ENOBUFS      wait for room, SEND_WAIT_POLLS_MAX polls in the whole flush, then lost
+//   EINTR, ECONNREFUSED  try again, SEND_RETRIES_MAX times
+//   EIO, ENOPROTOOPT     on a segmented message: no UDP_SEGMENT here (EIO: the device has no
+//                        checksum offload, udp_send_skb in net/ipv4/udp.c). The message is sent
+//                        again as single datagrams and UDP_SEGMENT stays off for its family.
+//   EINVAL               on a segmented message: the same, but UDP_SEGMENT is given up only if a
+//                        single datagram then gets through: kernels before 6.14 say EINVAL, too,
+//                        when the segment exceeds the path MTU, no reason to do without.
+//   anything else        lost, counted, in lastError: EMSGSIZE is how a path-MTU probe hears its
+//                        answer
 //
 // Not done here: no queue, no pacing, no choice of the segment size.
 
@@ -123,7 +124,8 @@ export class MessageSender {
   private readonly singleIovecsAt: number
   private readonly pollAt: number
 
-  // Per message: bytes, segment size (0 = not declared), iovecs used, where the last one ends, limit.
+  // Per message: bytes, segment size (0 = not declared), iovecs used, where the last one ends,
+  // limit.
   private readonly sizes: Int32Array
   private readonly segmentSizes: Int32Array
   private readonly ranges: Int32Array
@@ -153,8 +155,8 @@ export class MessageSender {
     this.gsoV4 = options.gso
     this.gsoV6 = options.gso
 
-    // mmsghdrs first: then sockaddrs, iovecs, cmsghdrs; the same without names and cmsgs for the single
-    // datagrams of one message; one pollfd.
+    // mmsghdrs first: then sockaddrs, iovecs, cmsghdrs; the same without names and cmsgs for the
+    // single datagrams of one message; one pollfd.
     this.namesAt = messages * MESSAGE_SIZE
     this.iovecsAt = this.namesAt + messages * NAME_STRIDE
     this.controlsAt = this.iovecsAt + messages * ranges * IOVEC_SIZE
@@ -174,7 +176,8 @@ export class MessageSender {
     this.isV6 = new Uint8Array(messages)
   }
 
-  /** Forgets the descriptor, whose number may soon be another's: every message is refused from now on. */
+  /** Forgets the descriptor, whose number may soon be another's: every message is refused from now
+   * on. */
   detach(): void {
     this.fd = -1
   }
@@ -201,8 +204,8 @@ export class MessageSender {
     view.setUint16(this.pollAt + 4, POLLOUT, true)
   }
 
-  /** Begins a message to `endpoint`. Returns its number, or -1 when the batch is full. Throws RangeError
-   * for a handle that is not in use: a programmer's error. */
+  /** Begins a message to `endpoint`. Returns its number, or -1 when the batch is full. Throws
+   * RangeError for a handle that is not in use: a programmer's error. */
   begin(endpoint: number): number {
     const message = this.count
     if (message === this.capacity) return -1
@@ -222,8 +225,8 @@ export class MessageSender {
     return message
   }
 
-  /** Appends [at, at + length) of the memory. False when the message would exceed its bytes, its segments
-   * (if segment() was called before) or its ranges; it then stays as it was. */
+  /** Appends [at, at + length) of the memory. False when the message would exceed its bytes, its
+   * segments (if segment() was called before) or its ranges; it then stays as it was. */
   append(message: number, at: number, length: number): boolean {
     if (!this.fits(message, length)) return false
     const ranges = this.ranges[message]!
@@ -251,7 +254,8 @@ export class MessageSender {
     return segmentSize === 0 || size <= segmentSize * SEGMENTS_PER_MESSAGE_MAX
   }
 
-  /** Declares that `message` holds datagrams of `segmentSize` bytes, of which the last may be shorter. */
+  /** Declares that `message` holds datagrams of `segmentSize` bytes, of which the last may be
+   * shorter. */
   segment(message: number, segmentSize: number): void {
     if (!(segmentSize > 0 && segmentSize <= PAYLOAD_SIZE_MAX_V6)) {
       throw new RangeError(
@@ -261,8 +265,8 @@ export class MessageSender {
     this.segmentSizes[message] = segmentSize
   }
 
-  /** Sends all messages in order and empties the batch. A message without any range is left out. Returns
-   * the number of messages that the kernel refused, whole or in part. */
+  /** Sends all messages in order and empties the batch. A message without any range is left out.
+   * Returns the number of messages that the kernel refused, whole or in part. */
   flush(): number {
     const count = this.count
     const refusedBefore = this.counters.sendRefused
@@ -315,8 +319,8 @@ export class MessageSender {
     return this.sizes[message]! <= this.segmentSizes[message]! * SEGMENTS_PER_MESSAGE_MAX
   }
 
-  /** Sends `count` mmsghdrs from byte `at` of the area. Returns how many the kernel took; when fewer,
-   * `refusal` is the errno of the first it did not take. */
+  /** Sends `count` mmsghdrs from byte `at` of the area. Returns how many the kernel took; when
+   * fewer, `refusal` is the errno of the first it did not take. */
   private transmit(at: number, count: number): number {
     let done = 0
     let retries = 0
@@ -367,7 +371,8 @@ export class MessageSender {
     else this.gsoV4 = false
   }
 
-  /** Sends a segmented message as single datagrams, SINGLES per call. Returns how many got through. */
+  /** Sends a segmented message as single datagrams, SINGLES per call. Returns how many got through.
+   * */
   private sendSingly(message: number): number {
     const { words, counters } = this
     const segmentSize = this.segmentSizes[message]!

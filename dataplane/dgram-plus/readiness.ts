@@ -1,10 +1,11 @@
-// Tells an event loop when a descriptor is readable, without a thread: koffi gives access to libuv's own
-// poll handle, so the descriptor sits in the epoll set that Node waits on anyway. (The other way without
-// an addon, a blocking poll() on the thread pool, would hold one of its four threads per socket.)
+// Tells an event loop when a descriptor is readable, without a thread: koffi gives access to
+// libuv's own poll handle, so the descriptor sits in the epoll set that Node waits on anyway. (The
+// other way without an addon, a blocking poll() on the thread pool, would hold one of its four
+// threads per socket.)
 //
-// koffi calls back outside of Node's callback scope: no microtask and no nextTick would run afterwards,
-// and an exception would be lost. So the callback only asks for an immediate, which runs in the same turn
-// of the loop, right after the poll phase, in a scope of its own.
+// koffi calls back outside of Node's callback scope: no microtask and no nextTick would run
+// afterwards, and an exception would be lost. So the callback only asks for an immediate, which
+// runs in the same turn of the loop, right after the poll phase, in a scope of its own.
 
 import koffi, { type node } from 'koffi'
 

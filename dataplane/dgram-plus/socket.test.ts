@@ -18,7 +18,8 @@ async function open(test: Test, options: SocketOptions = {}): Promise<Socket> {
   return socket
 }
 
-/** Collects what arrives from now on; `until(count)` resolves when so much is there, rejects after 2 s. */
+/** Collects what arrives from now on; `until(count)` resolves when so much is there, rejects after
+ * 2 s. */
 function collector(socket: Socket): { got: Datagram[]; until(count: number): Promise<Datagram[]> } {
   const got: Datagram[] = []
   socket.on('messages', (messages) => got.push(...messages))

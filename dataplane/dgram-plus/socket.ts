@@ -5,12 +5,13 @@
 //     for (const { data, rinfo } of messages) socket.send([data], rinfo.port, rinfo.address)
 //   })
 //
-// It is a BatchSocket with memory of its own. send() copies the datagrams into it side by side and lets
-// the kernel cut them again (UDP_SEGMENT); what arrives is cut by the size that UDP_GRO reports.
+// It is a BatchSocket with memory of its own. send() copies the datagrams into it side by side and
+// lets the kernel cut them again (UDP_SEGMENT); what arrives is cut by the size that UDP_GRO
+// reports.
 //
-// UDP may lose any datagram anywhere, and a refusal by the kernel is treated as such a loss: send() returns
-// how many datagrams the kernel took and `lastSendError` says why not all. Exceptions are for requests that
-// make no sense. Names are not resolved: addresses are literals.
+// UDP may lose any datagram anywhere, and a refusal by the kernel is treated as such a loss: send()
+// returns how many datagrams the kernel took and `lastSendError` says why not all. Exceptions are
+// for requests that make no sense. Names are not resolved: addresses are literals.
 
 import { EventEmitter } from 'node:events'
 import { BatchSocket, type BatchSocketOptions, type Features } from './batch-socket.ts'
@@ -35,8 +36,8 @@ export interface SocketOptions
   > {
   /** Messages per system call, each way; default 32. Each costs 64 KiB of receive memory. */
   batchSize?: number
-  /** true: received data are views of the socket's own memory, valid only until the listener returns.
-   * false (default): they may be kept. */
+  /** true: received data are views of the socket's own memory, valid only until the listener
+   * returns. false (default): they may be kept. */
   borrow?: boolean
 }
 
@@ -136,10 +137,10 @@ export class Socket extends EventEmitter<SocketEvents> {
   /** Why the last send() did not send all ("EMSGSIZE", "EAGAIN"), null when it did. */
   lastSendError: string | null = null
 
-  /** Sends datagrams, in order, to one address, before it returns. Neighbours of equal size, and a shorter
-   * one behind them, go as one message. Returns how many the kernel took. Throws TypeError for an address
-   * that is no literal, RangeError for a port or a size that cannot be, Error when the socket is closed;
-   * nothing is sent then. */
+  /** Sends datagrams, in order, to one address, before it returns. Neighbours of equal size, and a
+   * shorter one behind them, go as one message. Returns how many the kernel took. Throws TypeError
+   * for an address that is no literal, RangeError for a port or a size that cannot be, Error when
+   * the socket is closed; nothing is sent then. */
   send(datagrams: readonly Uint8Array[] | SegmentedData, port: number, address: string): number {
     if (this.closed) {
       throw Object.assign(new Error('the socket is closed'), {
@@ -200,7 +201,8 @@ export class Socket extends EventEmitter<SocketEvents> {
         continue
       }
       if (segmentSize > 0) sending.segment(message, segmentSize)
-      // The first always fits; then as many as may follow it. An empty datagram is a message of its own.
+      // The first always fits; then as many as may follow it. An empty datagram is a message of its
+      // own.
       let size = segmentSize
       do {
         bytes.set(datagrams[i]!, this.sendAt + used)
@@ -254,7 +256,8 @@ export class Socket extends EventEmitter<SocketEvents> {
     this.readiness = undefined
   }
 
-  /** Takes what waits, a bounded number of rounds: poll is level-triggered, the rest gets its turn. */
+  /** Takes what waits, a bounded number of rounds: poll is level-triggered, the rest gets its turn.
+   * */
   private drain(): void {
     const { receiving } = this.batch
     for (let round = 0; round < ROUNDS_PER_WAKE; round++) {
@@ -328,7 +331,8 @@ export class Socket extends EventEmitter<SocketEvents> {
     return this
   }
 
-  /** Closes the socket; 'close' follows. No 'messages' event comes any more. A second call does nothing. */
+  /** Closes the socket; 'close' follows. No 'messages' event comes any more. A second call does
+   * nothing. */
   close(): void {
     if (this.closed) return
     this.closed = true
@@ -342,8 +346,8 @@ export class Socket extends EventEmitter<SocketEvents> {
   }
 }
 
-/** Opens and binds a socket. Rejects with an Error with `code` (EADDRINUSE, EADDRNOTAVAIL, EACCES), or with
- * TypeError or RangeError for options that make no sense. */
+/** Opens and binds a socket. Rejects with an Error with `code` (EADDRINUSE, EADDRNOTAVAIL, EACCES),
+ * or with TypeError or RangeError for options that make no sense. */
 export async function createSocket(options: SocketOptions = {}): Promise<Socket> {
   return new Socket(options)
 }

@@ -1,4 +1,5 @@
-// What the tests share: a socket with its own memory, waiting for readiness, sending and collecting.
+// What the tests share: a socket with its own memory, waiting for readiness, sending and
+// collecting.
 
 import type { Test } from 'tap'
 import { BatchSocket, type BatchSocketOptions } from './batch-socket.ts'
