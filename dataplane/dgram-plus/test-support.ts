@@ -11,6 +11,9 @@ const RECEIVE_SIZE = 65_536
 /** Offset of the memory that End.put and the tests send from. */
 export const SEND_AT: number = RECEIVE_COUNT * RECEIVE_SIZE
 
+/** net.core.rmem_max of a host as it comes: more than this no test may count on. */
+export const HOST_BUFFER_BYTES = 212_992
+
 export interface End {
   memory: PinnedMemory
   socket: BatchSocket
@@ -20,7 +23,12 @@ export interface End {
 export function openEnd(test: Test, options: Partial<BatchSocketOptions> = {}): End {
   const memory = pin(SEND_AT + (1 << 20))
   const receive = { at: 0, count: RECEIVE_COUNT, size: RECEIVE_SIZE }
-  const socket = new BatchSocket({ memory, receive, ...options })
+  const socket = new BatchSocket({
+    memory,
+    receive,
+    bufferBytes: HOST_BUFFER_BYTES,
+    ...options,
+  })
   test.teardown(() => socket.close())
   return { memory, socket }
 }
