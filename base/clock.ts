@@ -1,10 +1,10 @@
-// Time is handed in. Code that reads a clock itself cannot be replayed; code that is given one can be run
-// a thousand simulated hours in a second, and to the same end each time.
+// Time is handed in. Code that reads a clock itself cannot be replayed; code that is given one can
+// be run a thousand simulated hours in a second, and to the same end each time.
 
 /** A source of time. */
 export interface Clock {
-  /** Milliseconds since an arbitrary start; never goes back and never jumps with the wall clock. For
-   * timeouts and rates. May have a fraction. */
+  /** Milliseconds since an arbitrary start; never goes back and never jumps with the wall clock.
+   * For timeouts and rates. May have a fraction. */
   nowMs(): number
   /** Milliseconds since 1970-01-01 UTC; may jump either way. For certificates, logs and people. */
   wallMs(): number

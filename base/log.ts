@@ -1,6 +1,7 @@
-// Logging as an interface: a message that is constant text, and fields that vary. Whoever composes the
-// process decides where lines go; everything else takes a Logger and defaults to silence. Fields keep a
-// name for one meaning everywhere (`peer`, `network`, `reason`, `error`, units last as in `elapsedMs`).
+// Logging as an interface: a message that is constant text, and fields that vary. Whoever composes
+// the process decides where lines go; everything else takes a Logger and defaults to silence.
+// Fields keep a name for one meaning everywhere (`peer`, `network`, `reason`, `error`, units last
+// as in `elapsedMs`).
 //
 // Not for the packet path: what happens per packet is a counter.
 

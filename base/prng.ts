@@ -1,10 +1,10 @@
-// A seeded pseudo-random generator: xoshiro128** 1.1 (Blackman and Vigna, "Scrambled linear pseudorandom
-// number generators", 2021), 128 bits of state in four 32-bit words, so that it runs on the integer unit of
-// every JavaScript engine. The seed is expanded by splitmix32, which also keeps the all-zero state, the
-// one fixed point of the generator, out of reach.
+// A seeded pseudo-random generator: xoshiro128** 1.1 (Blackman and Vigna, "Scrambled linear
+// pseudorandom number generators", 2021), 128 bits of state in four 32-bit words, so that it runs
+// on the integer unit of every JavaScript engine. The seed is expanded by splitmix32, which also
+// keeps the all-zero state, the one fixed point of the generator, out of reach.
 //
-// For schedulers, jitter, simulation and tests. NOT for keys, nonces, cookies or tokens: its state can be
-// worked out from its output. Those come from the operating system, at the edges.
+// For schedulers, jitter, simulation and tests. NOT for keys, nonces, cookies or tokens: its state
+// can be worked out from its output. Those come from the operating system, at the edges.
 
 export interface Prng {
   /** Uniform over 0 .. 2^32 - 1. */
@@ -17,8 +17,8 @@ export interface Prng {
 
 /** A generator whose whole future follows from `seed` (its low 32 bits). */
 export function prng(seed: number): Prng {
-  // splitmix32: a Weyl sequence through the 32-bit finalizer of MurmurHash3. Four draws at different
-  // points of one Weyl sequence differ, so at most one of the words is zero.
+  // splitmix32: a Weyl sequence through the 32-bit finalizer of MurmurHash3. Four draws at
+  // different points of one Weyl sequence differ, so at most one of the words is zero.
   let weyl = seed | 0
   const next = (): number => {
     weyl = (weyl + 0x9e3779b9) | 0

@@ -1,5 +1,6 @@
-// A ring of fixed capacity: first in, first out, never grows. When it is full, push() says so and the
-// caller decides what is lost; a queue without a limit only moves that decision to the kernel's OOM killer.
+// A ring of fixed capacity: first in, first out, never grows. When it is full, push() says so and
+// the caller decides what is lost; a queue without a limit only moves that decision to the kernel's
+// OOM killer.
 //
 //     head (next to leave)          tail = head + size (next free)
 //       v                             v

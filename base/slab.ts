@@ -1,7 +1,7 @@
-// The packet slab: one pinned block of memory that every packet lives in, from the read that brings it
-// in to the write that takes it out. Kernel and OpenSSL write to it by machine address, JavaScript by
-// offset; `address + offset` is the one conversion. A packet is a pair of offsets [at, end), never an
-// object.
+// The packet slab: one pinned block of memory that every packet lives in, from the read that brings
+// it in to the write that takes it out. Kernel and OpenSSL write to it by machine address,
+// JavaScript by offset; `address + offset` is the one conversion. A packet is a pair of offsets
+// [at, end), never an object.
 
 export interface Slab {
   readonly bytes: Uint8Array

@@ -1,5 +1,6 @@
-// Takes a frame apart with nothing but the accessors of wire/, behind their checks, and gives the fields the
-// names that the fixtures use. It visits every layer: quoted packets of ICMP errors and frames in VXLAN too.
+// Takes a frame apart with nothing but the accessors of wire/, behind their checks, and gives the
+// fields the names that the fixtures use. It visits every layer: quoted packets of ICMP errors and
+// frames in VXLAN too.
 
 import * as arp from '../wire/arp.ts'
 import * as ethernet from '../wire/ethernet.ts'
@@ -103,7 +104,8 @@ class Dissector {
       'ipv6.tclass': ipv6.ipv6TrafficClass(view, at),
       'ipv6.flow': ipv6.ipv6FlowLabel(view, at),
     })
-    // The walk needs the whole packet; a quoted one that is cut has no extension headers in the fixtures.
+    // The walk needs the whole packet; a quoted one that is cut has no extension headers in the
+    // fixtures.
     if (ipv6.ipv6End(view, at) > end) {
       this.upper(ipv6.ipv6NextHeader(view, at), at + ipv6.IPV6_HEADER_SIZE, end)
       return

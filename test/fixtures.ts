@@ -1,5 +1,5 @@
-// Packets that a kernel sent, with what another dissector read in them. Each file of test/fixtures/ says
-// where its packets come from.
+// Packets that a kernel sent, with what another dissector read in them. Each file of test/fixtures/
+// says where its packets come from.
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { hex } from './hex.ts'

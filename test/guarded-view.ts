@@ -1,5 +1,5 @@
-// A DataView that may only be touched inside [from, to): for proving that code behind a check reads and
-// writes nowhere else.
+// A DataView that may only be touched inside [from, to): for proving that code behind a check reads
+// and writes nowhere else.
 
 /** A view over the same bytes that throws RangeError on any access outside [from, to). */
 export function guardedView(bytes: Uint8Array, from: number, to: number): DataView {

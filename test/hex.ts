@@ -1,6 +1,7 @@
 // Literal bytes for tests: hexadecimal text to a view and back.
 
-/** The bytes that `text` spells, two hexadecimal digits each; blanks and |...| remarks are skipped. */
+/** The bytes that `text` spells, two hexadecimal digits each; blanks and |...| remarks are
+ * skipped. */
 export function hex(text: string): Uint8Array {
   const digits = text.replace(/\|[^|]*\|/g, '').replace(/\s+/g, '')
   if (!/^([0-9a-f]{2})*$/i.test(digits)) throw new TypeError(`not hexadecimal: ${text}`)

@@ -5,8 +5,8 @@
 //   8                       14              18                      24              28
 //   | sender MAC            | sender IPv4   | target MAC            | target IPv4   |
 //
-// Other hardware or protocol types fail checkArp(). An announcement (RFC 5227) is a request whose sender
-// and target address are equal; a probe is a request whose sender address is 0.
+// Other hardware or protocol types fail checkArp(). An announcement (RFC 5227) is a request whose
+// sender and target address are equal; a probe is a request whose sender address is 0.
 
 import { ETHERTYPE_IPV4, setMac } from './ethernet.ts'
 

@@ -1,5 +1,6 @@
-// Goal: the fast sums equal their plain twins on every length and alignment, and an updated checksum equals
-// one computed afresh. Method: literal examples from the RFCs, then properties over random bytes.
+// Goal: the fast sums equal their plain twins on every length and alignment, and an updated
+// checksum equals one computed afresh. Method: literal examples from the RFCs, then properties over
+// random bytes.
 
 import fc from 'fast-check'
 import t from 'tap'
@@ -72,7 +73,8 @@ t.test('a checksum holds until any bit changes', async (t) => {
   t.notOk(sums.checksumHolds(hexView('0000 0000'), 0, 4, 0))
 })
 
-/** Header-like bytes, the checksum at `field`: two words of change, then compare with a fresh sum. */
+/** Header-like bytes, the checksum at `field`: two words of change, then compare with a fresh
+ * sum. */
 t.test('an updated checksum equals one computed afresh', async (_t) => {
   fc.assert(
     fc.property(

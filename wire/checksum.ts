@@ -1,14 +1,14 @@
-// The internet checksum: RFC 1071 (definition), RFC 1624 (incremental update), and the "partial" form that
-// network cards and TUN/TAP devices use.
+// The internet checksum: RFC 1071 (definition), RFC 1624 (incremental update), and the "partial"
+// form that network cards and TUN/TAP devices use.
 //
 // A "sum" here is the one's complement sum of big-endian 16-bit words, folded to 16 bits and NOT
-// complemented; a "checksum" is what stands in a header: the complement of a sum. A checksum field is
-// "partial" when it holds only the sum of the pseudo header, for a later stage to finish (virtio's
-// NEEDS_CSUM, Linux's CHECKSUM_PARTIAL).
+// complemented; a "checksum" is what stands in a header: the complement of a sum. A checksum field
+// is "partial" when it holds only the sum of the pseudo header, for a later stage to finish
+// (virtio's NEEDS_CSUM, Linux's CHECKSUM_PARTIAL).
 //
-// The sum does not depend on byte order (RFC 1071 section 2 (B)): sumBytes() reads little-endian, which
-// costs no byte swap on the machines we run on, and swaps the 16-bit result once. sumBytesPlain() is its
-// plain twin, and a test holds them equal.
+// The sum does not depend on byte order (RFC 1071 section 2 (B)): sumBytes() reads little-endian,
+// which costs no byte swap on the machines we run on, and swaps the 16-bit result once.
+// sumBytesPlain() is its plain twin, and a test holds them equal.
 
 const ADDRESSES_V4 = 12
 const ADDRESSES_V6 = 8
@@ -24,14 +24,14 @@ function swap16(word: number): number {
   return ((word & 0xff) << 8) | (word >>> 8)
 }
 
-/** Sum over [at, end) on top of the sum `initial`. An odd last byte counts as if a zero byte followed.
- * At most 64 KB. */
+/** Sum over [at, end) on top of the sum `initial`. An odd last byte counts as if a zero byte
+ * followed. At most 64 KB. */
 export function sumBytes(view: DataView, at: number, end: number, initial: number): number {
   let i = at
   let a = 0
   let b = 0
-  // A word adds its two halves, so the totals stay below 2^31 over 64 KB: two accumulators of 32-bit
-  // integers, no floating point.
+  // A word adds its two halves, so the totals stay below 2^31 over 64 KB: two accumulators of
+  // 32-bit integers, no floating point.
   for (const last = end - 16; i <= last; i += 16) {
     const w0 = view.getInt32(i, true)
     const w1 = view.getInt32(i + 4, true)
@@ -55,7 +55,8 @@ export function sumBytesPlain(view: DataView, at: number, end: number, initial: 
   return sum
 }
 
-/** Checksum of [at, end) on top of the sum `initial`: what goes into the header, field zeroed before. */
+/** Checksum of [at, end) on top of the sum `initial`: what goes into the header, field zeroed
+ * before. */
 export function checksum(view: DataView, at: number, end: number, initial: number): number {
   return ~sumBytes(view, at, end, initial) & 0xffff
 }
@@ -65,8 +66,8 @@ export function checksumPlain(view: DataView, at: number, end: number, initial: 
   return 0xffff - sumBytesPlain(view, at, end, initial)
 }
 
-/** True when [at, end), its checksum field included, sums up to all ones on top of `initial`. A field
- * that was never filled in (all bytes zero) does not pass: the sum of nothing is 0. */
+/** True when [at, end), its checksum field included, sums up to all ones on top of `initial`. A
+ * field that was never filled in (all bytes zero) does not pass: the sum of nothing is 0. */
 export function checksumHolds(view: DataView, at: number, end: number, initial: number): boolean {
   return sumBytes(view, at, end, initial) === 0xffff
 }
@@ -108,20 +109,22 @@ export function pseudoSumV6(
   return fold32(sum)
 }
 
-/** Finishes a partial checksum: sums [start, end), whose field at `field` holds the pseudo header's sum,
- * and writes the checksum there. Zero is written as 0xffff, as UDP demands (RFC 768) and as no other
- * protocol minds: both are zero in one's complement. */
+/** Finishes a partial checksum: sums [start, end), whose field at `field` holds the pseudo
+ * header's sum, and writes the checksum there. Zero is written as 0xffff, as UDP demands (RFC
+ * 768) and as no other protocol minds: both are zero in one's complement. */
 export function finishChecksum(view: DataView, start: number, end: number, field: number): void {
   const value = checksum(view, start, end, 0)
   view.setUint16(field, value === 0 ? 0xffff : value)
 }
 
-/** The checksum after one aligned 16-bit word went from `before` to `after`: equation 3 of RFC 1624. */
+/** The checksum after one aligned 16-bit word went from `before` to `after`: equation 3 of RFC
+ * 1624. */
 export function updateChecksum16(check: number, before: number, after: number): number {
   return ~fold32((~check & 0xffff) + (~before & 0xffff) + after) & 0xffff
 }
 
-/** The checksum after one aligned 32-bit word, such as an IPv4 address, went from `before` to `after`. */
+/** The checksum after one aligned 32-bit word, such as an IPv4 address, went from `before` to
+ * `after`. */
 export function updateChecksum32(check: number, before: number, after: number): number {
   return (
     ~fold32(
@@ -130,7 +133,8 @@ export function updateChecksum32(check: number, before: number, after: number): 
   )
 }
 
-/** The checksum after the 16 bytes of an IPv6 address went from those at `before` to those at `after`. */
+/** The checksum after the 16 bytes of an IPv6 address went from those at `before` to those at
+ * `after`. */
 export function updateChecksumV6(
   check: number,
   beforeView: DataView,

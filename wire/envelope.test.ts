@@ -1,5 +1,5 @@
-// Goal: the headers between tunnel ends (VXLAN, envelope) and between kernel and loop (virtio-net) are the
-// bytes their pictures show.
+// Goal: the headers between tunnel ends (VXLAN, envelope) and between kernel and loop (virtio-net)
+// are the bytes their pictures show.
 
 import t from 'tap'
 import { hexView, toHex } from '../test/hex.ts'

@@ -5,13 +5,13 @@
 //   16                      24
 //   | VXLAN header, sealed  | Ethernet frame, sealed ...               | tag (16)    |
 //
-// The receiver index names the receiver's session, so that the key is found before the sender's address
-// is believed; the counter is the AEAD nonce and feeds the replay window. It is written as two 32-bit
-// halves because 64 bits do not fit in a number; 2^53 datagrams of one key never happen (rekey is due
-// at 2^27).
+// The receiver index names the receiver's session, so that the key is found before the sender's
+// address is believed; the counter is the AEAD nonce and feeds the replay window. It is written as
+// two 32-bit halves because 64 bits do not fit in a number; 2^53 datagrams of one key never happen
+// (rekey is due at 2^27).
 //
-// The first byte tells the envelope from a plain VXLAN header on the same port: an RFC 7348 header starts
-// with 0x08, and no type may ever be 8.
+// The first byte tells the envelope from a plain VXLAN header on the same port: an RFC 7348 header
+// starts with 0x08, and no type may ever be 8.
 
 import { VXLAN_FLAGS } from './vxlan.ts'
 

@@ -3,10 +3,10 @@
 //   0                       6                       12      14
 //   | target MAC            | source MAC            | type  | payload ...
 //
-// A MAC address is handled as two numbers: its first 16 bits (hi) and its last 32 (lo, unsigned). Frames
-// have no preamble and no check sequence here: TAP devices and VXLAN carry neither. A frame with an
-// 802.1Q tag has type ETHERTYPE_VLAN and is not looked into: an overlay network is one untagged segment
-// (RFC 7348 section 6.1 has the inner tag stripped).
+// A MAC address is handled as two numbers: its first 16 bits (hi) and its last 32 (lo, unsigned).
+// Frames have no preamble and no check sequence here: TAP devices and VXLAN carry neither. A frame
+// with an 802.1Q tag has type ETHERTYPE_VLAN and is not looked into: an overlay network is one
+// untagged segment (RFC 7348 section 6.1 has the inner tag stripped).
 
 export const ETHERNET_HEADER_SIZE = 14
 export const MAC_SIZE = 6

@@ -1,6 +1,6 @@
-// Goal: the accessors agree with a kernel and with another dissector. Method: every captured packet is
-// taken apart (all fields equal the dissector's), its checksums are computed anew by both twins, and its
-// headers are written again from their fields onto zeroed memory.
+// Goal: the accessors agree with a kernel and with another dissector. Method: every captured packet
+// is taken apart (all fields equal the dissector's), its checksums are computed anew by both twins,
+// and its headers are written again from their fields onto zeroed memory.
 
 import { readFileSync } from 'node:fs'
 import t from 'tap'
@@ -16,7 +16,8 @@ import * as tcp from './tcp.ts'
 import { writeTcpResetReplyV4, writeTcpResetReplyV6 } from './tcp-reset.ts'
 import * as udp from './udp.ts'
 
-/** Where the wire says that a router or host soliciting carries its MAC; wire/ has no accessor for it. */
+/** Where the wire says that a router or host soliciting carries its MAC; wire/ has no accessor
+ * for it. */
 const NOT_OURS: Readonly<Record<string, string>> = {
   'A host looks for routers.': 'icmpv6.opt.linkaddr',
 }
@@ -98,7 +99,8 @@ t.test('every checksum is right by both twins', async (t) => {
   t.ok(uppers > 35, `${uppers} upper layers`)
 })
 
-/** Writes Ethernet, IP and TCP or UDP headers of `from` anew into `to`; returns the first byte behind. */
+/** Writes Ethernet, IP and TCP or UDP headers of `from` anew into `to`; returns the first byte
+ * behind. */
 function rewrite(from: DataView, to: DataView): number {
   const hi = ethernet.ethernetTargetHi(from, 0)
   ethernet.setEthernetTarget(to, 0, hi, ethernet.ethernetTargetLo(from, 0))

@@ -1,4 +1,5 @@
-// Goal: the hash is MurmurHash3 (so its properties are known), and flips half the output for any input bit.
+// Goal: the hash is MurmurHash3 (so its properties are known), and flips half the output for any
+// input bit.
 
 import t from 'tap'
 import { hexView, viewOf } from '../test/hex.ts'
@@ -76,7 +77,8 @@ t.test('consecutive clients spread evenly over buckets', async (t) => {
     const key = hashFlowV4(0x0a000001, 0x0a000002, portsOf(20000 + i, 443), 6, 7) & 63
     buckets[key] = buckets[key]! + 1
   }
-  // 100 in each on average; chi-squared with 63 degrees of freedom is below 122 but for one in 10^5.
+  // 100 in each on average; chi-squared with 63 degrees of freedom is below 122 but for one in
+  // 10^5.
   const chi = buckets.reduce((sum, n) => sum + (n - 100) ** 2 / 100, 0)
   t.ok(chi < 122, `chi-squared ${chi}`)
 })

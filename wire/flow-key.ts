@@ -1,10 +1,11 @@
-// A flow's hash: 32 well-mixed bits from the 5-tuple (protocol, addresses, ports), by which tables are
-// indexed, backends chosen and source ports spread. MurmurHash3 (Appleby, x86 32-bit variant): a
-// multiply-rotate-multiply per 32-bit word and a finalizer in which every input bit flips each output bit
-// with probability near one half, all on 32-bit integers.
+// A flow's hash: 32 well-mixed bits from the 5-tuple (protocol, addresses, ports), by which tables
+// are indexed, backends chosen and source ports spread. MurmurHash3 (Appleby, x86 32-bit variant):
+// a multiply-rotate-multiply per 32-bit word and a finalizer in which every input bit flips each
+// output bit with probability near one half, all on 32-bit integers.
 //
 // The seed is secret and random per process: whoever does not know it has no cheap way to fill one
-// bucket on purpose. It is not a cryptographic hash, and tables stay bounded whatever is thrown at them.
+// bucket on purpose. It is not a cryptographic hash, and tables stay bounded whatever is thrown at
+// them.
 //
 // Ports travel as one word, source port in the upper half: portsOf(). A -> B and B -> A hash
 // differently; whoever wants one key for both directions orders the ends first.
@@ -46,7 +47,8 @@ export function hashFlowV4(
   return finish(mix(mix(mix(mix(seed, source), target), ports), protocol), 16)
 }
 
-/** Hash of an IPv6 flow whose addresses are the sixteen bytes at `sourceAt` and `targetAt`. Unsigned 32 bits. */
+/** Hash of an IPv6 flow whose addresses are the sixteen bytes at `sourceAt` and `targetAt`.
+ * Unsigned 32 bits. */
 export function hashFlowV6(
   view: DataView,
   sourceAt: number,

@@ -1,5 +1,5 @@
-// Goal: ICMP, ICMPv6 and neighbour discovery accessors agree with literal bytes; messages whose options
-// would run away are refused.
+// Goal: ICMP, ICMPv6 and neighbour discovery accessors agree with literal bytes; messages whose
+// options would run away are refused.
 
 import t from 'tap'
 import { hexView, toHex } from '../test/hex.ts'

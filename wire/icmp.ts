@@ -106,13 +106,14 @@ export function isIcmpError(type: number): boolean {
   }
 }
 
-/** Offset of the packet that an error message quotes. Usually cut short: checkIcmpEmbedded() first. */
+/** Offset of the packet that an error message quotes. Usually cut short: checkIcmpEmbedded()
+ * first. */
 export function icmpEmbeddedAt(at: number): number {
   return at + ICMP_HEADER_SIZE
 }
 
-/** True when the error message [at, end) quotes an IPv4 header and the 8 bytes behind it: enough for
- * addresses, protocol and ports. The quoted total length may exceed what is quoted. */
+/** True when the error message [at, end) quotes an IPv4 header and the 8 bytes behind it: enough
+ * for addresses, protocol and ports. The quoted total length may exceed what is quoted. */
 export function checkIcmpEmbedded(view: DataView, at: number, end: number): boolean {
   const ip = at + ICMP_HEADER_SIZE
   if (end - ip < 20) return false

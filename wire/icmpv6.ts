@@ -9,8 +9,8 @@
 //   solicitation      rest = 0(4), body = target address(16), options
 //   advertisement     rest = R S O flags in the first byte, body = target address(16), options
 //
-// An option is type(1), length(1) in units of eight bytes, value. The checksum covers the message and the
-// IPv6 pseudo header. Types below 128 are errors.
+// An option is type(1), length(1) in units of eight bytes, value. The checksum covers the message
+// and the IPv6 pseudo header. Types below 128 are errors.
 
 import { checksum, pseudoSumV6 } from './checksum.ts'
 import { macHi, macLo, setMac } from './ethernet.ts'
@@ -21,7 +21,8 @@ export const ICMPV6_HEADER_SIZE = 8
 export const ND_SIZE = 24
 /** A link-layer address option for Ethernet. */
 export const ND_LINK_OPTION_SIZE = 8
-/** Hop limit of every valid ND message: proof that no router forwarded it (RFC 4861 section 7.1). */
+/** Hop limit of every valid ND message: proof that no router forwarded it (RFC 4861 section
+ * 7.1). */
 export const ND_HOP_LIMIT = 255
 
 export const ICMPV6_UNREACHABLE = 1
@@ -65,8 +66,8 @@ export function checkIcmpv6(_view: DataView, at: number, end: number): boolean {
   return end - at >= ICMPV6_HEADER_SIZE
 }
 
-/** True when [at, end) holds a solicitation or advertisement and every option in it is whole and not of
- * length 0 (RFC 4861 section 7.1 has such messages discarded). */
+/** True when [at, end) holds a solicitation or advertisement and every option in it is whole and
+ * not of length 0 (RFC 4861 section 7.1 has such messages discarded). */
 export function checkNeighbour(view: DataView, at: number, end: number): boolean {
   if (end - at < ND_SIZE || view.getUint8(at + CODE) !== 0) return false
   const type = view.getUint8(at + TYPE)
@@ -164,8 +165,8 @@ export function checkIcmpv6Embedded(view: DataView, at: number, end: number): bo
   return end - ip >= 48 && view.getUint8(ip) >>> 4 === 6
 }
 
-/** Offset of the first option of kind `kind` in the solicitation or advertisement [at, end), or -1. To be
- * asked after checkNeighbour(). */
+/** Offset of the first option of kind `kind` in the solicitation or advertisement [at, end), or
+ * -1. To be asked after checkNeighbour(). */
 export function neighbourOption(view: DataView, at: number, end: number, kind: number): number {
   let option = at + ND_SIZE
   while (option < end) {
@@ -185,7 +186,8 @@ export function linkOptionMacLo(view: DataView, option: number): number {
   return macLo(view, option + 2)
 }
 
-/** Writes an 8-byte link-layer address option; `kind` is ND_OPTION_SOURCE_LINK or ND_OPTION_TARGET_LINK. */
+/** Writes an 8-byte link-layer address option; `kind` is ND_OPTION_SOURCE_LINK or
+ * ND_OPTION_TARGET_LINK. */
 export function writeLinkOption(
   view: DataView,
   option: number,

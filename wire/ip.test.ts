@@ -1,5 +1,5 @@
-// Goal: the IPv4 and IPv6 accessors agree with literal bytes, the checks refuse what the accessors could
-// not bear, and the extension header walk ends where RFC 8200 says.
+// Goal: the IPv4 and IPv6 accessors agree with literal bytes, the checks refuse what the accessors
+// could not bear, and the extension header walk ends where RFC 8200 says.
 
 import t from 'tap'
 import { hexView, toHex } from '../test/hex.ts'

@@ -7,8 +7,9 @@
 //   16                              20
 //   | target address                | options, to ihl * 4 ...
 //
-// Addresses are unsigned 32-bit numbers in reading order: 10.0.0.1 is 0x0a000001. Offsets of fragments
-// are in bytes here; the field counts units of eight. Options are carried but never acted upon.
+// Addresses are unsigned 32-bit numbers in reading order: 10.0.0.1 is 0x0a000001. Offsets of
+// fragments are in bytes here; the field counts units of eight. Options are carried but never acted
+// upon.
 
 import { checksum, checksumHolds, updateChecksum16 } from './checksum.ts'
 
@@ -38,9 +39,10 @@ const DONT_FRAGMENT = 0x4000
 const MORE_FRAGMENTS = 0x2000
 const OFFSET_MASK = 0x1fff
 
-/** True when [at, end) holds a whole IPv4 packet: version 4, a header of at least 20 bytes inside the
- * total length, and the total length inside [at, end). Bytes behind the total length (the padding of
- * short Ethernet frames) are allowed. The checksum is not looked at: see ipv4HeaderHolds(). */
+/** True when [at, end) holds a whole IPv4 packet: version 4, a header of at least 20 bytes
+ * inside the total length, and the total length inside [at, end). Bytes behind the total length
+ * (the padding of short Ethernet frames) are allowed. The checksum is not looked at: see
+ * ipv4HeaderHolds(). */
 export function checkIpv4(view: DataView, at: number, end: number): boolean {
   if (end - at < IPV4_HEADER_SIZE) return false
   const first = view.getUint8(at + VERSION_IHL)
@@ -94,7 +96,8 @@ export function ipv4DontFragment(view: DataView, at: number): boolean {
   return (view.getUint16(at + FRAGMENT) & DONT_FRAGMENT) !== 0
 }
 
-/** Where this fragment's payload lies within the whole, in bytes; 0 for the first and for whole packets. */
+/** Where this fragment's payload lies within the whole, in bytes; 0 for the first and for whole
+ * packets. */
 export function ipv4FragmentOffset(view: DataView, at: number): number {
   return (view.getUint16(at + FRAGMENT) & OFFSET_MASK) * 8
 }
@@ -184,8 +187,8 @@ export function decrementIpv4Ttl(view: DataView, at: number): void {
   )
 }
 
-/** Writes a 20-byte header with DF set, identification 0 (RFC 6864 section 4.1 allows it for packets that
- * are never fragmented) and its checksum. `totalLength` counts the header. */
+/** Writes a 20-byte header with DF set, identification 0 (RFC 6864 section 4.1 allows it for
+ * packets that are never fragmented) and its checksum. `totalLength` counts the header. */
 export function writeIpv4Header(
   view: DataView,
   at: number,

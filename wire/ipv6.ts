@@ -7,11 +7,11 @@
 //   24                                                              40
 //   | target address                                                |
 //
-// An address is sixteen bytes at an offset; copyIpv6Address() and equalIpv6Address() move and compare
-// them, ipv6Word() reads 32 bits of one. Jumbograms (RFC 2675) fail checkIpv6().
+// An address is sixteen bytes at an offset; copyIpv6Address() and equalIpv6Address() move and
+// compare them, ipv6Word() reads 32 bits of one. Jumbograms (RFC 2675) fail checkIpv6().
 //
-// walkIpv6() follows the chain of extension headers to the upper-layer protocol and returns all it found
-// in one integer, so that nothing is allocated:
+// walkIpv6() follows the chain of extension headers to the upper-layer protocol and returns all it
+// found in one integer, so that nothing is allocated:
 //
 //   bit 26              17               8               0
 //       | fragment + 1   | upper          | protocol     |
@@ -32,10 +32,11 @@ export const NEXT_NONE = 59
 export const NEXT_OPTIONS = 60
 export const NEXT_MOBILITY = 135
 
-/** Headers followed before a packet is given up as malformed: each kind once, options twice (RFC 8200
- * section 4.1), and one in reserve. */
+/** Headers followed before a packet is given up as malformed: each kind once, options twice (RFC
+ * 8200 section 4.1), and one in reserve. */
 export const IPV6_EXTENSIONS_MAX = 8
-/** Bytes of extension headers that are followed; RFC 7112 asks that a first fragment holds them all. */
+/** Bytes of extension headers that are followed; RFC 7112 asks that a first fragment holds them
+ * all. */
 export const IPV6_EXTENSION_BYTES_MAX = 1024
 /** What walkIpv6() returns for a chain it cannot follow. */
 export const IPV6_WALK_FAILED = -1
@@ -50,7 +51,8 @@ const TARGET = 24
 const FRAGMENT_OFFSET = 2
 const FRAGMENT_IDENTIFICATION = 4
 
-/** True when [at, end) holds a whole IPv6 packet: version 6 and the payload length inside [at, end). */
+/** True when [at, end) holds a whole IPv6 packet: version 6 and the payload length inside [at,
+ * end). */
 export function checkIpv6(view: DataView, at: number, end: number): boolean {
   return (
     end - at >= IPV6_HEADER_SIZE &&
@@ -167,7 +169,8 @@ export function isIpv6Unspecified(view: DataView, addressAt: number): boolean {
   )
 }
 
-/** Writes a fixed header with traffic class and flow label 0; the addresses are the caller's to copy. */
+/** Writes a fixed header with traffic class and flow label 0; the addresses are the caller's to
+ * copy. */
 export function writeIpv6Header(
   view: DataView,
   at: number,
@@ -181,10 +184,11 @@ export function writeIpv6Header(
   view.setUint8(at + HOP_LIMIT, hopLimit)
 }
 
-/** Follows the extension headers of the packet at `at`, for which checkIpv6() returned true. Returns the
- * packed result above, or IPV6_WALK_FAILED for a chain that is malformed, leaves the packet, or exceeds
- * IPV6_EXTENSIONS_MAX or IPV6_EXTENSION_BYTES_MAX. In a fragment other than the first the walk ends at the
- * fragment header: what follows is a piece of payload, and the protocol is the one the header names. */
+/** Follows the extension headers of the packet at `at`, for which checkIpv6() returned true.
+ * Returns the packed result above, or IPV6_WALK_FAILED for a chain that is malformed, leaves the
+ * packet, or exceeds IPV6_EXTENSIONS_MAX or IPV6_EXTENSION_BYTES_MAX. In a fragment other than
+ * the first the walk ends at the fragment header: what follows is a piece of payload, and the
+ * protocol is the one the header names. */
 export function walkIpv6(view: DataView, at: number): number {
   const first = at + IPV6_HEADER_SIZE
   const end = first + view.getUint16(at + PAYLOAD_LENGTH)
@@ -215,7 +219,8 @@ export function walkIpv6(view: DataView, at: number): number {
       fragment = ((header - first) >>> 3) + 1
       last = (view.getUint16(header + FRAGMENT_OFFSET) & 0xfff8) !== 0
     } else if (next === NEXT_AUTHENTICATION) {
-      // RFC 4302 section 2.2 counts in units of four, less two; in IPv6 the whole is a multiple of eight.
+      // RFC 4302 section 2.2 counts in units of four, less two; in IPv6 the whole is a multiple of
+      // eight.
       size = (view.getUint8(header + 1) + 2) * 4
       if ((size & 7) !== 0) return IPV6_WALK_FAILED
     } else {
@@ -234,8 +239,8 @@ export function walkProtocol(walk: number): number {
   return walk & 0xff
 }
 
-/** Offset of the upper-layer header of the packet at `at`, by a walk's result. It may equal the packet's
- * end: the upper layer's own check decides whether a header is there. */
+/** Offset of the upper-layer header of the packet at `at`, by a walk's result. It may equal the
+ * packet's end: the upper layer's own check decides whether a header is there. */
 export function walkUpper(at: number, walk: number): number {
   return at + IPV6_HEADER_SIZE + ((walk >>> 8) & 0x1ff) * 8
 }
@@ -246,7 +251,9 @@ export function walkFragment(at: number, walk: number): number {
   return fragment === 0 ? -1 : at + IPV6_HEADER_SIZE + (fragment - 1) * 8
 }
 
-//   0       1       2               4                               8      Fragment header, at `header`
+// The fragment header, at `header`:
+//
+//   0       1       2               4                               8
 //   | next  | 0     | offset    |0|M| identification                |
 
 /** Where this fragment's payload lies within the whole, in bytes. */

@@ -1,6 +1,6 @@
-// One line about one frame, in the manner of tcpdump: for logs of dropped packets, traces and tests. It
-// allocates freely and is never called per packet. Whatever the bytes are, it returns a line and reads
-// nothing outside [at, end): a frame that does not parse says how far it went.
+// One line about one frame, in the manner of tcpdump: for logs of dropped packets, traces and
+// tests. It allocates freely and is never called per packet. Whatever the bytes are, it returns a
+// line and reads nothing outside [at, end): a frame that does not parse says how far it went.
 
 import * as arp from './arp.ts'
 import {

@@ -1,14 +1,14 @@
 // Resets: the segments that end a TCP connection nobody knows any more.
 //
-// A reset is believed only when its sequence number is right (RFC 9293 section 3.5.3), so both builders take
-// a segment of the connection and derive the numbers from it:
+// A reset is believed only when its sequence number is right (RFC 9293 section 3.5.3), so both
+// builders take a segment of the connection and derive the numbers from it:
 //
 //   reply    to the segment's sender, as if its target had no such connection (section 3.10.7.1):
 //            with ACK     <SEQ=SEG.ACK><CTL=RST>
 //            without ACK  <SEQ=0><ACK=SEG.SEQ+SEG.LEN><CTL=RST,ACK>
-//   forward  to the segment's target, as if its sender had given up: <SEQ=SEG.SEQ><ACK=SEG.ACK><CTL=RST>,
-//            with ACK where the segment had it. SEG.SEQ is what the target expects next, as long as the
-//            segment was in order.
+//   forward  to the segment's target, as if its sender had given up:
+//            <SEQ=SEG.SEQ><ACK=SEG.ACK><CTL=RST>, with ACK where the segment had it. SEG.SEQ is
+//            what the target expects next, as long as the segment was in order.
 //
 // A reset never answers a reset. The packet written is a whole IP packet without options.
 
@@ -59,9 +59,10 @@ export const TCP_RESET_SIZE_V6 = 60
 /** TTL and hop limit of a reset: the default of RFC 1700 and of Linux. */
 const RESET_TTL = 64
 
-/** Writes, at `out`, the reset that answers the IPv4 TCP segment at `ipAt` to its sender. Checks of both
- * headers must have passed, and the packet must not be a later fragment. Returns TCP_RESET_SIZE_V4, or 0
- * when the segment is itself a reset. [out, out + 40) must not overlap the segment's headers. */
+/** Writes, at `out`, the reset that answers the IPv4 TCP segment at `ipAt` to its sender. Checks
+ * of both headers must have passed, and the packet must not be a later fragment. Returns
+ * TCP_RESET_SIZE_V4, or 0 when the segment is itself a reset. [out, out + 40) must not overlap
+ * the segment's headers. */
 export function writeTcpResetReplyV4(view: DataView, ipAt: number, out: number): number {
   const tcpAt = ipv4Payload(view, ipAt)
   const outTcp = out + IPV4_HEADER_SIZE
@@ -69,15 +70,16 @@ export function writeTcpResetReplyV4(view: DataView, ipAt: number, out: number):
   return finishV4(view, ipv4Target(view, ipAt), ipv4Source(view, ipAt), out)
 }
 
-/** Writes, at `out`, the reset that takes the place of the IPv4 TCP segment at `ipAt` on its way to its
- * target. Conditions and result as for writeTcpResetReplyV4(). */
+/** Writes, at `out`, the reset that takes the place of the IPv4 TCP segment at `ipAt` on its way
+ * to its target. Conditions and result as for writeTcpResetReplyV4(). */
 export function writeTcpResetForwardV4(view: DataView, ipAt: number, out: number): number {
   if (!writeForward(view, ipv4Payload(view, ipAt), out + IPV4_HEADER_SIZE)) return 0
   return finishV4(view, ipv4Source(view, ipAt), ipv4Target(view, ipAt), out)
 }
 
-/** Writes, at `out`, the reset that answers the IPv6 TCP segment at `ipAt`, whose TCP header is at `tcpAt`,
- * to its sender. Conditions as for writeTcpResetReplyV4(); returns TCP_RESET_SIZE_V6 or 0. */
+/** Writes, at `out`, the reset that answers the IPv6 TCP segment at `ipAt`, whose TCP header is
+ * at `tcpAt`, to its sender. Conditions as for writeTcpResetReplyV4(); returns TCP_RESET_SIZE_V6
+ * or 0. */
 export function writeTcpResetReplyV6(
   view: DataView,
   ipAt: number,
@@ -89,8 +91,9 @@ export function writeTcpResetReplyV6(
   return finishV6(view, ipv6TargetAt(ipAt), ipv6SourceAt(ipAt), out)
 }
 
-/** Writes, at `out`, the reset that takes the place of the IPv6 TCP segment at `ipAt`, whose TCP header is at
- * `tcpAt`, on its way to its target. Conditions and result as for writeTcpResetReplyV6(). */
+/** Writes, at `out`, the reset that takes the place of the IPv6 TCP segment at `ipAt`, whose TCP
+ * header is at `tcpAt`, on its way to its target. Conditions and result as for
+ * writeTcpResetReplyV6(). */
 export function writeTcpResetForwardV6(
   view: DataView,
   ipAt: number,

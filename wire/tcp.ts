@@ -7,8 +7,8 @@
 //   16              18              20
 //   | checksum      | urgent        | options, to data offset * 4 ...
 //
-// Sequence numbers are unsigned 32-bit numbers and compare modulo 2^32: see sequenceBefore(). Building
-// resets is in tcp-reset.ts.
+// Sequence numbers are unsigned 32-bit numbers and compare modulo 2^32: see sequenceBefore().
+// Building resets is in tcp-reset.ts.
 
 import { updateChecksum16 } from './checksum.ts'
 
@@ -131,8 +131,8 @@ export function sequenceBefore(a: number, b: number): boolean {
   return ((a - b) | 0) < 0
 }
 
-/** Offset of the first option of kind `kind` (its kind byte), or -1 when there is none or the options are
- * malformed before it. The option lies wholly inside the header. */
+/** Offset of the first option of kind `kind` (its kind byte), or -1 when there is none or the
+ * options are malformed before it. The option lies wholly inside the header. */
 export function tcpOption(view: DataView, at: number, kind: number): number {
   const end = at + tcpHeaderSize(view, at)
   let option = at + TCP_HEADER_SIZE
@@ -158,8 +158,9 @@ export function tcpMssAt(view: DataView, at: number): number {
   return option >= 0 && view.getUint8(option + 1) === 4 ? option + 2 : -1
 }
 
-/** Lowers the MSS option to `mssMax` when it is larger. With `partial` the checksum field holds only the
- * pseudo header's sum and stays; otherwise it is mended. Returns true when the segment was changed. */
+/** Lowers the MSS option to `mssMax` when it is larger. With `partial` the checksum field holds
+ * only the pseudo header's sum and stays; otherwise it is mended. Returns true when the segment
+ * was changed. */
 export function clampTcpMss(view: DataView, at: number, mssMax: number, partial: boolean): boolean {
   const mssAt = tcpMssAt(view, at)
   if (mssAt < 0) return false
@@ -168,8 +169,8 @@ export function clampTcpMss(view: DataView, at: number, mssMax: number, partial:
   view.setUint16(mssAt, mssMax)
   if (partial) return true
   const check = view.getUint16(at + CHECKSUM)
-  // Nothing aligns options: at an odd place the value straddles two words of the sum, which then has
-  // its bytes the other way round (RFC 1071 section 2 (B)).
+  // Nothing aligns options: at an odd place the value straddles two words of the sum, which then
+  // has its bytes the other way round (RFC 1071 section 2 (B)).
   const odd = ((mssAt - at) & 1) !== 0
   view.setUint16(
     at + CHECKSUM,

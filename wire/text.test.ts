@@ -1,4 +1,5 @@
-// Goal: addresses read as RFC 5952 and custom have them, and a line about any bytes at all is only a line.
+// Goal: addresses read as RFC 5952 and custom have them, and a line about any bytes at all is only
+// a line.
 
 import fc from 'fast-check'
 import t from 'tap'

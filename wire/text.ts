@@ -1,14 +1,14 @@
-// Addresses as people read them. For logs, metrics, errors and tests: each call allocates a string, so
-// nothing on the packet path calls these. Parsing addresses and prefixes is ip-address's work, done where
-// configuration is read.
+// Addresses as people read them. For logs, metrics, errors and tests: each call allocates a string,
+// so nothing on the packet path calls these. Parsing addresses and prefixes is ip-address's work,
+// done where configuration is read.
 
 /** 0x0a000001 as "10.0.0.1". */
 export function formatIpv4(address: number): string {
   return `${address >>> 24}.${(address >>> 16) & 255}.${(address >>> 8) & 255}.${address & 255}`
 }
 
-/** The sixteen bytes at `at` in the canonical form of RFC 5952: lower case, no leading zeros, the longest run
- * of two or more zero groups (the first of equals) as "::". */
+/** The sixteen bytes at `at` in the canonical form of RFC 5952: lower case, no leading zeros,
+ * the longest run of two or more zero groups (the first of equals) as "::". */
 export function formatIpv6(view: DataView, at: number): string {
   const groups = Array.from({ length: 8 }, (_, i) => view.getUint16(at + i * 2))
   let best = -1

@@ -1,5 +1,5 @@
-// Goal: the UDP and TCP accessors agree with literal bytes, options are found wherever they stand, and
-// clamping and resets leave right checksums.
+// Goal: the UDP and TCP accessors agree with literal bytes, options are found wherever they stand,
+// and clamping and resets leave right checksums.
 
 import t from 'tap'
 import { hexView, toHex } from '../test/hex.ts'

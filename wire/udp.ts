@@ -3,8 +3,8 @@
 //   0               2               4               6               8
 //   | source port   | target port   | length        | checksum      |
 //
-// Over IPv4 a checksum of 0 means "none"; over IPv6 it is an error (RFC 8200 section 8.1), except for
-// tunnels (RFC 6935). A checksum that computes to 0 is sent as 0xffff.
+// Over IPv4 a checksum of 0 means "none"; over IPv6 it is an error (RFC 8200 section 8.1), except
+// for tunnels (RFC 6935). A checksum that computes to 0 is sent as 0xffff.
 
 export const UDP_HEADER_SIZE = 8
 /** Offset of the checksum in the header: the csum_offset of a virtio-net header. */
@@ -15,8 +15,8 @@ const TARGET_PORT = 2
 const LENGTH = 4
 const CHECKSUM = UDP_CHECKSUM_OFFSET
 
-/** True when [at, end) holds a whole header and the length field agrees with it. Do not ask of the first
- * fragment of a datagram: its length field counts bytes that are in other fragments. */
+/** True when [at, end) holds a whole header and the length field agrees with it. Do not ask of
+ * the first fragment of a datagram: its length field counts bytes that are in other fragments. */
 export function checkUdp(view: DataView, at: number, end: number): boolean {
   if (end - at < UDP_HEADER_SIZE) return false
   const length = view.getUint16(at + LENGTH)

@@ -1,12 +1,12 @@
-// The virtio-net header in front of every frame of a TUN or TAP device opened with IFF_VNET_HDR: struct
-// virtio_net_hdr of linux/virtio_net.h, the legacy form, in HOST byte order. Both machines we run on
-// (x86-64 and AArch64) are little-endian, and so are these accessors.
+// The virtio-net header in front of every frame of a TUN or TAP device opened with IFF_VNET_HDR:
+// struct virtio_net_hdr of linux/virtio_net.h, the legacy form, in HOST byte order. Both machines
+// we run on (x86-64 and AArch64) are little-endian, and so are these accessors.
 //
 //   0       1       2               4               6               8               10
 //   | flags | type  | header size   | segment size  | csum start    | csum offset   |
 //
-// On read it says what the sender's kernel left undone; on write it says what the receiver's kernel may
-// take as done or is to do.
+// On read it says what the sender's kernel left undone; on write it says what the receiver's kernel
+// may take as done or is to do.
 
 export const VNET_HEADER_SIZE = 10
 
@@ -45,7 +45,8 @@ export function vnetGsoType(view: DataView, at: number): number {
   return view.getUint8(at + GSO_TYPE)
 }
 
-/** Bytes of headers in front of the payload. A hint: the kernel may give more than the headers' size. */
+/** Bytes of headers in front of the payload. A hint: the kernel may give more than the headers'
+ * size. */
 export function vnetHeaderSize(view: DataView, at: number): number {
   return view.getUint16(at + HEADER_SIZE, true)
 }

@@ -3,17 +3,18 @@
 //   0       1       2       3       4                       7       8
 //   | flags | inner | reserved      | VNI                   | rsvd  |
 //
-// The I flag (0x08) must be set: the VNI is valid. Everything reserved is sent as zero and ignored on
-// receipt. Byte 1 is reserved too and stays zero on plain networks; inside a SEALED datagram, which only
-// weft reads, it carries our inner flags (VXLAN_INNER_*).
+// The I flag (0x08) must be set: the VNI is valid. Everything reserved is sent as zero and ignored
+// on receipt. Byte 1 is reserved too and stays zero on plain networks; inside a SEALED datagram,
+// which only weft reads, it carries our inner flags (VXLAN_INNER_*).
 
 export const VXLAN_HEADER_SIZE = 8
 export const VXLAN_PORT = 4789
 /** The first byte of every VXLAN header: only the I flag. */
 export const VXLAN_FLAGS = 0x08
 
-/** Inner flag: the checksum field of the inner TCP or UDP header is partial, it holds only the sum of the
- * pseudo header. The seal already proves the payload; the receiver's kernel is told not to check. */
+/** Inner flag: the checksum field of the inner TCP or UDP header is partial, it holds only the
+ * sum of the pseudo header. The seal already proves the payload; the receiver's kernel is told
+ * not to check. */
 export const VXLAN_INNER_CHECKSUM_PARTIAL = 0x01
 
 const FLAGS = 0

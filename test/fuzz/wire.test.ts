@@ -1,7 +1,8 @@
-// Goal: once a check returned true, no accessor touches a byte outside [at, end), whatever the bytes are.
-// Method: captured packets are mutated (bytes changed, ends cut, pieces swapped), laid into a larger buffer
-// at a random place, and read through a view that throws outside their range. Dissector and printer
-// visit every reader of wire/; the writers that derive from a packet are called as well.
+// Goal: once a check returned true, no accessor touches a byte outside [at, end), whatever the
+// bytes are. Method: captured packets are mutated (bytes changed, ends cut, pieces swapped), laid
+// into a larger buffer at a random place, and read through a view that throws outside their range.
+// Dissector and printer visit every reader of wire/; the writers that derive from a packet are
+// called as well.
 //
 // WEFT_FUZZ_RUNS and WEFT_FUZZ_SEED choose how long and from where; a failure prints its seed.
 
@@ -28,7 +29,8 @@ const OUT_SIZE = 64
 
 const packets = loadFixtures().map(({ bytes }) => bytes)
 
-/** One change to a packet: a place (folded into it) and a new value, near the headers more often. */
+/** One change to a packet: a place (folded into it) and a new value, near the headers more
+ * often. */
 const change = fc.record({
   at: fc.oneof({ weight: 4, arbitrary: fc.nat(80) }, { weight: 1, arbitrary: fc.nat(1500) }),
   value: fc.oneof(fc.nat(255), fc.constantFrom(0, 1, 4, 6, 8, 17, 43, 44, 51, 58, 60, 255)),
