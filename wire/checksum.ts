@@ -13,6 +13,10 @@
 const ADDRESSES_V4 = 12
 const ADDRESSES_V6 = 8
 
+/** From this many bytes on, sumBytes() adds in floating point. Measured on Node 24, x86-64, in ns:
+ * 1400 bytes 283 in integers and 151 in floating point, 20 bytes 9 and 15. */
+const LONG_SIZE = 256
+
 /** Folds an unsigned 32-bit integer to 16 bits with end-around carry. */
 function fold32(sum: number): number {
   let folded = (sum >>> 16) + (sum & 0xffff)
@@ -30,8 +34,12 @@ export function sumBytes(view: DataView, at: number, end: number, initial: numbe
   let i = at
   let a = 0
   let b = 0
+  if (end - at >= LONG_SIZE) {
+    i = end - ((end - at) & 31)
+    a = sumBlocks(view, at, i)
+  }
   // A word adds its two halves, so the totals stay below 2^31 over 64 KB: two accumulators of
-  // 32-bit integers, no floating point.
+  // 32-bit integers.
   for (const last = end - 16; i <= last; i += 16) {
     const w0 = view.getInt32(i, true)
     const w1 = view.getInt32(i + 4, true)
@@ -43,6 +51,23 @@ export function sumBytes(view: DataView, at: number, end: number, initial: numbe
   for (; i + 2 <= end; i += 2) a = (a + view.getUint16(i, true)) | 0
   if (i < end) a = (a + view.getUint8(i)) | 0
   return fold32(swap16(fold32(fold32(a) + fold32(b))) + initial)
+}
+
+/** Little-endian sum of [at, end), a multiple of 32 bytes, folded. Whole 32-bit words are added as
+ * doubles, which are exact up to 2^53: four independent chains, one addition per four bytes. */
+function sumBlocks(view: DataView, at: number, end: number): number {
+  let a = 0
+  let b = 0
+  let c = 0
+  let d = 0
+  for (let i = at; i < end; i += 32) {
+    a += view.getUint32(i, true) + view.getUint32(i + 16, true)
+    b += view.getUint32(i + 4, true) + view.getUint32(i + 20, true)
+    c += view.getUint32(i + 8, true) + view.getUint32(i + 24, true)
+    d += view.getUint32(i + 12, true) + view.getUint32(i + 28, true)
+  }
+  const sum = a + b + c + d
+  return fold32(fold32(sum >>> 0) + Math.floor(sum / 4294967296))
 }
 
 /** The plain twin of sumBytes(): one word at a time, as RFC 1071 writes it. */
