@@ -2,7 +2,8 @@
 // could not bear, and the extension header walk ends where RFC 8200 says.
 
 import t from 'tap'
-import { hexView, toHex } from '../test/hex.ts'
+import { guardedView } from '../test/guarded-view.ts'
+import { hexView, toHex, viewOf } from '../test/hex.ts'
 import * as ipv4 from './ipv4.ts'
 import * as ipv6 from './ipv6.ts'
 
@@ -220,6 +221,17 @@ t.test('the walk refuses malformed and endless chains', async (t) => {
   t.equal(ipv6.walkProtocol(ipv6.walkIpv6(chained(60, eight), 0)), 6, 'eight headers are fine')
   const whole = chained(60, `067f${'00'.repeat(1022)}`)
   t.equal(ipv6.walkUpper(0, ipv6.walkIpv6(whole, 0)), 40 + 1024, '1024 bytes are fine')
+})
+
+t.test('the walk reads nothing behind a packet that ends where a header is due', async (t) => {
+  for (const next of [0, 43, 44, 51, 60, 135]) {
+    for (let size = 0; size < 8; size++) {
+      const bytes = new Uint8Array(40 + size)
+      ipv6.writeIpv6Header(viewOf(bytes), 0, size, next, 64)
+      const walk = ipv6.walkIpv6(guardedView(bytes, 0, bytes.length), 0)
+      if (walk !== ipv6.IPV6_WALK_FAILED) t.fail(`next header ${next}, ${size} bytes`)
+    }
+  }
 })
 
 t.test('a fragment header is written and read back', async (t) => {

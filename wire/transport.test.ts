@@ -111,6 +111,7 @@ t.test('malformed options end the search inside the header', async (t) => {
     ['a size of one', '0301 0204 05b4'],
     ['a size beyond the header', '0309 0204 05b4'],
     ['an MSS option of the wrong size', '0203 0501'],
+    ['an MSS option whose value is behind the header', '0101 0204'],
   ]
   for (const [name, options] of none) t.equal(tcp.tcpMssAt(withOptions(options), 0), -1, name)
 })

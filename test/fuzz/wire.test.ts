@@ -19,6 +19,7 @@ import * as reset from '../../wire/tcp-reset.ts'
 import { dissect } from '../dissect.ts'
 import { loadFixtures } from '../fixtures.ts'
 import { guardedView } from '../guarded-view.ts'
+import { viewOf } from '../hex.ts'
 
 const RUNS = Number(process.env.WEFT_FUZZ_RUNS ?? 3000)
 const SEED = process.env.WEFT_FUZZ_SEED
@@ -41,13 +42,26 @@ const mutated = fc
     packet: fc.nat(packets.length - 1),
     changes: fc.array(change, { maxLength: 6 }),
     cut: fc.oneof(fc.constant(0), fc.nat(60), fc.nat(1500)),
+    fit: fc.boolean(),
     front: fc.nat(40),
   })
-  .map(({ packet, changes, cut, front }) => {
-    const bytes = packets[packet]!.slice()
-    for (const { at, value } of changes) bytes[at % bytes.length] = value
-    return { bytes: bytes.subarray(0, Math.max(0, bytes.length - cut)), front }
+  .map(({ packet, changes, cut, fit, front }) => {
+    const whole = packets[packet]!.slice()
+    for (const { at, value } of changes) whole[at % whole.length] = value
+    const bytes = whole.subarray(0, Math.max(0, whole.length - cut))
+    if (fit) fitLength(bytes)
+    return { bytes, front }
   })
+
+/** Sets the IP length to what is left, so that a cut passes the IP check and tries the next ones. */
+function fitLength(bytes: Uint8Array): void {
+  const view = viewOf(bytes)
+  const size = bytes.length - ETHERNET_HEADER_SIZE
+  if (size >= ipv4.IPV4_HEADER_SIZE && view.getUint8(ETHERNET_HEADER_SIZE) >>> 4 === 4)
+    ipv4.setIpv4TotalLength(view, ETHERNET_HEADER_SIZE, size)
+  if (size >= ipv6.IPV6_HEADER_SIZE && view.getUint8(ETHERNET_HEADER_SIZE) >>> 4 === 6)
+    ipv6.setIpv6PayloadLength(view, ETHERNET_HEADER_SIZE, size - ipv6.IPV6_HEADER_SIZE)
+}
 
 /** Lays `bytes` at `front` into a larger buffer of noise, with `room` writable bytes behind. */
 function lay(bytes: Uint8Array, front: number, room: number): DataView {
