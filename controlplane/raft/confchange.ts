@@ -83,26 +83,19 @@ export function leaveJoint(config: ConfState): ConfState {
   }
 }
 
-/** Throws a ConfChangeError when a configuration (from a snapshot or from disk) contradicts itself. */
-export function checkConfig(config: ConfState): void {
-  for (const id of config.learnersNext) {
-    if (!config.votersOutgoing.includes(id)) {
-      throw new ConfChangeError(`${id} is in learnersNext, but not an outgoing voter`)
-    }
+/** What is wrong with a configuration that came from a snapshot or from disk; null when nothing is. */
+export function configFault(config: ConfState): string | null {
+  const { voters, votersOutgoing, learners, learnersNext } = config
+  for (const ids of [voters, votersOutgoing, learners, learnersNext]) {
+    if (ids.some((id, i) => id <= (ids[i - 1] ?? 0)))
+      return 'ids must be positive, sorted and unique'
   }
-  for (const id of config.learners) {
-    if (config.voters.includes(id) || config.votersOutgoing.includes(id)) {
-      throw new ConfChangeError(`${id} is both learner and voter`)
-    }
-  }
-  if (!isJoint(config) && config.autoLeave) {
-    throw new ConfChangeError('autoLeave in a config that is not joint')
-  }
-  for (const ids of [config.voters, config.votersOutgoing, config.learners, config.learnersNext]) {
-    for (let i = 1; i < ids.length; i++) {
-      if (ids[i - 1]! >= ids[i]!) throw new ConfChangeError('ids must be sorted and unique')
-    }
-  }
+  const waiting = learnersNext.find((id) => !votersOutgoing.includes(id))
+  if (waiting !== undefined) return `${waiting} is in learnersNext, but not an outgoing voter`
+  const twice = learners.find((id) => voters.includes(id) || votersOutgoing.includes(id))
+  if (twice !== undefined) return `${twice} is both learner and voter`
+  if (config.autoLeave && !isJoint(config)) return 'autoLeave in a config that is not joint'
+  return null
 }
 
 /** A configuration being changed. Only the incoming half and the learners ever change. */

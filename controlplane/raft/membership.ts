@@ -1,7 +1,7 @@
 // Putting a configuration in force: from an applied entry, or from a snapshot.
 
 import { assert } from '../../base/assert.ts'
-import { changeConfig, checkConfig } from './confchange.ts'
+import { changeConfig } from './confchange.ts'
 import { describeConfig } from './describe.ts'
 import type { ConfChange, ConfState, Snapshot } from './messages.ts'
 import { NONE } from './messages.ts'
@@ -28,7 +28,6 @@ export function restoreSnapshot(raft: Raft, snapshot: Snapshot): boolean {
     raft.log.commitTo(snapshot.index)
     return false
   }
-  checkConfig(snapshot.confState)
   raft.log.restore(snapshot)
   switchTo(raft, snapshot.confState, raft.log.lastIndex() + 1)
   raft.config.trace({ kind: 'snapshot-restored', index: snapshot.index, term: raft.term })

@@ -19,7 +19,7 @@
 
 import { assert } from '../../base/assert.ts'
 import { encodeConfChange } from './codec.ts'
-import { checkConfig } from './confchange.ts'
+import { ConfChangeError, configFault } from './confchange.ts'
 import { type Config, resolveConfig } from './config.ts'
 import { payloadBytes, totalBytes } from './log.ts'
 import { applyConfChange, switchTo } from './membership.ts'
@@ -83,7 +83,8 @@ export class RawNode {
   constructor(config: Config) {
     const resolved = resolveConfig(config)
     const { hardState, confState } = resolved.storage.initialState()
-    checkConfig(confState)
+    const fault = configFault(confState)
+    if (fault !== null) throw new ConfChangeError(fault)
     const raft = new Raft(resolved)
     switchTo(raft, confState, Math.max(raft.log.lastIndex(), 1))
     if (hardState.term !== 0 || hardState.commit !== 0) {
@@ -311,7 +312,10 @@ export class RawNode {
 function isWellFormed(message: Message): boolean {
   if (MUST_HAVE_TERM.has(message.type) && message.term === 0) return false
   if (message.type === 'MsgProp') return message.entries.length > 0
-  if (message.type === 'MsgSnap') return message.snapshot !== null && message.snapshot.index > 0
+  if (message.type === 'MsgSnap') {
+    const { snapshot } = message
+    return snapshot !== null && snapshot.index > 0 && configFault(snapshot.confState) === null
+  }
   if (message.type !== 'MsgApp') return true
   let { index, logTerm: term } = message
   for (const entry of message.entries) {

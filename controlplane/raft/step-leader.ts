@@ -65,7 +65,7 @@ function checkQuorum(raft: Raft): void {
 function propose(raft: Raft, entries: readonly Entry[]): Refusal | null {
   if (raft.tracker.get(raft.id) === undefined) return 'removed'
   if (raft.leadTransferee !== NONE) return 'transferring'
-  const pendingBefore = raft.pendingConfIndex
+  let pendingConfIndex = raft.pendingConfIndex
   const drafts: Draft[] = []
   for (const entry of entries) {
     if (entry.type === 'EntryNormal') {
@@ -74,26 +74,24 @@ function propose(raft: Raft, entries: readonly Entry[]): Refusal | null {
     }
     const change = decodeConfChange(entry)
     if (change === null) return 'malformed'
-    const reason = confChangeObstacle(raft, leavesJoint(change))
+    const reason = confChangeObstacle(raft, pendingConfIndex, leavesJoint(change))
     if (reason !== null && !raft.config.disableConfChangeValidation) {
       raft.config.trace({ kind: 'conf-change-refused', reason, term: raft.term })
       drafts.push({ type: 'EntryNormal', data: NO_BYTES })
     } else {
-      raft.pendingConfIndex = raft.log.lastIndex() + drafts.length + 1
+      pendingConfIndex = raft.log.lastIndex() + drafts.length + 1
       drafts.push(entry)
     }
   }
-  if (!raft.appendDrafts(drafts)) {
-    raft.pendingConfIndex = pendingBefore
-    return 'too-many-uncommitted-bytes'
-  }
+  if (!raft.appendDrafts(drafts)) return 'too-many-uncommitted-bytes'
+  raft.pendingConfIndex = pendingConfIndex
   broadcastAppend(raft)
   return null
 }
 
-function confChangeObstacle(raft: Raft, leaves: boolean): string | null {
-  if (raft.pendingConfIndex > raft.log.applied) {
-    return `the change at ${raft.pendingConfIndex} may not be applied (applied: ${raft.log.applied})`
+function confChangeObstacle(raft: Raft, pendingIndex: number, leaves: boolean): string | null {
+  if (pendingIndex > raft.log.applied) {
+    return `the change at ${pendingIndex} may not be applied (applied: ${raft.log.applied})`
   }
   const joint = isJoint(raft.tracker.config)
   if (joint && !leaves) return 'the joint configuration must be left first'
