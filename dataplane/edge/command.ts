@@ -57,11 +57,14 @@ function spawnError(program: string, error: NodeJS.ErrnoException): EdgeError {
   return new EdgeError('COMMAND_MISSING', program, `${program} is not installed`, remedy)
 }
 
+export type Tolerance = 'exists' | 'missing' | 'no source'
+
 /** One line for `ip -batch`, without the leading "ip". */
 export interface IpCommand {
   readonly line: string
-  /** What may go wrong without being an error: adding what is there, removing what is not. */
-  readonly tolerate?: 'exists' | 'missing'
+  /** What may go wrong without being an error: adding what is there, removing what is not, naming a
+   * source address that this host does not have now. */
+  readonly tolerate?: Tolerance
 }
 
 export interface IpOptions {
@@ -70,8 +73,9 @@ export interface IpOptions {
   readonly namespace?: NetworkNamespace | undefined
 }
 
-const TOLERATED: Readonly<Record<'exists' | 'missing', RegExp>> = {
+const TOLERATED: Readonly<Record<Tolerance, RegExp>> = {
   exists: /File exists|already assigned/i,
+  'no source': /Invalid prefsrc/i,
   missing: /No such (file|process|device)|Cannot (find|assign)|does not exist|not found/i,
 }
 

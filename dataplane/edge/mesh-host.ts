@@ -25,6 +25,7 @@ import {
   type MeshWish,
   planMesh,
   type RuleReport,
+  routeText,
   ruleText,
 } from './mesh-plan.ts'
 import { namespaceIdentity } from './netns.ts'
@@ -147,7 +148,7 @@ class LinuxMeshHost implements MeshHost {
       throw new EdgeError('LIMIT', 'ports', `${what} are more than ${MESH_RULE_COUNT_MAX} rules`)
     }
     const wanted = planMesh(wish, this.facts, this.device.name)
-    const { make, undo } = diffMesh(
+    const { make, undo, replaced } = diffMesh(
       wanted,
       this.made.map(({ entry }) => entry),
     )
@@ -161,7 +162,10 @@ class LinuxMeshHost implements MeshHost {
       throw error
     }
     const obsolete = undo.map((index) => this.made[index]!).reverse()
-    this.made = [...this.made, ...records].filter((record) => !obsolete.includes(record))
+    const superseded = replaced.map((index) => this.made[index]!)
+    const gone = new Set([...obsolete, ...superseded])
+    this.made = [...this.made.filter((record) => !gone.has(record)), ...records]
+    this.journal.undone(superseded.map(({ id }) => id))
     const failed = await undoRecords(this.journal, obsolete)
     if (failed !== undefined) throw failed
   }
@@ -212,7 +216,20 @@ async function readFacts(tunName: string): Promise<HostFacts> {
     const chain = await filteringChain(family, tunName)
     if (chain !== undefined) chains[family] = chain
   }
-  return { rules, sysctls: readSysctls(), chains }
+  return { rules, routes: await readRoutes(), sysctls: readSysctls(), chains }
+}
+
+interface RouteReport {
+  readonly dst: string
+  readonly dev?: string
+  readonly prefsrc?: string
+}
+
+async function readRoutes(): Promise<string[]> {
+  const reports = await queryIp<RouteReport>(['route', 'show', 'table', String(MESH_TABLE)])
+  return reports.flatMap(({ dst, dev = '', prefsrc }) =>
+    prefsrc === undefined ? [] : [routeText(dst, dev, prefsrc)],
+  )
 }
 
 function readSysctls(): Map<string, string> {
@@ -279,6 +296,8 @@ async function execute(steps: readonly MeshStep[]): Promise<void> {
     if (first.kind === 'rule') {
       const commands = run.map(({ entry }) => ruleCommand(entry, true))
       await changeIp(commands, { family: first.family })
+    } else if (first.kind === 'route') {
+      await changeIp(run.map(({ entry }) => routeCommand(entry, true)))
     } else if (first.kind === 'chain') {
       await changeChain(first, '-I')
     } else {
@@ -301,6 +320,7 @@ function inRuns<T extends { readonly entry: MeshStep }>(items: readonly T[]): T[
 /** `ip -force` goes on after a failure, so a run never both adds and removes: the removal of the local
  * table's rule must not happen when its replacement could not be added. */
 function sameRun(first: MeshStep, next: MeshStep): boolean {
+  if (first.kind === 'route') return next.kind === 'route'
   if (first.kind !== 'rule' || next.kind !== 'rule') return false
   return first.family === next.family && first.add === next.add
 }
@@ -309,6 +329,12 @@ function ruleCommand(step: MeshStep, forward: boolean): IpCommand {
   if (step.kind !== 'rule') throw new TypeError(`not a rule: ${step.kind}`)
   const add = step.add === forward
   return { line: `rule ${add ? 'add' : 'del'} ${step.rule}`, tolerate: add ? 'exists' : 'missing' }
+}
+
+function routeCommand(step: MeshStep, forward: boolean): IpCommand {
+  if (step.kind !== 'route') throw new TypeError(`not a route: ${step.kind}`)
+  if (forward) return { line: `route replace ${step.route}`, tolerate: 'no source' }
+  return { line: `route del ${step.route}`, tolerate: 'missing' }
 }
 
 async function changeChain(
@@ -356,6 +382,8 @@ async function undoRun(entries: readonly MeshStep[]): Promise<void> {
   if (first.kind === 'rule') {
     const commands = entries.map((entry) => ruleCommand(entry, false))
     await changeIp(commands, { family: first.family })
+  } else if (first.kind === 'route') {
+    await changeIp(entries.map((entry) => routeCommand(entry, false)))
   } else if (first.kind === 'chain') {
     await changeChain(first, '-D')
   } else {

@@ -21,6 +21,7 @@ const PRISTINE: HostFacts = {
     4: ['pref 0 lookup local', 'pref 32766 lookup main', 'pref 32767 lookup default'],
     6: ['pref 0 lookup local', 'pref 32766 lookup main'],
   },
+  routes: [],
   sysctls: new Map([
     ['ipv4/ip_forward', '0'],
     ['ipv4/ip_local_reserved_ports', '8080,30000-30010'],
@@ -40,6 +41,7 @@ class ModelHost {
   rules: Record<4 | 6, string[]> = { 4: [...PRISTINE.rules[4]], 6: [...PRISTINE.rules[6]] }
   sysctls: Map<string, string> = new Map(PRISTINE.sysctls)
   chains: Set<string> = new Set()
+  routes: Set<string> = new Set()
   made: MeshStep[] = []
 
   run(step: MeshStep, forward: boolean): void {
@@ -48,6 +50,9 @@ class ModelHost {
       if (step.add === forward) rules.push(step.rule)
       else rules.splice(rules.indexOf(step.rule), 1)
       if (!rules.some((rule) => rule.endsWith('lookup local'))) throw new Error('no local table')
+    } else if (step.kind === 'route') {
+      if (forward) this.routes.add(step.route)
+      else this.routes.delete(step.route)
     } else if (step.kind === 'chain') {
       const text = `${step.family} ${step.chain} ${step.rule.join(' ')}`
       if (forward) this.chains.add(text)
@@ -62,10 +67,10 @@ class ModelHost {
   }
 
   apply(wish: MeshWish): void {
-    const { make, undo } = diffMesh(planMesh(wish, PRISTINE, 'weft0'), this.made)
+    const { make, undo, replaced } = diffMesh(planMesh(wish, PRISTINE, 'weft0'), this.made)
     for (const step of make) this.run(step, true)
     for (const index of undo) this.run(this.made[index]!, false)
-    this.made = [...this.made, ...make].filter((_, index) => !undo.includes(index))
+    this.made = [...this.made, ...make].filter((_, i) => !undo.includes(i) && !replaced.includes(i))
   }
 
   undoAll(): void {
@@ -94,6 +99,7 @@ const WISH: MeshWish = {
 t.test('the plan, in words', (t) => {
   const words = planMesh(WISH, PRISTINE, 'weft0').map((step) => {
     if (step.kind === 'rule') return `${step.family} ${step.add ? '+' : '-'} ${step.rule}`
+    if (step.kind === 'route') return step.route
     if (step.kind === 'chain') return `${step.family} ${step.chain} ${step.rule.join(' ')}`
     return `${step.name} ${step.before} -> ${step.value}`
   })
@@ -104,6 +110,8 @@ t.test('the plan, in words', (t) => {
     'ipv4/ip_local_reserved_ports 8080,30000-30010 -> 53,80,8080,30000-30010',
     '4 DOCKER-USER -i weft0 -j ACCEPT',
     '4 DOCKER-USER -o weft0 -j ACCEPT',
+    '127.0.0.1 dev weft0 src 10.0.0.5 table 4789',
+    '10.0.0.5 dev weft0 src 10.0.0.5 table 4789',
     '4 + pref 200 lookup local',
     '4 - pref 0 lookup local',
     '6 + pref 200 lookup local',
@@ -121,7 +129,7 @@ t.test('the plan, in words', (t) => {
 t.test('no published port, no change; no IPv6 address, no change of IPv6', (t) => {
   t.strictSame(planMesh({ ...WISH, ports: [] }, PRISTINE, 'weft0'), [])
   const four = planMesh({ ...WISH, addresses: ['::1'] }, PRISTINE, 'weft0')
-  t.notOk(four.some((step) => step.kind !== 'sysctl' && step.family === 6))
+  t.notOk(four.some((step) => 'family' in step && step.family === 6))
   t.notOk(four.some((step) => step.kind === 'sysctl' && step.name.startsWith('ipv6')))
   t.end()
 })
@@ -129,6 +137,7 @@ t.test('no published port, no change; no IPv6 address, no change of IPv6', (t) =
 t.test('a host that is already so is left alone', (t) => {
   const moved: HostFacts = {
     rules: { 4: ['pref 250 lookup local'], 6: [] },
+    routes: [],
     sysctls: new Map([['ipv4/ip_forward', '1']]),
     chains: {},
   }

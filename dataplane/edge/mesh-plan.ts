@@ -19,8 +19,11 @@
 //   device at all: ip6_rcv_core drops it. IPv6 clients on the node use one of its addresses.)
 // - rp_filter 2 on weft0 makes the effective value 2 whatever conf/all says, because the kernel takes
 //   the larger of both (ip-sysctl.rst): no change of a host-wide setting is needed. Loose mode refuses
-//   a device without addresses (fib_validate_source, no_addr), so weft0 has one of scope host, which
-//   is never chosen as a source.
+//   a device without addresses (fib_validate_source, no_addr), so weft0 has one.
+// - That address must not become the source of clients on this node: it is the same on every node, and
+//   backends could not tell two such clients apart. So table 4789 names the source per address: the
+//   address itself, as for any local connection; for 127.0.0.1 the node's first address, because a
+//   backend elsewhere could not answer to a loopback address. (IPv6 finds the same by RFC 6724.)
 // - Published ports are reserved, so that no client on this node gets one as its ephemeral port: the
 //   answers to it would be taken for requests.
 // - Where FORWARD drops (Docker's policy), traffic of weft0 is accepted: in DOCKER-USER if it exists,
@@ -39,7 +42,7 @@ export const MESH_TABLE = 4789
 export const MESH_RULE_PREFERENCE = 100
 /** Preference of the local table's rule while the mesh is up. */
 export const LOCAL_RULE_PREFERENCE = 200
-/** Address of weft0, scope host: see rp_filter above. Link-local (RFC 3927), never on a wire. */
+/** Address of weft0: see rp_filter above. Link-local (RFC 3927), never on a wire. */
 export const MESH_DEVICE_ADDRESS = '169.254.47.89/32'
 
 export interface MeshPort {
@@ -57,6 +60,8 @@ export interface MeshWish {
 export interface HostFacts {
   /** Rules in canonical text (ruleText), per family. */
   readonly rules: Readonly<Record<AddressFamily, readonly string[]>>
+  /** IPv4 routes of MESH_TABLE that name a source, in the text of planSources. */
+  readonly routes: readonly string[]
   /** Settings by name below /proc/sys/net. */
   readonly sysctls: ReadonlyMap<string, string>
   /** The chain that must let weft0 pass, per family; absent where nothing is in the way. */
@@ -71,6 +76,7 @@ export type MeshStep =
       readonly add: boolean
       readonly rule: string
     }
+  | { readonly kind: 'route'; readonly route: string }
   | {
       readonly kind: 'sysctl'
       readonly name: string
@@ -89,6 +95,7 @@ export type MeshStep =
 /** Identity of a step: two steps with one key change the same thing. */
 export function stepKey(step: MeshStep): string {
   if (step.kind === 'sysctl') return `sysctl ${step.name}`
+  if (step.kind === 'route') return `route ${step.route}`
   if (step.kind === 'chain') return `chain ${step.family} ${step.chain} ${step.rule.join(' ')}`
   return `rule ${step.family} ${step.add ? 'add' : 'del'} ${step.rule}`
 }
@@ -108,6 +115,7 @@ export function planMesh(wish: MeshWish, facts: HostFacts, tunName: string): Mes
     ...families.flatMap((family) => planForwarding(family, facts, tunName)),
     ...planReservedPorts(wish, facts),
     ...families.flatMap((family) => planChain(family, facts, tunName)),
+    ...planSources([...addresses], tunName),
     ...families.flatMap((family) => planLocalRule(family, facts)),
     ...[...addresses].flatMap((address) => planPorts(address, wish.ports)),
   ]
@@ -186,6 +194,21 @@ function planChain(family: AddressFamily, facts: HostFacts, tunName: string): Me
   ]
 }
 
+function planSources(addresses: readonly string[], tunName: string): MeshStep[] {
+  const four = addresses.filter((address) => familyOf(address) === 4)
+  const isLoopback = (address: string): boolean => address.startsWith('127.')
+  const first = four.find((address) => !isLoopback(address))
+  return four.flatMap((address): MeshStep[] => {
+    const source = isLoopback(address) ? first : address
+    if (source === undefined) return []
+    return [{ kind: 'route', route: routeText(address, tunName, source) }]
+  })
+}
+
+export function routeText(target: string, device: string, source: string): string {
+  return `${target} dev ${device} src ${source} table ${MESH_TABLE}`
+}
+
 /** The local table below our rules: first the new place, then away from the old one. In between it is
  * looked up twice, never not at all; the same holds in reverse. */
 function planLocalRule(family: AddressFamily, facts: HostFacts): MeshStep[] {
@@ -248,6 +271,7 @@ export function isSatisfied(
   chainRules: ReadonlySet<string>,
 ): boolean {
   if (step.kind === 'sysctl') return now.sysctls.get(step.name) === step.value
+  if (step.kind === 'route') return now.routes.includes(step.route)
   if (step.kind === 'chain') return chainRules.has(chainKey(step.family, step.chain, step.rule))
   return now.rules[step.family].includes(step.rule) === step.add
 }
@@ -261,6 +285,8 @@ export interface MeshDifference {
   readonly make: readonly MeshStep[]
   /** Indices into `made` of steps to take back, latest first. */
   readonly undo: readonly number[]
+  /** Indices into `made` of steps that one of `make` replaces: to be forgotten once that is made. */
+  readonly replaced: readonly number[]
 }
 
 /** What leads from the steps that are made to the wanted ones. A sysctl whose wanted value changed is
@@ -273,9 +299,11 @@ export function diffMesh(wanted: readonly MeshStep[], made: readonly MeshStep[])
     if (before === undefined) return true
     return step.kind === 'sysctl' && before.kind === 'sysctl' && step.value !== before.value
   })
+  const makeKeys = new Set(make.map(stepKey))
+  const replaced = [...made.keys()].filter((index) => makeKeys.has(stepKey(made[index]!)))
   const undo: number[] = []
   for (let i = made.length - 1; i >= 0; i--) {
     if (!wantedKeys.has(stepKey(made[i]!))) undo.push(i)
   }
-  return { make, undo }
+  return { make, undo, replaced }
 }

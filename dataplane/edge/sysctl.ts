@@ -15,7 +15,8 @@ export function readSysctl(name: string): string | undefined {
   }
 }
 
-/** Sets a value. Returns false when there is no such setting. Throws EdgeError NO_PERMISSION. */
+/** Sets a value. Returns false when there is no such setting. Throws EdgeError
+ * NO_PERMISSION, or SYSTEM when the kernel refuses the value. */
 export function writeSysctl(name: string, value: string): boolean {
   try {
     writeFileSync(`${ROOT}/${name}`, `${value}\n`)
@@ -24,8 +25,9 @@ export function writeSysctl(name: string, value: string): boolean {
     const { code, message } = cause as NodeJS.ErrnoException
     if (code === 'ENOENT') return false
     const what = `${ROOT}/${name} cannot be set to ${value}: ${message}`
-    const remedy = 'run as root, with /proc/sys writable'
-    throw new EdgeError('NO_PERMISSION', name, what, remedy, cause)
+    const denied = code === 'EACCES' || code === 'EPERM' || code === 'EROFS'
+    const remedy = denied ? 'run as root, with /proc/sys writable' : ''
+    throw new EdgeError(denied ? 'NO_PERMISSION' : 'SYSTEM', name, what, remedy, cause)
   }
 }
 
