@@ -88,6 +88,8 @@ export class ConnTable {
   #oldMask = -1
   #moveAt = 0
   #moveLeft = 0
+  /** Where touched words end up, so that reading them is not optimized away. */
+  #sink = 0
 
   /** `capacity` entries of `words` (1 or 4) address words; `random` keys the hash. */
   constructor(capacity: number, words: number, random: () => number) {
@@ -141,6 +143,28 @@ export class ConnTable {
     const found = this.#probe4(this.#slots, this.#mask, hash, zone, protocol, source, target, ports)
     if (found >= 0 || this.#oldMask < 0) return found
     return this.#probe4(this.#old, this.#oldMask, hash, zone, protocol, source, target, ports)
+  }
+
+  /** Loads what searches for the first `count` of `hashes` will read: index slots, then records. Two tight
+   * loops, so that the processor has many loads under way at once. */
+  prefetch(hashes: Int32Array, count: number): void {
+    const slots = this.#slots
+    const mask = this.#mask
+    const records = this.records
+    const stride = this.stride
+    let sink = 0
+    for (let k = 0; k < count; k++) sink ^= slots[hashes[k]! & mask]!
+    for (let k = 0; k < count; k++) {
+      const hash = hashes[k]!
+      let i = hash & mask
+      let slot = slots[i]!
+      while (slot !== 0 && (slot ^ hash) >>> 24 !== 0) {
+        i = (i + 1) & mask
+        slot = slots[i]!
+      }
+      sink ^= records[((slot & 0xffffff) >>> 1) * stride]!
+    }
+    this.#sink = sink
   }
 
   #probe4(

@@ -213,6 +213,36 @@ export class Director {
     return connection
   }
 
+  /** Hash by which lookup() will search for this packet, to be collected for prefetch(). */
+  hashOf(zone: number, view: DataView, ipAt: number, l4At: number, protocol: number): number {
+    const tables = this.connections.tables
+    const ports = view.getInt32(l4At)
+    if (view.getUint8(ipAt) >> 4 === 4) {
+      const source = view.getInt32(ipAt + 12)
+      return tables[0].hash4(zone, protocol, source, view.getInt32(ipAt + 16), ports)
+    }
+    return tables[1].hash6(
+      zone,
+      protocol,
+      view.getInt32(ipAt + 8),
+      view.getInt32(ipAt + 12),
+      view.getInt32(ipAt + 16),
+      view.getInt32(ipAt + 20),
+      view.getInt32(ipAt + 24),
+      view.getInt32(ipAt + 28),
+      view.getInt32(ipAt + 32),
+      view.getInt32(ipAt + 36),
+      ports,
+    )
+  }
+
+  /** Optional, for a caller with several packets of one address family at hand: loads what their lookups
+   * will read. With a million connections each lookup waits for main memory twice; done for a batch
+   * at once, the waits overlap. */
+  prefetch(family: number, hashes: Int32Array, count: number): void {
+    this.connections.tables[family]!.prefetch(hashes, count)
+  }
+
   #find(
     zone: number,
     view: DataView,
