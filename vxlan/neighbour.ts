@@ -11,7 +11,6 @@
 // A network is a number of the caller's (its VNI, for instance). The tables are built whole and swapped.
 // The answer is a complete Ethernet frame for the asker's device.
 
-import { checksumHolds, pseudoSumV6 } from '../wire/checksum.ts'
 import {
   ARP_REPLY,
   ARP_REQUEST,
@@ -26,6 +25,7 @@ import {
   setArpTarget,
   writeArpHeader,
 } from '../wire/arp.ts'
+import { checksumHolds, pseudoSumV6 } from '../wire/checksum.ts'
 import {
   ETHERNET_HEADER_SIZE,
   ETHERTYPE_ARP,

@@ -46,6 +46,8 @@ export class PathMtu {
   #probeDueMs: number
   #confirmMs: number = OFF
   #raiseMs: number = OFF
+  /** The upper end of this search has been probed; it is tried first, as it mostly passes. */
+  #topTried = true
 
   /** `ceiling`: UDP payload that the interface's MTU allows; below BASE_PAYLOAD nothing is searched. */
   constructor(ceiling: number, nowMs: number) {
@@ -69,6 +71,7 @@ export class PathMtu {
     if (ceiling <= BASE_PAYLOAD) {
       // The interface's own word is all there is to go by.
       this.#low = ceiling
+      this.#high = ceiling
       this.#finish(nowMs)
       return
     }
@@ -84,13 +87,13 @@ export class PathMtu {
   /** Size of the probe to send now, 0 = none. `active`: frames were sent since the last tick; without
    * traffic a size is not confirmed, so that probes do not keep an idle session up. */
   tick(nowMs: number, active: boolean): number {
+    if (this.#raiseMs <= nowMs) {
+      this.#raiseMs = nowMs + RAISE_MS
+      if (active) this.#search(this.#ceiling, this.#ceiling, nowMs)
+    }
     if (this.#confirmMs <= nowMs) {
       this.#confirmMs = nowMs + CONFIRM_MS
       if (active && this.#probeDueMs === OFF) this.#begin(this.#size, nowMs)
-    }
-    if (this.#raiseMs <= nowMs) {
-      this.#raiseMs = nowMs + RAISE_MS
-      if (active && this.#probeDueMs === OFF) this.#search(this.#ceiling, this.#ceiling, nowMs)
     }
     if (this.#probeDueMs > nowMs) return 0
     if (this.#tries >= PROBES_MAX) {
@@ -110,13 +113,16 @@ export class PathMtu {
     // A late answer about a size already given up is as good as a timely one.
     if (size > this.#low) this.#low = size
     if (size > this.#high) this.#high = size
+    if (this.state === SEARCHING && this.#low > this.#size) this.#size = this.#low
     if (size < this.#probe) return
     if (this.state === SEARCHING) {
       this.#size = this.#low
       this.#continue(nowMs)
+    } else if (this.state === ERROR) {
+      this.#search(this.#ceiling, this.#ceiling, nowMs)
     } else {
-      // A confirmation, or the first sign of life of the base.
-      this.#finish(nowMs)
+      this.#probeDueMs = OFF
+      this.#confirmMs = nowMs + CONFIRM_MS
     }
   }
 
@@ -132,38 +138,43 @@ export class PathMtu {
   /** PROBES_MAX probes of one size went unanswered. */
   #lost(nowMs: number): void {
     this.losses++
-    if (this.state === SEARCHING) {
+    if (this.#probe <= BASE_PAYLOAD) {
+      this.state = ERROR
+      this.#probeDueMs = OFF
+      this.#confirmMs = nowMs + CONFIRM_MS
+      this.#raiseMs = OFF
+    } else if (this.state === SEARCHING) {
       this.#high = this.#probe - 1
-      if (this.#size > this.#low) this.#size = this.#low
+      this.#size = this.#low
       this.#continue(nowMs)
-      return
-    }
-    if (this.#size > BASE_PAYLOAD) {
-      // A black hole: what used to pass does not (section 4.3). Start over from the base.
+    } else {
+      // A black hole: what used to pass does not (section 4.3). Or the peer is away for a moment, which
+      // looks the same; so the base comes first, and then the size that was in use.
       this.#low = BASE_PAYLOAD
       this.#size = BASE_PAYLOAD
-      this.#search(this.#probe - 1, BASE_PAYLOAD, nowMs)
-      return
+      this.#search(this.#probe, BASE_PAYLOAD, nowMs)
     }
-    this.state = ERROR
-    this.#idle(nowMs)
   }
 
   #search(high: number, first: number, nowMs: number): void {
     this.state = SEARCHING
     this.#high = high
+    this.#topTried = first === high
     this.#raiseMs = OFF
     this.#confirmMs = OFF
     this.#begin(first, nowMs)
   }
 
   #continue(nowMs: number): void {
-    if (this.#high - this.#low < SEARCH_STEP_BYTES) {
+    if (!this.#topTried) {
+      this.#topTried = true
+      this.#begin(this.#high, nowMs)
+    } else if (this.#high - this.#low >= SEARCH_STEP_BYTES) {
+      this.#begin(Math.ceil((this.#low + this.#high) / 2), nowMs)
+    } else {
       this.#size = this.#low
       this.#finish(nowMs)
-      return
     }
-    this.#begin(Math.ceil((this.#low + this.#high) / 2), nowMs)
   }
 
   #begin(size: number, nowMs: number): void {
@@ -174,10 +185,6 @@ export class PathMtu {
 
   #finish(nowMs: number): void {
     this.state = COMPLETE
-    this.#idle(nowMs)
-  }
-
-  #idle(nowMs: number): void {
     this.#probeDueMs = OFF
     this.#confirmMs = nowMs + CONFIRM_MS
     this.#raiseMs = this.#size < this.#ceiling ? nowMs + RAISE_MS : OFF
