@@ -81,6 +81,25 @@ export const REFUSAL_REASONS = [
 
 export type RefusalReason = (typeof REFUSAL_REASONS)[number]
 
+export function newSessionStats(): SessionStats {
+  const refused = Object.fromEntries(REFUSAL_REASONS.map((reason) => [reason, 0]))
+  return {
+    initiationsSent: 0,
+    initiationsReceived: 0,
+    responsesSent: 0,
+    responsesReceived: 0,
+    cookiesSent: 0,
+    cookiesReceived: 0,
+    sessions: 0,
+    rekeys: 0,
+    failed: 0,
+    keepalivesSent: 0,
+    roamed: 0,
+    expired: 0,
+    refused: refused as Record<RefusalReason, number>,
+  }
+}
+
 export interface SessionTable {
   // -- peers: cold path ---------------------------------------------------------------------------
 

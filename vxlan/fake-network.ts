@@ -30,6 +30,12 @@ export interface Faults {
   jitterMs: number
 }
 
+/** Keys of a node; default a random private key and a preshared key of zeros. */
+export interface FakeKeys {
+  readonly privateKey?: Uint8Array
+  readonly presharedKey?: Uint8Array
+}
+
 interface Flight {
   readonly atMs: number
   readonly order: number
@@ -57,8 +63,9 @@ export class FakeNetwork {
     this.random = prng(seed)
   }
 
-  node(address: number, presharedKey: Uint8Array = new Uint8Array(32)): FakeNode {
-    const node = new FakeNode(this, address, presharedKey)
+  /** A node at `address`, in place of the one that was there. */
+  node(address: number, keys: FakeKeys = {}): FakeNode {
+    const node = new FakeNode(this, address, keys)
     this.nodes.set(address, node)
     return node
   }
@@ -123,13 +130,18 @@ export class FakeNode implements PeerHooks {
   readonly #staged: Map<number, number[]> = new Map()
   #frames = 0
 
-  constructor(network: FakeNetwork, address: number, presharedKey: Uint8Array) {
+  constructor(network: FakeNetwork, address: number, keys: FakeKeys) {
     this.#network = network
     this.address = address
     const randomBytes = (size: number): Uint8Array =>
       Uint8Array.from({ length: size }, () => network.random.below(256))
     this.table = new PeerTable(
-      { privateKey: randomBytes(32), presharedKey, peersMax: 8, nowMs: network.nowMs },
+      {
+        privateKey: keys.privateKey ?? randomBytes(32),
+        presharedKey: keys.presharedKey ?? new Uint8Array(32),
+        peersMax: 8,
+        nowMs: network.nowMs,
+      },
       {
         hooks: this,
         aead: new PlainAeadFactory(this.#slab),

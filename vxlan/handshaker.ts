@@ -4,7 +4,7 @@
 // Order of the checks, cheapest first, so that a flood is shed before it costs curve arithmetic:
 //
 //     1. type and exact length     2. mac1 (one HMAC)     3. under load: mac2, else a cookie reply
-//     4. token buckets             5. Noise (up to 4 DH, about 0.3 ms)
+//     4. token buckets             5. Noise (3 DH, about 1 ms)
 
 import type { KeyObject } from 'node:crypto'
 import { ENVELOPE_COOKIE } from '../wire/envelope.ts'

@@ -6,9 +6,12 @@ import { HANDSHAKE_REFUSED } from './contract.ts'
 import { FakeNetwork, type FakeNode, sourceOf } from './fake-network.ts'
 import { INITIATION_SIZE, MAC_SIZE, RESPONSE_SIZE } from './handshake.ts'
 import {
+  INITIATION_GAP_MS,
   KEEPALIVE_MS,
   REJECT_AFTER_MS,
+  REJECT_AFTER_PACKETS,
   REKEY_AFTER_MS,
+  REKEY_AFTER_PACKETS,
   REKEY_ATTEMPT_MS,
   REKEY_JITTER_MS,
   REKEY_TIMEOUT_MS,
@@ -168,6 +171,69 @@ t.test('persistent keep-alives bring the session up and keep it', async (t) => {
   t.ok(alice.table.stats.rekeys >= 3)
 })
 
+t.test('a peer that restarted is back after one handshake', async (t) => {
+  for (const [seed, key] of [
+    [1, 1],
+    [2, 200],
+  ] as const) {
+    const network = new FakeNetwork(seed)
+    const keys = { privateKey: new Uint8Array(32).fill(key) }
+    const alice = network.node(1)
+    const old = network.node(2, keys)
+    const toBob = alice.add(old)
+    old.add(alice)
+    alice.frame(toBob)
+    network.run(1000)
+    const bob = network.node(2, keys)
+    const toAlice = bob.add(alice)
+    // Alice still seals under a key that only the old Bob had; the new one calls.
+    alice.frame(toBob)
+    network.run(10)
+    t.equal(bob.dropped.index, 1)
+    const frame = bob.frame(toAlice)
+    network.run(10)
+    t.same(alice.received, [frame])
+    const answer = alice.frame(toBob)
+    network.run(10)
+    t.same(bob.received, [answer])
+    t.equal(alice.table.stats.initiationsSent, 1, 'Alice had nothing to do')
+  }
+})
+
+t.test('keys are used up by packets too, at either end', async (t) => {
+  for (const end of ['alice', 'bob'] as const) {
+    const all = connected()
+    const { network } = all
+    const node = all[end]
+    const peer = end === 'alice' ? all.toBob : all.toAlice
+    node.table.onSealed(peer, REKEY_AFTER_PACKETS - 10, true, network.nowMs)
+    network.run(10)
+    t.equal(node.table.stats.rekeys, 0)
+    node.table.onSealed(peer, 10, true, network.nowMs)
+    network.run(10)
+    t.equal(node.table.stats.rekeys, 1, end)
+    network.run(INITIATION_GAP_MS)
+    node.table.onSealed(peer, REJECT_AFTER_PACKETS, true, network.nowMs)
+    t.equal(node.table.sealerOf(peer), null, 'not one more under that key')
+    node.frame(peer)
+    network.run(10)
+    t.ok(node.table.sealerOf(peer))
+  }
+})
+
+t.test('an initiator that only receives keep-alives renews before the key dies', async (t) => {
+  const network = new FakeNetwork(1)
+  const alice = network.node(1)
+  const bob = network.node(2)
+  const toBob = alice.add(bob)
+  bob.add(alice, KEEPALIVE_MS)
+  alice.frame(toBob)
+  network.run(600_000)
+  t.ok(alice.table.stats.rekeys >= 3, `${alice.table.stats.rekeys} rekeys`)
+  t.equal(bob.table.stats.initiationsSent, 0)
+  t.ok(alice.keepalives >= 58, `${alice.keepalives} keep-alives: the session was never missing`)
+})
+
 t.test('both call at once: one session stays, on which one end renews', async (t) => {
   for (let seed = 1; seed <= 20; seed++) {
     const { network, alice, bob, toBob, toAlice } = pair(seed)
@@ -268,7 +334,7 @@ t.test('strangers and wrong secrets get no answer', async (t) => {
   t.equal(bob.table.stats.refused['unknown-peer'], 1)
   t.equal(bob.table.stats.responsesSent, 0)
 
-  const carol = network.node(3, new Uint8Array(32).fill(1))
+  const carol = network.node(3, { presharedKey: new Uint8Array(32).fill(1) })
   bob.add(carol)
   const fromCarol = carol.add(bob)
   carol.frame(fromCarol)

@@ -1,18 +1,12 @@
 // The sessions of all peers of one node: WireGuard's protocol (whitepaper sections 5 and 6) with our
 // ciphers, behind the contract of contract.ts.
 //
-// Numbers. A peer owns SLOTS_PER_PEER consecutive slots: previous, current, next and a call that is out.
-// A receiver index is a slot in its low bits and random above:
-//
-//     31                     12 11        2 1   0
-//     | random, never all zero  | peer      | k |        (for 1024 peers)
-//
-// so that finding the key is one array access, and a datagram that guesses an index fails before any
-// cryptography. The random bits are no secret: an observer sees them.
-//
 // Work per packet is a few array reads; timers are only written to when they are off, and looked at in
 // tick(). tick() walks all peers: with at most some thousands of them and deadlines that are seconds
 // apart, a heap would cost more than it saves.
+//
+// Longer than other files because it is the one place where table, keyring, timers and messages meet; the
+// decisions themselves are in session.ts, keyring.ts and handshaker.ts.
 //
 // Not done: threads (one loop owns the table); persistence of timestamps (after a restart, a replayed
 // initiation is answered once, and leads nowhere, as its sender cannot prove the session).
@@ -25,8 +19,8 @@ import {
   HANDSHAKE_COOKIE_SENT,
   HANDSHAKE_COOKIE_TAKEN,
   HANDSHAKE_REFUSED,
+  newSessionStats,
   type PeerHooks,
-  REFUSAL_REASONS,
   type RefusalReason,
   type SessionStats,
   type SessionTable,
@@ -50,7 +44,6 @@ import {
   REKEY_ATTEMPT_MS,
   REKEY_JITTER_MS,
   REKEY_TIMEOUT_MS,
-  SLOTS_PER_PEER,
 } from './limits.ts'
 import type { HandshakeResult } from './noise.ts'
 import {
@@ -87,6 +80,7 @@ import {
   WAIT,
   WANT,
 } from './session.ts'
+import { SlotTable } from './slots.ts'
 
 export interface PeerTableOptions {
   /** This node's static private key and preshared key, 32 bytes each; copied. */
@@ -112,40 +106,18 @@ export interface PeerTableDependencies {
 const LAST_CHANCE_MS: number = REJECT_AFTER_MS - KEEPALIVE_MS - REKEY_TIMEOUT_MS
 
 export class PeerTable implements SessionTable {
-  readonly stats: SessionStats = {
-    initiationsSent: 0,
-    initiationsReceived: 0,
-    responsesSent: 0,
-    responsesReceived: 0,
-    cookiesSent: 0,
-    cookiesReceived: 0,
-    sessions: 0,
-    rekeys: 0,
-    failed: 0,
-    keepalivesSent: 0,
-    roamed: 0,
-    expired: 0,
-    refused: Object.fromEntries(REFUSAL_REASONS.map((reason) => [reason, 0])) as Record<
-      RefusalReason,
-      number
-    >,
-  }
+  readonly stats: SessionStats = newSessionStats()
 
   readonly #hooks: PeerHooks
   readonly #aead: AeadFactory
-  readonly #randomBytes: (size: number) => Uint8Array
   readonly #random: () => number
   readonly #handshaker: Handshaker
-  readonly #slotMask: number
-  readonly #slotBits: number
+  readonly #slots: SlotTable
 
   // By peer number.
   readonly #peers: (Peer | null)[]
   readonly #sealers: (AeadKey | null)[]
   readonly #receiverIndexes: Uint32Array
-  // By slot.
-  readonly #keypairs: (Keypair | null)[]
-  readonly #localIndexes: Uint32Array
 
   readonly #byKey: Map<string, Peer> = new Map()
   /** Not later than the first timer due; tick() makes it exact. */
@@ -159,17 +131,12 @@ export class PeerTable implements SessionTable {
     }
     this.#hooks = dependencies.hooks
     this.#aead = dependencies.aead
-    this.#randomBytes = dependencies.randomBytes
     this.#random = dependencies.random
     this.#handshaker = new Handshaker({ ...options, ...dependencies })
-    const slots = peersMax * SLOTS_PER_PEER
-    this.#slotMask = slots - 1
-    this.#slotBits = Math.log2(slots)
+    this.#slots = new SlotTable(peersMax, dependencies.randomBytes)
     this.#peers = new Array(peersMax).fill(null)
     this.#sealers = new Array(peersMax).fill(null)
     this.#receiverIndexes = new Uint32Array(peersMax)
-    this.#keypairs = new Array(slots).fill(null)
-    this.#localIndexes = new Uint32Array(slots)
   }
 
   /** This node's static public key. */
@@ -186,7 +153,7 @@ export class PeerTable implements SessionTable {
     if (this.#byKey.has(name)) throw new RangeError('the public key belongs to another peer')
     const number = this.#peers.indexOf(null)
     if (number < 0) return -1
-    const drop = (keypair: Keypair): void => this.#dropKeypair(keypair)
+    const drop = (keypair: Keypair): void => this.#slots.drop(keypair)
     const ring = new Keyring(isSmallerKey(this.publicKey, publicKey), drop)
     const peer = new Peer(number, remote, ring, endpoint, keepaliveMs)
     this.#peers[number] = peer
@@ -262,30 +229,29 @@ export class PeerTable implements SessionTable {
   // -- outside -> inside --------------------------------------------------------------------------
 
   openerAt(receiverIndex: number): number {
-    const slot = receiverIndex & this.#slotMask
-    return this.#localIndexes[slot] === receiverIndex && receiverIndex !== 0 ? slot : -1
+    return this.#slots.find(receiverIndex)
   }
 
   opener(slot: number): AeadKey {
-    return this.#keypairs[slot]!.opener
+    return this.#slots.at(slot)!.opener
   }
 
   peerAt(slot: number): number {
-    return Math.floor(slot / SLOTS_PER_PEER)
+    return this.#slots.peerOf(slot)
   }
 
   windowCheck(slot: number, counter: number): boolean {
-    return this.#keypairs[slot]!.window.check(counter)
+    return this.#slots.at(slot)!.window.check(counter)
   }
 
   commit(slot: number, counter: number): boolean {
-    return this.#keypairs[slot]!.window.commit(counter)
+    return this.#slots.at(slot)!.window.commit(counter)
   }
 
   onOpened(slot: number, data: boolean, nowMs: number): void {
-    const keypair = this.#keypairs[slot]
+    const keypair = this.#slots.at(slot)
     // A batch may hold datagrams of two keypairs, and the first may have pushed out the second.
-    if (keypair === null || keypair === undefined) return
+    if (keypair === null) return
     const peer = this.#peer(this.peerAt(slot))
     if (keypair === peer.ring.next) this.#step(peer, PROOF, nowMs)
     if (keypair === peer.ring.current) {
@@ -341,8 +307,8 @@ export class PeerTable implements SessionTable {
     peer.initiationMs = nowMs
     assert(sessionAction(peer.state, INITIATION) === ANSWER, 'a good initiation is answered')
     peer.ring.dropNext()
-    const slot = this.#freeSlot(peer)
-    const localIndex = this.#newIndex(slot)
+    const slot = this.#slots.free(peer.number, peer.call?.slot ?? -1)
+    const localIndex = this.#slots.newIndex(slot)
     const answer = this.#handshaker.answer(
       peer.remote,
       opened.responder,
@@ -400,8 +366,7 @@ export class PeerTable implements SessionTable {
 
   #receiveCookie(message: Uint8Array, nowMs: number): number {
     const index = cookieReceiverIndex(message)
-    const slot = index & this.#slotMask
-    const peer = this.#peers[this.peerAt(slot)]
+    const peer = this.#peers[this.#slots.peerOfIndex(index)]
     // It may answer our initiation or our response, whichever was the last to carry this index.
     const known = peer?.call?.index === index || peer?.ring.next?.localIndex === index
     if (!peer || !known) return this.#refuse('no-handshake')
@@ -493,8 +458,8 @@ export class PeerTable implements SessionTable {
       return
     }
     this.#arm(peer, RETRY_TIMER, nowMs + REKEY_TIMEOUT_MS + this.#jitterMs())
-    const slot = this.#freeSlot(peer)
-    const index = this.#newIndex(slot)
+    const slot = this.#slots.free(peer.number, peer.call?.slot ?? -1)
+    const index = this.#slots.newIndex(slot)
     const { initiator, message } = this.#handshaker.initiate(peer.remote, index, nowMs)
     peer.call = { initiator, slot, index }
     peer.handshakeMs = nowMs
@@ -537,23 +502,15 @@ export class PeerTable implements SessionTable {
     this.#hooks.endpointChanged(peer.number, previous, endpoint)
   }
 
-  // -- keypairs, slots and indexes ----------------------------------------------------------------
+  // -- keypairs and calls ----------------------------------------------------------------
 
   #makeKeypair(
     result: HandshakeResult,
     options: Omit<Keypair, 'sealer' | 'opener' | 'window' | 'sealed'>,
   ): Keypair {
     const keypair = makeKeypair(options, result, this.#aead)
-    this.#keypairs[keypair.slot] = keypair
-    this.#localIndexes[keypair.slot] = keypair.localIndex
+    this.#slots.put(keypair)
     return keypair
-  }
-
-  #dropKeypair(keypair: Keypair): void {
-    this.#keypairs[keypair.slot] = null
-    this.#localIndexes[keypair.slot] = 0
-    keypair.sealer.free()
-    keypair.opener.free()
   }
 
   /** Brings what sealerOf() and receiverIndexOf() return up to date. */
@@ -563,24 +520,9 @@ export class PeerTable implements SessionTable {
     this.#receiverIndexes[peer.number] = current === null ? 0 : current.remoteIndex
   }
 
-  #freeSlot(peer: Peer): number {
-    const first = peer.number * SLOTS_PER_PEER
-    for (let slot = first; slot < first + SLOTS_PER_PEER; slot++) {
-      if (this.#keypairs[slot] === null && peer.call?.slot !== slot) return slot
-    }
-    assert(false, 'previous, current, next and a call fill four slots, and one of them was freed')
-  }
-
-  #newIndex(slot: number): number {
-    const random = this.#randomBytes(4)
-    const high = new DataView(random.buffer, random.byteOffset, 4).getUint32(0) >>> this.#slotBits
-    // Zero means "none"; one index in a million is not missed.
-    return (((high === 0 ? 1 : high) << this.#slotBits) | slot) >>> 0
-  }
-
   /** The peer whose call carries `index`. */
   #calling(index: number): Peer | null {
-    const peer = this.#peers[this.peerAt(index & this.#slotMask)]
+    const peer = this.#peers[this.#slots.peerOfIndex(index)]
     return peer?.call?.index === index ? peer : null
   }
 
