@@ -19,13 +19,14 @@ export async function contestantsOf(
       await prepare(pair)
       all.push({ name: peer.name, measure: (seconds) => measure(pair, seconds) })
     } catch (error) {
-      all.push({ name: peer.name, absent: firstSentence(error as Error) })
+      all.push({ name: peer.name, absent: reasonOf(error as Error) })
     }
   }
   return all
 }
 
-function firstSentence(error: Error): string {
+/** Why a contestant is absent, on one line. */
+export function reasonOf(error: Error): string {
   const lines = error.message.split('\n').filter((line) => line.trim() !== '')
   return lines.slice(0, 2).join(' ').slice(0, 200)
 }
