@@ -45,3 +45,31 @@ export function sumOf(
   }
   return sum
 }
+
+/** Merges the metrics of several agents into one text: each sample gets the label node="…", each family
+ * stands together, its HELP and TYPE said once, as the format demands. */
+export function mergeMetrics(texts: ReadonlyMap<string, string>): string {
+  const families = new Map<string, { head: string[]; samples: string[] }>()
+  for (const [node, text] of texts) {
+    let family: { head: string[]; samples: string[] } | undefined
+    for (const line of text.split('\n')) {
+      const comment = /^# (HELP|TYPE) (\S+)/.exec(line)
+      if (comment) {
+        const name = comment[2]!
+        family = families.get(name) ?? { head: [], samples: [] }
+        families.set(name, family)
+        const said = family.head.some((one) => one.startsWith(`# ${comment[1]} ${name} `))
+        if (!said) family.head.push(line)
+        continue
+      }
+      const match = LINE.exec(line)
+      if (!match || !family) continue
+      const [whole, name, labels, value] = match as unknown as [string, string, string, string]
+      const rest = line.slice(whole.length)
+      const all = labels ? `node="${node}",${labels}` : `node="${node}"`
+      family.samples.push(`${name}{${all}} ${value}${rest}`)
+    }
+  }
+  const lines = [...families.values()].flatMap(({ head, samples }) => [...head, ...samples])
+  return lines.length === 0 ? '' : `${lines.join('\n')}\n`
+}

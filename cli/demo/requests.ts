@@ -1,0 +1,57 @@
+// One request of the demo and what it tells: who answered, and whom it saw.
+
+import type { Host } from '../lab/host.ts'
+import { BULK_MB, BULK_TIMEOUT_MS, REQUEST_TIMEOUT_MS } from './limits.ts'
+
+export interface Answer {
+  /** Replica that answered. */
+  readonly replica: string
+  /** Client address that the replica saw. */
+  readonly saw: string
+  readonly durationMs: number
+}
+
+const ANSWER = /^(\S+) saw (\S+)$/m
+
+/** "http://ADDRESS[:PORT]PATH", with brackets where they belong. */
+export function url(address: string, port: number | undefined, path: string = '/'): string {
+  const host = address.includes(':') ? `[${address}]` : address
+  return `http://${host}${port === undefined ? '' : `:${port}`}${path}`
+}
+
+/** Asks from a host, over a connection of its own. Throws with the reason when there is no answer. */
+export async function ask(from: Host, target: string): Promise<Answer> {
+  const got = await from.probe.try('get', target, { timeoutMs: REQUEST_TIMEOUT_MS })
+  if (got.error !== undefined) throw new Error(`${from.name} asked ${target}: ${got.error}`)
+  const match = ANSWER.exec(got.body)
+  if (!match) throw new Error(`${from.name} asked ${target}: status ${got.status}, no name in it`)
+  return { replica: match[1]!, saw: match[2]!, durationMs: got.durationMs }
+}
+
+/** Asks `count` times, one after the other; returns how often each replica answered. */
+export async function spread(
+  from: Host,
+  target: string,
+  count: number,
+): Promise<Map<string, number>> {
+  const answers = new Map<string, number>()
+  for (let i = 0; i < count; i++) {
+    const { replica } = await ask(from, target)
+    answers.set(replica, (answers.get(replica) ?? 0) + 1)
+  }
+  return answers
+}
+
+/** Downloads `megabytes` over one TCP connection; returns gigabits per second. */
+export async function download(
+  from: Host,
+  address: string,
+  megabytes: number = BULK_MB,
+): Promise<number> {
+  const target = url(address, undefined, `/bulk/${megabytes}`)
+  const got = await from.probe.try('download', target, { timeoutMs: BULK_TIMEOUT_MS })
+  if (got.error !== undefined) throw new Error(`${from.name} asked ${target}: ${got.error}`)
+  const wanted = megabytes * 1024 * 1024
+  if (got.bytes !== wanted) throw new Error(`${target}: ${got.bytes} of ${wanted} bytes came`)
+  return (got.bytes * 8) / got.durationMs / 1e6
+}

@@ -1,0 +1,37 @@
+// A sniffer: a thread that listens to one interface of the lab's own namespace (a bridge's port towards a
+// host) through a packet socket, and looks for a sentence in what passes. It belongs to nobody whom
+// it watches, so that "nothing readable passed" does not rest on the word of the agents.
+
+import { Worker } from 'node:worker_threads'
+
+export interface SnifferOrder {
+  readonly device: string
+  readonly marker: string
+  readonly durationMs: number
+}
+
+export interface Sight {
+  readonly packets: number
+  readonly bytes: number
+  /** Packets in which the marker stood. */
+  readonly readable: number
+  /** UDP datagrams to or from the underlay's port among the packets. */
+  readonly tunnelled: number
+  readonly error?: string
+}
+
+/** Listens on `device` for `durationMs` and reports what passed. Rejects when it may not listen. */
+export function sniff(device: string, marker: string, durationMs: number): Promise<Sight> {
+  return new Promise((resolve, reject) => {
+    const worker = new Worker(new URL('./sniffer-worker.ts', import.meta.url), {
+      workerData: { device, marker, durationMs } satisfies SnifferOrder,
+      execArgv: ['--disable-warning=ExperimentalWarning'],
+    })
+    worker.on('message', (sight: Sight) => {
+      if (sight.error === undefined) resolve(sight)
+      else reject(new Error(sight.error))
+      worker.terminate()
+    })
+    worker.on('error', reject)
+  })
+}
