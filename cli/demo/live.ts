@@ -1,6 +1,7 @@
 // The live display: asks all the time, looks at the underlay, obeys the keys, redraws.
 
 import { readFileSync } from 'node:fs'
+import process from 'node:process'
 import { MARKER } from '../demo-web.ts'
 import { sniff } from '../lab/sniffer.ts'
 import { pause } from '../lab/wait.ts'
@@ -13,7 +14,14 @@ import {
 } from './limits.ts'
 import { ask, download, url } from './requests.ts'
 import type { Scene } from './scene.ts'
-import { drawLive, type LiveView, type Paint, type TopologyView, type WayView } from './screen.ts'
+import {
+  drawLive,
+  drawTopology,
+  type LiveView,
+  type Paint,
+  type TopologyView,
+  type WayView,
+} from './screen.ts'
 
 /** Latencies kept per way, for the median. */
 const SAMPLES = 50
@@ -228,7 +236,8 @@ export class Live {
 
   async #draw(): Promise<void> {
     await this.#loop(FRAMES_PER_SECOND, async () => {
-      const lines = drawLive(this.view, this.#options.paint)
+      const rows = process.stdout.rows ?? Number.POSITIVE_INFINITY
+      const lines = drawLive(this.view, this.#options.paint).slice(0, rows)
       // Home, each line to its end cleared, the rest of the screen cleared: no flicker.
       this.#options.write(`\x1b[H${lines.map((line) => `${line}\x1b[K`).join('\n')}\x1b[J`)
     })
@@ -236,7 +245,8 @@ export class Live {
 
   async #print(): Promise<void> {
     const { paint, write } = this.#options
-    write(`${drawLive(this.view, paint).join('\n')}\n`)
+    write(`\n${drawTopology(this.view.topology, paint).join('\n')}\n\n`)
+    write(`Metrics: ${this.#options.metricsUrl}\nCtrl-C ends the demo.\n\n`)
     let lastMs = performance.now()
     await this.#loop(FRAMES_PER_SECOND, async () => {
       if (performance.now() - lastMs < LINE_EVERY_MS) return

@@ -127,7 +127,7 @@ function wayLines(way: WayView, replicas: readonly string[], paint: Paint): stri
   const median = Number.isNaN(way.medianMs) ? '' : `  ${way.medianMs.toFixed(1)} ms`
   const painted = way.failures > 0 ? paint('yellow', failures) : failures
   return [
-    `  ${way.name.padEnd(28)} ${counts} ${painted}${median}`.trimEnd(),
+    `  ${way.name.padEnd(21)} ${counts} ${painted}${median}`.trimEnd(),
     paint('dim', `      ${way.last}`.slice(0, 79)),
   ]
 }

@@ -2,7 +2,7 @@
 
 import { createPrivateKey, createPublicKey } from 'node:crypto'
 import t from 'tap'
-import { parseMetrics, sumOf } from './metrics.ts'
+import { mergeMetrics, parseMetrics, sumOf } from './metrics.ts'
 import { addressAt, newKeyPair, Topology } from './topology.ts'
 
 t.test('addressAt counts from the start of the subnet and stays inside', async (t) => {
@@ -90,4 +90,21 @@ t.test('metrics are read as Prometheus writes them', async (t) => {
   t.equal(sumOf(samples, 'b'), Number.POSITIVE_INFINITY)
   t.equal(sumOf(samples, 'c'), 0.001)
   t.equal(sumOf(samples, 'none'), 0)
+})
+
+t.test('metrics of several agents become one text of whole families', async (t) => {
+  const text = (n: number): string =>
+    `# HELP a of ${n}\n# TYPE a gauge\na ${n}\na{x="y"} ${n} 5\n# TYPE b counter\nb ${n}\n`
+  const merged = mergeMetrics(
+    new Map([
+      ['n1', text(1)],
+      ['n2', text(2)],
+      ['dead', ''],
+    ]),
+  )
+  t.equal(
+    merged,
+    '# HELP a of 1\n# TYPE a gauge\na{node="n1"} 1\na{node="n1",x="y"} 1 5\na{node="n2"} 2\n' +
+      'a{node="n2",x="y"} 2 5\n# TYPE b counter\nb{node="n1"} 1\nb{node="n2"} 2\n',
+  )
 })
