@@ -16,7 +16,7 @@ import { SCRAPE_TIMEOUT_MS, STOP_TIMEOUT_MS } from './demo/limits.ts'
 import type { ToInner, ToOuter } from './demo/messages.ts'
 import { insideLab, labObstacle, spawnInLab } from './lab/enter.ts'
 
-const HELP = `usage: weft demo [--once]
+export const usage: string = `usage: weft demo [--once]
 
 Shows weft on this machine: three hosts and a client in namespaces of their own, an encrypted
 overlay, a service of three replicas with a VIP and a published port. Needs no privileges.
@@ -142,17 +142,17 @@ class Outer {
 }
 
 /** The verb `demo`; returns the exit status. */
-export async function demo(args: readonly string[]): Promise<number> {
+export async function run(args: readonly string[]): Promise<number> {
   const options = { once: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } } as const
   let values: { once?: boolean; help?: boolean }
   try {
     values = parseArgs({ args: [...args], options }).values
   } catch (error) {
-    process.stderr.write(`weft demo: ${(error as Error).message}\n${HELP}`)
+    process.stderr.write(`weft demo: ${(error as Error).message}\n${usage}`)
     return 2
   }
   if (values.help) {
-    process.stdout.write(HELP)
+    process.stdout.write(usage)
     return 0
   }
   const once = values.once ?? false
