@@ -43,7 +43,7 @@ t.test('addresses', async (t) => {
   t.strictSame(parseAddress('10.1.2.3')!.bytes, Uint8Array.of(10, 1, 2, 3))
   t.equal(
     Buffer.from(parseAddress('fd00::1:2')!.bytes).toString('hex'),
-    `fd00${'0'.repeat(21)}10002`,
+    `fd00${'0'.repeat(23)}10002`,
   )
 })
 

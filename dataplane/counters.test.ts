@@ -75,7 +75,7 @@ t.test('random use agrees with a map', async (t) => {
           counters.retain(step.kind, new Set(step.kept))
           for (const key of twin.keys()) {
             const [owner, held] = key.split('/') as [string, string]
-            if (owner === step.kind && !step.kept.includes(held)) twin.delete(key)
+            if (owner === step.kind && !(step.kept as string[]).includes(held)) twin.delete(key)
           }
           continue
         }
