@@ -1,3 +1,86 @@
-// The command line: finds the verb and hands over to its file.
-process.stderr.write('weft: no commands yet\n')
-process.exit(2)
+// The command line: finds the verb and hands over to its file. A verb's code is loaded only when it is
+// asked for: what an agent does not use must not lie in its memory.
+
+import process from 'node:process'
+import { didYouMean } from '../dataplane/suggest.ts'
+import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE, UsageError } from './exit.ts'
+import type { Verb } from './verb.ts'
+
+interface VerbEntry {
+  readonly summary: string
+  readonly load: () => Promise<Verb>
+}
+
+// The demonstration is looked for when it is asked for.
+const DEMO: string = './demo.ts'
+
+const VERBS: Readonly<Record<string, VerbEntry>> = {
+  dataplane: {
+    summary: "Run this node's data plane from a tables file",
+    load: () => import('./dataplane.ts'),
+  },
+  demo: {
+    summary: 'Show an overlay, a virtual address and a published port on this machine',
+    load: () => import(DEMO),
+  },
+  keygen: { summary: "Make a node's private key", load: () => import('./keygen.ts') },
+  version: { summary: 'Print the versions of weft and Node', load: () => import('./version.ts') },
+}
+
+function overview(): string {
+  const width = Math.max(...Object.keys(VERBS).map((name) => name.length))
+  const lines = Object.entries(VERBS).map(
+    ([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}`,
+  )
+  return `weft: encrypted overlay networks, load balancing and a routing mesh in user space
+
+usage: weft VERB [OPTIONS]
+
+${lines.join('\n')}
+
+"weft VERB --help" tells a verb's options.
+`
+}
+
+function wantsHelp(args: readonly string[]): boolean {
+  const end = args.indexOf('--')
+  return args.slice(0, end < 0 ? undefined : end).some((arg) => arg === '--help' || arg === '-h')
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  const [first, ...rest] = args
+  if (first === undefined) {
+    process.stderr.write(overview())
+    return EXIT_USAGE
+  }
+  const isHelp = first === 'help' || first === '--help' || first === '-h'
+  const name = isHelp ? rest[0] : first === '--version' ? 'version' : first
+  if (name === undefined) {
+    process.stdout.write(overview())
+    return EXIT_OK
+  }
+  if (!Object.hasOwn(VERBS, name)) {
+    const what = name.startsWith('-') ? 'option' : 'verb'
+    const hint = didYouMean(name, [...Object.keys(VERBS), 'help'])
+    throw new UsageError(`unknown ${what} "${name}"${hint || '; "weft help" lists the verbs'}`)
+  }
+  const verb = await VERBS[name]!.load()
+  if (isHelp || wantsHelp(rest)) {
+    process.stdout.write(verb.usage)
+    return EXIT_OK
+  }
+  try {
+    return await verb.run(rest)
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error
+    throw new UsageError(`${name}: ${error.message}; see "weft ${name} --help"`)
+  }
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2))
+} catch (error) {
+  const isUsage = error instanceof UsageError
+  process.stderr.write(`weft: ${error instanceof Error ? error.message : String(error)}\n`)
+  process.exitCode = isUsage ? EXIT_USAGE : EXIT_FAILURE
+}

@@ -1,0 +1,12 @@
+// How the command ends: statuses, and the error that a wrong command line is.
+
+export const EXIT_OK: number = 0
+/** What was asked for could not be done. */
+export const EXIT_FAILURE: number = 1
+/** The command line or a file is wrong; nothing was begun. */
+export const EXIT_USAGE: number = 2
+
+/** A command line that cannot be understood: a sentence, and what to look at. */
+export class UsageError extends Error {
+  override readonly name: string = 'UsageError'
+}
