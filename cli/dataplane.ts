@@ -110,7 +110,7 @@ export async function run(args: readonly string[]): Promise<number> {
   const settings = parseSettings(args)
   if (settings.isCheckOnly) return checkOnly(settings.configFile)
   const agent = new Agent(settings, {
-    engine: await createEngine(),
+    engine: createEngine(),
     schedulers: SCHEDULERS,
     log: stderrLogger(settings.logFormat, settings.logLevel),
     version: weftVersion(),
