@@ -10,6 +10,7 @@ import { EdgeError } from '../dataplane/edge/errors.ts'
 import { close } from '../dataplane/edge/libc.ts'
 import { configureLink, releaseIngress } from '../dataplane/edge/link.ts'
 import { type MeshHost, openMeshHost } from '../dataplane/edge/mesh-host.ts'
+import { trimMemory } from '../dataplane/edge/trim.ts'
 import { type OpenedDevice, openTap, setPersistent } from '../dataplane/edge/tuntap.ts'
 import { closeWake, openWake, ringWake } from '../dataplane/edge/wake.ts'
 import type { EngineHandle, EngineOptions } from '../dataplane/engine-handle.ts'
@@ -22,6 +23,8 @@ const MESSAGE_MAX = 65507
 const SEGMENT_OVERHEAD = 40 + 14
 const TUN_NAME = 'weft0'
 const TRANSMIT_QUEUE_LENGTH = 2000
+/** By then the start is over and the first packets have warmed up what they need. */
+const TRIM_AFTER_MS = 5000
 
 interface LocalDevice {
   readonly opened: OpenedDevice
@@ -37,6 +40,7 @@ export class EngineThread implements EngineHandle {
   private rows: readonly CounterRow[] = []
   private options: EngineOptions | null = null
   private stopping: Promise<void> | null = null
+  private trimTimer: NodeJS.Timeout | undefined
   private settleReply: ((reply: FromEngine | Error) => void) | null = null
   /** Host changes are made one after another, also those of stop(). */
   private work: Promise<unknown> = Promise.resolve()
@@ -109,6 +113,8 @@ export class EngineThread implements EngineHandle {
       throw new EdgeError('SYSTEM', reply.subject, `${reply.sentence}${remedy}`)
     }
     await this.applyMesh(tables)
+    this.trimTimer = setTimeout(trimMemory, TRIM_AFTER_MS)
+    this.trimTimer.unref()
   }
 
   /** Waits for the loop's next message. */
@@ -221,6 +227,7 @@ export class EngineThread implements EngineHandle {
   // -- the end --------------------------------------------------------------------------------------
 
   private async undo(): Promise<void> {
+    clearTimeout(this.trimTimer)
     await this.mesh?.undoAll()
     const worker = this.worker
     if (worker !== null) {

@@ -11,9 +11,6 @@ interface VerbEntry {
   readonly load: () => Promise<Verb>
 }
 
-// The demonstration is looked for when it is asked for.
-const DEMO: string = './demo.ts'
-
 const VERBS: Readonly<Record<string, VerbEntry>> = {
   dataplane: {
     summary: "Run this node's data plane from a tables file",
@@ -21,7 +18,7 @@ const VERBS: Readonly<Record<string, VerbEntry>> = {
   },
   demo: {
     summary: 'Show an overlay, a virtual address and a published port on this machine',
-    load: () => import(DEMO),
+    load: () => import('./demo.ts'),
   },
   keygen: { summary: "Make a node's private key", load: () => import('./keygen.ts') },
   version: { summary: 'Print the versions of weft and Node', load: () => import('./version.ts') },

@@ -33,6 +33,7 @@ t.test('the plan, in words', async (t) => {
       'addr replace 10.0.0.2/24 dev eth0',
       'route replace default via 10.0.0.1 dev eth0',
       'route replace default via 10.0.0.1 dev eth0 table 4789',
+      'rule add pref 4788 from 10.0.0.2 lookup main suppress_prefixlength 0',
       'rule add pref 4789 from 10.0.0.2 lookup 4789',
     ],
   )
@@ -42,6 +43,7 @@ t.test('the plan, in words', async (t) => {
       'addr replace FD00:0::2/64 dev eth0 nodad',
       'route replace default via fd00::1 dev eth0',
       'route replace default via fd00::1 dev eth0 table 4789',
+      'rule add pref 4788 from FD00:0::2 lookup main suppress_prefixlength 0',
       'rule add pref 4789 from FD00:0::2 lookup 4789',
     ],
   )
