@@ -1,5 +1,5 @@
-// Goal: the plain keys keep the layout that the fast keys have. Method: the same bytes computed by hand
-// with node:crypto, then damage of every bit.
+// Goal: the plain keys keep the layout that the fast keys have. Method: the same bytes computed by
+// hand with node:crypto, then damage of every bit.
 
 import { createCipheriv } from 'node:crypto'
 import fc from 'fast-check'

@@ -1,15 +1,15 @@
-// AES-256-GCM over node:crypto in the layout of base/device.ts: the plain twin of the fast keys that the
-// edge builds on OpenSSL's TLS-record mode, byte for byte the same. It serves the tests and any platform
-// without that mode; it allocates per call and is about twenty times slower.
+// AES-256-GCM over node:crypto in the layout of base/device.ts: the plain twin of the fast keys
+// that the edge builds on OpenSSL's TLS-record mode, byte for byte the same. It serves the tests
+// and any platform without that mode; it allocates per call and is about twenty times slower.
 //
 //     in the slab     at          at+8                    at+8+length
 //                     | counter   | payload               | tag (16)   |
 //     nonce           salt (4) || counter (8)
 //     associated      aad (11) || length (2, big-endian)
 //
-// The length is that of the payload, also when opening: OpenSSL is told the length of the whole record
-// and takes explicit nonce and tag off before it computes (RFC 5288 section 3, RFC 5246 section 6.2.3.3,
-// where it is TLSCompressed.length).
+// The length is that of the payload, also when opening: OpenSSL is told the length of the whole
+// record and takes explicit nonce and tag off before it computes (RFC 5288 section 3, RFC 5246
+// section 6.2.3.3, where it is TLSCompressed.length).
 
 import { createCipheriv, createDecipheriv } from 'node:crypto'
 import type { AeadFactory, AeadKey } from '../base/device.ts'
@@ -96,8 +96,8 @@ class PlainKey implements AeadKey {
   }
 }
 
-/** Keys of node:crypto over `slab`. Making one throws a RangeError when key (32), salt (4) or aad (11)
- * have another size. */
+/** Keys of node:crypto over `slab`. Making one throws a RangeError when key (32), salt (4) or aad
+ * (11) have another size. */
 export class PlainAeadFactory implements AeadFactory {
   readonly #slab: Slab
 

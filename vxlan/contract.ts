@@ -1,8 +1,10 @@
-// What the packet loop needs to know of its peers' sessions. PeerTable (peer-table.ts) is the real one.
+// What the packet loop needs to know of its peers' sessions. PeerTable (peer-table.ts) is the real
+// one.
 //
-// A *peer* is a small integer given by addPeer(). A *slot* is a small integer naming one keypair of one
-// peer. An *endpoint* is an integer of the caller's (UnderlaySocket.endpoint), -1 = not known. Times are
-// milliseconds of one monotonic clock, handed in by the caller; the table has no clock of its own.
+// A *peer* is a small integer given by addPeer(). A *slot* is a small integer naming one keypair of
+// one peer. An *endpoint* is an integer of the caller's (UnderlaySocket.endpoint), -1 = not known.
+// Times are milliseconds of one monotonic clock, handed in by the caller; the table has no clock of
+// its own.
 //
 // Outside -> inside, per datagram of type DATA whose envelope names `receiverIndex` and `counter`:
 //
@@ -12,13 +14,14 @@
 //     newest = commit(slot, counter)            only now: a forgery must not move the window
 //     if newest and the source is not endpointOf(peerAt(slot)): roam(slot, endpoint)
 //
-// then, once per batch and slot, onOpened(slot, data, nowMs), where `data` says that at least one of the
-// datagrams held a frame (and not only a keep-alive or a probe).
+// then, once per batch and slot, onOpened(slot, data, nowMs), where `data` says that at least one
+// of the datagrams held a frame (and not only a keep-alive or a probe).
 //
-// Inside -> outside: sealerOf(peer) null means that no session is up: call wantSession(peer, nowMs), keep
-// the frame (at most STAGED_FRAMES_MAX per peer) and send it when hooks.sessionUp(peer) is called; drop it
-// when hooks.sessionFailed(peer) is. Otherwise write receiverIndexOf(peer) to the envelope, seal, send to
-// endpointOf(peer), and call onSealed(peer, datagrams, data, nowMs) once per batch.
+// Inside -> outside: sealerOf(peer) null means that no session is up: call wantSession(peer,
+// nowMs), keep the frame (at most STAGED_FRAMES_MAX per peer) and send it when
+// hooks.sessionUp(peer) is called; drop it when hooks.sessionFailed(peer) is. Otherwise write
+// receiverIndexOf(peer) to the envelope, seal, send to endpointOf(peer), and call onSealed(peer,
+// datagrams, data, nowMs) once per batch.
 //
 // tick(nowMs) runs when nextDeadline() has come. It is cheap to call too early.
 
@@ -104,7 +107,8 @@ export interface SessionTable {
   // -- peers: cold path ---------------------------------------------------------------------------
 
   /** Registers a peer by its static public key (32 bytes). Returns its number, -1 when the table is
-   * full. Throws when the key is malformed, of low order, this node's own, or already registered. */
+   * full. Throws when the key is malformed, of low order, this node's own, or already registered.
+   * */
   addPeer(publicKey: Uint8Array, endpoint: number, keepaliveMs: number, nowMs: number): number
   /** Forgets a peer and wipes its keys. Its number may be given out again. */
   removePeer(peer: number): void
@@ -145,9 +149,10 @@ export interface SessionTable {
 
   // -- handshakes and time ------------------------------------------------------------------------
 
-  /** Takes a datagram of type INITIATION, RESPONSE or COOKIE_REPLY. `source` is what the cookie binds:
-   * 16 bytes of address (IPv4 mapped) and 2 of port, big-endian; `endpoint` the same as a handle, kept
-   * only if endpointChanged says so. Returns one of the HANDSHAKE_ constants; never throws. */
+  /** Takes a datagram of type INITIATION, RESPONSE or COOKIE_REPLY. `source` is what the cookie
+   * binds: 16 bytes of address (IPv4 mapped) and 2 of port, big-endian; `endpoint` the same as a
+   * handle, kept only if endpointChanged says so. Returns one of the HANDSHAKE_ constants; never
+   * throws. */
   receiveHandshake(message: Uint8Array, source: Uint8Array, endpoint: number, nowMs: number): number
   /** Runs every timer that is due. */
   tick(nowMs: number): void

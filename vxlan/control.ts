@@ -1,6 +1,6 @@
-// Sealed control messages: what two nodes tell each other under a transport key, in the place where a
-// VXLAN header and a frame would stand. A VXLAN header begins with 0x08 (the I bit); a control message
-// begins with zero, so the first byte tells them apart.
+// Sealed control messages: what two nodes tell each other under a transport key, in the place where
+// a VXLAN header and a frame would stand. A VXLAN header begins with 0x08 (the I bit); a control
+// message begins with zero, so the first byte tells them apart.
 //
 //     0       1       2               4
 //     | 0     | kind  | size          | padding, zero ...                     |
@@ -9,7 +9,8 @@
 // PROBE       size = bytes of the whole UDP payload, padding fills it up (path-mtu.ts)
 // PROBE_ACK   size = the size of the probe that arrived, nothing behind it
 //
-// As everything is authenticated, a kind that we do not know comes from a newer version: it is ignored.
+// As everything is authenticated, a kind that we do not know comes from a newer version: it is
+// ignored.
 
 import { ENVELOPE_HEADER_SIZE, ENVELOPE_TAG_SIZE } from '../wire/envelope.ts'
 
@@ -45,8 +46,8 @@ export function writeKeepalive(view: DataView, at: number): number {
   return CONTROL_HEADER_SIZE
 }
 
-/** Writes a probe that becomes a UDP payload of `size` bytes, at most 65535, once it is sealed. Returns
- * the payload's length before that. */
+/** Writes a probe that becomes a UDP payload of `size` bytes, at most 65535, once it is sealed.
+ * Returns the payload's length before that. */
 export function writeProbe(view: DataView, at: number, size: number): number {
   const length = size - CONTROL_OVERHEAD
   view.setUint32(at, (CONTROL_PROBE << 16) | size)

@@ -1,20 +1,22 @@
 // The two macs at the end of initiation and response, and the cookies behind the second
 // (WireGuard whitepaper sections 5.3 and 5.4.4).
 //
-// mac1 proves that the sender knows our public key: a scanner of ports that does not gets no answer and
-// costs us one HMAC. Under load, before any curve arithmetic, we also demand mac2, keyed with a cookie
-// that we sent to the source address of an earlier message: a flood from forged addresses then costs us
-// two HMACs and a small reply each, and one from true addresses meets the limiter (rate-limit.ts).
+// mac1 proves that the sender knows our public key: a scanner of ports that does not gets no answer
+// and costs us one HMAC. Under load, before any curve arithmetic, we also demand mac2, keyed with a
+// cookie that we sent to the source address of an earlier message: a flood from forged addresses
+// then costs us two HMACs and a small reply each, and one from true addresses meets the limiter
+// (rate-limit.ts).
 //
 //     key1    = SHA-256("weft mac1"   || receiver's public key)
 //     mac1    = HMAC-SHA256(key1, message up to mac1)[0..16]
 //     cookie  = HMAC-SHA256(secret, source address and port)[0..16]      secret lives for 120 s
-//     mac2    = HMAC-SHA256(cookie, message up to mac2)[0..16]           zero when there is no cookie
-//     reply   = AES-256-GCM(SHA-256("weft cookie" || our public key), random nonce, AAD = mac1 answered)
+//     mac2    = HMAC-SHA256(cookie, message up to mac2)[0..16]           zero without a cookie
+//     reply   = AES-256-GCM(SHA-256("weft cookie" || our public key), random nonce, cookie),
+//               with the mac1 that it answers as associated data
 //
-// The responder stores nothing per source: the cookie can be computed again from the message at hand.
-// The cookie is sealed with a key that is not secret: it binds the reply to a message that its sender saw,
-// so that only whoever is on the path can plant a wrong cookie.
+// The responder stores nothing per source: the cookie can be computed again from the message at
+// hand. The cookie is sealed with a key that is not secret: it binds the reply to a message that
+// its sender saw, so that only whoever is on the path can plant a wrong cookie.
 
 import { timingSafeEqual } from 'node:crypto'
 import {
@@ -71,8 +73,8 @@ export class MacChecker {
     return timingSafeEqual(mac(this.#mac1Key, beforeMac1(message), MAC_SIZE), mac1Of(message))
   }
 
-  /** True when the sender has received a cookie at `source` within the last COOKIE_LIFE_MS or a little
-   * longer: the secret before the present one still counts, so that no cookie dies young. */
+  /** True when the sender has received a cookie at `source` within the last COOKIE_LIFE_MS or a
+   * little longer: the secret before the present one still counts, so that no cookie dies young. */
   checkMac2(message: Uint8Array, source: Uint8Array, nowMs: number): boolean {
     this.#rotate(nowMs)
     const given = mac2Of(message)

@@ -1,6 +1,6 @@
-// Decapsulation, in place: finds the frame in a datagram (layout in encap.ts). Nothing is moved or copied;
-// the VNI and the inner flags are read from the VXLAN header in front of the frame (wire/vxlan.ts), which
-// stands at the returned offset less VXLAN_HEADER_SIZE.
+// Decapsulation, in place: finds the frame in a datagram (layout in encap.ts). Nothing is moved or
+// copied; the VNI and the inner flags are read from the VXLAN header in front of the frame
+// (wire/vxlan.ts), which stands at the returned offset less VXLAN_HEADER_SIZE.
 
 import {
   checkEnvelopeTransport,
@@ -18,8 +18,8 @@ export const DECAP_INVALID: number = -2
 /** A control message: see control.ts. */
 export const DECAP_CONTROL: number = -3
 
-/** Bytes of a transport datagram of `size` bytes that AeadKey.open() decrypts, or a negative number when
- * it is too short to be one. */
+/** Bytes of a transport datagram of `size` bytes that AeadKey.open() decrypts, or a negative number
+ * when it is too short to be one. */
 export function openLength(size: number): number {
   return size - ENVELOPE_HEADER_SIZE - ENVELOPE_TAG_SIZE
 }
@@ -34,7 +34,8 @@ export function frameEnd(end: number): number {
   return end - ENVELOPE_TAG_SIZE
 }
 
-/** Offset of the frame in the datagram [at, end), after AeadKey.open() succeeded on it, or a DECAP_ code. */
+/** Offset of the frame in the datagram [at, end), after AeadKey.open() succeeded on it, or a DECAP_
+ * code. */
 export function decapSealed(view: DataView, at: number, end: number): number {
   if (!checkEnvelopeTransport(view, at, end)) return DECAP_SHORT
   const inner = openedAt(at)
@@ -43,8 +44,8 @@ export function decapSealed(view: DataView, at: number, end: number): number {
   return frameBehind(view, inner, innerEnd)
 }
 
-/** Offset of the frame in the RFC 7348 datagram [at, end), or a DECAP_ code. Reserved bits are ignored, as
- * section 5 demands of receivers. */
+/** Offset of the frame in the RFC 7348 datagram [at, end), or a DECAP_ code. Reserved bits are
+ * ignored, as section 5 demands of receivers. */
 export function decapPlain(view: DataView, at: number, end: number): number {
   return frameBehind(view, at, end)
 }

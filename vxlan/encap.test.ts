@@ -1,5 +1,5 @@
-// Goal: what is encapsulated comes out again, the layouts are those of docs/packet-formats.md, and no
-// datagram of any length leads outside its bounds.
+// Goal: what is encapsulated comes out again, the layouts are those of docs/packet-formats.md, and
+// no datagram of any length leads outside its bounds.
 
 import fc from 'fast-check'
 import t from 'tap'

@@ -1,5 +1,5 @@
-// Encapsulation, in place: headers are written into the headroom in front of a frame that stays where it
-// is in the slab.
+// Encapsulation, in place: headers are written into the headroom in front of a frame that stays
+// where it is in the slab.
 //
 //     sealed      | envelope 16 | VXLAN 8 | frame ... | tag 16 |       then AeadKey.seal()
 //                 ^ at - 24               ^ at
@@ -30,9 +30,9 @@ const UDP_HEADER_SIZE = 8
 const IPV4_HEADER_SIZE = 20
 const IPV6_HEADER_SIZE = 40
 
-/** Writes both headers in front of the frame at `at`; the counter is left to AeadKey.seal(), to be called
- * with sealedAt(at) and sealedLength(frame's length). `innerFlags`: VXLAN_INNER_*. Returns the offset of
- * the datagram's first byte. */
+/** Writes both headers in front of the frame at `at`; the counter is left to AeadKey.seal(), to be
+ * called with sealedAt(at) and sealedLength(frame's length). `innerFlags`: VXLAN_INNER_*. Returns
+ * the offset of the datagram's first byte. */
 export function encapSealed(
   view: DataView,
   at: number,
@@ -51,7 +51,8 @@ export function sealedAt(at: number): number {
   return at - VXLAN_HEADER_SIZE - 8
 }
 
-/** What AeadKey.seal() wants for a frame of `frameLength` bytes: the length of what is encrypted. */
+/** What AeadKey.seal() wants for a frame of `frameLength` bytes: the length of what is encrypted.
+ * */
 export function sealedLength(frameLength: number): number {
   return VXLAN_HEADER_SIZE + frameLength
 }

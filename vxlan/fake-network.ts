@@ -1,8 +1,10 @@
-// A network in memory for tests: nodes with a PeerTable each, joined by links that lose, repeat, delay and
-// so reorder datagrams. One virtual clock, one seed: a failure is reproduced by its seed alone.
+// A network in memory for tests: nodes with a PeerTable each, joined by links that lose, repeat,
+// delay and so reorder datagrams. One virtual clock, one seed: a failure is reproduced by its seed
+// alone.
 //
-// A node here is the smallest packet loop that keeps the contract (contract.ts). Its "frames" are numbers
-// in 8 bytes behind a VXLAN-like first byte; a node remembers which ones it got, and from whom.
+// A node here is the smallest packet loop that keeps the contract (contract.ts). Its "frames" are
+// numbers in 8 bytes behind a VXLAN-like first byte; a node remembers which ones it got, and from
+// whom.
 
 import { type Prng, prng } from '../base/prng.ts'
 import { memorySlab, type Slab } from '../base/slab.ts'
@@ -103,7 +105,8 @@ export class FakeNetwork {
   }
 }
 
-/** An address of the network (its number is also the endpoint handle) as a limiter and cookie see it. */
+/** An address of the network (its number is also the endpoint handle) as a limiter and cookie see
+ * it. */
 export function sourceOf(address: number): Uint8Array {
   const source = new Uint8Array(18)
   source[10] = 0xff

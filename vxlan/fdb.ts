@@ -1,11 +1,11 @@
 // Forwarding database: which endpoint has this MAC on this network?
 //
-// Built whole from the tables and swapped; nothing is learnt from traffic, so that no frame can move an
-// address (RFC 7348 section 7 names that attack) and nothing ages. An endpoint is a number of the
-// caller's, for instance its place in the tables.
+// Built whole from the tables and swapped; nothing is learnt from traffic, so that no frame can
+// move an address (RFC 7348 section 7 names that attack) and nothing ages. An endpoint is a number
+// of the caller's, for instance its place in the tables.
 //
-// Open addressing with linear probing over one Int32Array, four words per entry, at most half full: a
-// lookup touches one cache line most of the time.
+// Open addressing with linear probing over one Int32Array, four words per entry, at most half full:
+// a lookup touches one cache line most of the time.
 //
 //     | MAC, last 32 bits | MAC, first 16 bits | VNI | endpoint + 1, zero = free |
 

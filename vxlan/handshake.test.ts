@@ -1,5 +1,6 @@
-// Goal: messages have the layout of docs/packet-formats.md, cookies bind an address, limits limit, and no
-// bytes whatsoever upset the parser. Method: literal offsets, a virtual clock, and fuzzing of whole nodes.
+// Goal: messages have the layout of docs/packet-formats.md, cookies bind an address, limits limit,
+// and no bytes whatsoever upset the parser. Method: literal offsets, a virtual clock, and fuzzing
+// of whole nodes.
 
 import fc from 'fast-check'
 import t from 'tap'

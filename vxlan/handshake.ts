@@ -1,16 +1,16 @@
-// The three handshake messages around Noise, in the shape that WireGuard gave them (whitepaper section
-// 5.4), with our ciphers. All integers big-endian; each type has exactly one length.
+// The three handshake messages around Noise, in the shape that WireGuard gave them (whitepaper
+// section 5.4), with our ciphers. All integers big-endian; each type has exactly one length.
 //
-// Initiation, 148 bytes                          Response, 92 bytes
+// Initiation, 148 bytes                         Response, 92 bytes
 //
-//     0       1           4            8             0       1           4            8            12
-//     | 1     | zero      | sender     |             | 2     | zero      | sender     | receiver    |
-//     8                               40             12                              44
-//     | ephemeral                      |             | ephemeral                      |
-//     40                              88             44                              60
-//     | static, sealed                 |             | nothing, sealed                |
-//     88                             116             60              76              92
-//     | timestamp, sealed              |             | mac1          | mac2           |
+//     0       1           4            8            0       1           4            8          12
+//     | 1     | zero      | sender     |            | 2     | zero      | sender     | receiver |
+//     8                               40            12                              44
+//     | ephemeral                      |            | ephemeral                      |
+//     40                              88            44                              60
+//     | static, sealed                 |            | nothing, sealed                |
+//     88                             116            60              76              92
+//     | timestamp, sealed              |            | mac1          | mac2           |
 //     116            132             148
 //     | mac1          | mac2           |
 //
@@ -19,11 +19,13 @@
 //     0       1           4            8             20                              52
 //     | 3     | zero      | receiver   | nonce        | cookie, sealed                 |
 //
-// "sender" is the index under which the sender of this message will look up what is sent back to it;
-// "receiver" repeats the index that the other end chose. They are not part of what Noise authenticates:
-// a wrong one leads to a handshake that does not complete, which whoever can alter datagrams has for free.
+// "sender" is the index under which the sender of this message will look up what is sent back to
+// it; "receiver" repeats the index that the other end chose. They are not part of what Noise
+// authenticates: a wrong one leads to a handshake that does not complete, which whoever can alter
+// datagrams has for free.
 //
-// Not done: no padding (the lengths tell a handshake from data anyway), no identity hiding beyond Noise's.
+// Not done: no padding (the lengths tell a handshake from data anyway), no identity hiding beyond
+// Noise's.
 
 import {
   ENVELOPE_COOKIE,
@@ -134,13 +136,14 @@ export function cookieSealed(message: Uint8Array): Uint8Array {
   return message.subarray(COOKIE_SEALED, COOKIE_REPLY_SIZE)
 }
 
-// TAI64N (cr.yp.to/libtai/tai64.html): seconds since 1970 TAI plus 2^62 in eight bytes, nanoseconds in
-// four, big-endian, so that byte order is time order. TAI was ten seconds ahead of UTC in 1970; leap
-// seconds since then are ignored, as only the order matters.
+// TAI64N (cr.yp.to/libtai/tai64.html): seconds since 1970 TAI plus 2^62 in eight bytes, nanoseconds
+// in four, big-endian, so that byte order is time order. TAI was ten seconds ahead of UTC in 1970;
+// leap seconds since then are ignored, as only the order matters.
 const TAI64_EPOCH_HI = 0x4000_0000
 const TAI_UTC_SECONDS = 10
 
-/** Times of handshakes: each later than the last, even when the wall clock stands still or jumps back. */
+/** Times of handshakes: each later than the last, even when the wall clock stands still or jumps
+ * back. */
 export class TimestampSource {
   readonly #wallMs: () => number
   #lastUs = 0
@@ -151,7 +154,8 @@ export class TimestampSource {
     this.#wallMs = wallMs
   }
 
-  /** TIMESTAMP_SIZE bytes, greater (compareTimestamps) than all before. Resolution one microsecond. */
+  /** TIMESTAMP_SIZE bytes, greater (compareTimestamps) than all before. Resolution one microsecond.
+   * */
   next(): Uint8Array {
     this.#lastUs = Math.max(Math.floor(this.#wallMs() * 1000), this.#lastUs + 1)
     const seconds = Math.floor(this.#lastUs / 1e6) + TAI_UTC_SECONDS
@@ -164,7 +168,8 @@ export class TimestampSource {
   }
 }
 
-/** < 0, 0 or > 0 as `a` is earlier than, equal to or later than `b`. Not constant-time: no secret. */
+/** < 0, 0 or > 0 as `a` is earlier than, equal to or later than `b`. Not constant-time: no secret.
+ * */
 export function compareTimestamps(a: Uint8Array, b: Uint8Array): number {
   for (let i = 0; i < TIMESTAMP_SIZE; i++) {
     const difference = a[i]! - b[i]!

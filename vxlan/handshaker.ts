@@ -1,5 +1,5 @@
-// What a node does with handshake messages before and apart from any session: who may have its message
-// looked at, and the Noise work for those who may. No state of a peer changes here.
+// What a node does with handshake messages before and apart from any session: who may have its
+// message looked at, and the Noise work for those who may. No state of a peer changes here.
 //
 // Order of the checks, cheapest first, so that a flood is shed before it costs curve arithmetic:
 //
@@ -97,8 +97,8 @@ export class Handshaker {
   admit(message: Uint8Array, source: Uint8Array, nowMs: number): Admission {
     const type = checkHandshake(message)
     if (type === 0) return { kind: 'refused', reason: 'malformed' }
-    // A cookie reply has no macs: what it answers is checked when it is opened, for the price of one
-    // AES-GCM, and only by a peer with a handshake under way.
+    // A cookie reply has no macs: what it answers is checked when it is opened, for the price of
+    // one AES-GCM, and only by a peer with a handshake under way.
     if (type === ENVELOPE_COOKIE) return { kind: 'admitted', type }
     if (!this.#checker.checkMac1(message)) return { kind: 'refused', reason: 'mac1' }
     const underLoad = this.#limiter.underLoad(nowMs)
@@ -151,8 +151,8 @@ export class Handshaker {
     return { kind: 'opened', responder, remoteStatic: responder.remoteStatic!, timestamp }
   }
 
-  /** Answers an opened initiation: the message to send, and the session. Null when a curve point of the
-   * initiator was of low order. */
+  /** Answers an opened initiation: the message to send, and the session. Null when a curve point of
+   * the initiator was of low order. */
   answer(
     remote: RemoteIdentity,
     responder: Responder,

@@ -4,14 +4,15 @@
 //     responder   initiation arrives     -> next, opens only
 //                 first datagram under it -> current, what was current becomes previous
 //
-// The responder may not seal under a new keypair before it has seen the initiator use it: its response
-// may be lost, and then the initiator would not have the key. The previous keypair opens what was on the
-// way, until it is too old.
+// The responder may not seal under a new keypair before it has seen the initiator use it: its
+// response may be lost, and then the initiator would not have the key. The previous keypair opens
+// what was on the way, until it is too old.
 //
-// When both ends call at once, two sessions come up: the one we initiated is current here and next there,
-// and the other way round. If each end followed the other's first datagram they would swap, and neither
-// would be the initiator of what it uses, so that nobody would rekey. Therefore both prefer the session
-// initiated by the end with the smaller static public key; the other becomes previous, and is opened only.
+// When both ends call at once, two sessions come up: the one we initiated is current here and next
+// there, and the other way round. If each end followed the other's first datagram they would swap,
+// and neither would be the initiator of what it uses, so that nobody would rekey. Therefore both
+// prefer the session initiated by the end with the smaller static public key; the other becomes
+// previous, and is opened only.
 
 import type { AeadFactory, AeadKey } from '../base/device.ts'
 import { ENVELOPE_TRANSPORT, writeEnvelope } from '../wire/envelope.ts'
@@ -25,7 +26,8 @@ const SALT_SIZE = 4
 const KEY_LABEL: Uint8Array = Buffer.from('weft key')
 const SALT_LABEL: Uint8Array = Buffer.from('weft salt')
 
-/** One block of HKDF-Expand (RFC 5869 section 2.3), `secret` being uniform already (Split's output). */
+/** One block of HKDF-Expand (RFC 5869 section 2.3), `secret` being uniform already (Split's
+ * output). */
 function expand(secret: Uint8Array, label: Uint8Array): Uint8Array {
   return hmacSha256(secret, label, Uint8Array.of(1))
 }
@@ -96,7 +98,8 @@ export class Keyring {
   readonly #preferOurs: boolean
   readonly #drop: (keypair: Keypair) => void
 
-  /** `preferOurs`: our static key is the smaller one. `drop` is told of every keypair that leaves. */
+  /** `preferOurs`: our static key is the smaller one. `drop` is told of every keypair that leaves.
+   * */
   constructor(preferOurs: boolean, drop: (keypair: Keypair) => void) {
     this.#preferOurs = preferOurs
     this.#drop = drop
@@ -114,13 +117,15 @@ export class Keyring {
     this.next = keypair
   }
 
-  /** The initiator has used the next keypair. Returns false when ours is preferred and stays current. */
+  /** The initiator has used the next keypair. Returns false when ours is preferred and stays
+   * current. */
   promote(): boolean {
     const proven = this.next
     if (proven === null) return false
     this.next = null
     const ours = this.current
-    // "crossed" and made later: our initiation was out when theirs was answered, so both ends hold both.
+    // "crossed" and made later: our initiation was out when theirs was answered, so both ends hold
+    // both.
     if (
       this.#preferOurs &&
       proven.crossed &&
@@ -180,7 +185,8 @@ export class Keyring {
   }
 }
 
-// One expression for both questions: with fractions of milliseconds, a + b <= c and a <= c - b differ.
+// One expression for both questions: with fractions of milliseconds, a + b <= c and a <= c - b
+// differ.
 function expiryMs(keypair: Keypair | null): number {
   return keypair === null ? Number.POSITIVE_INFINITY : keypair.createdMs + REJECT_AFTER_MS
 }

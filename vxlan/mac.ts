@@ -1,11 +1,12 @@
-// MAC addresses of endpoints that name none: they derive from the endpoint's first address, so that every
-// node knows them without being told and nothing is learnt from traffic.
+// MAC addresses of endpoints that name none: they derive from the endpoint's first address, so that
+// every node knows them without being told and nothing is learnt from traffic.
 //
 //     IPv4    02:42 : the four bytes of the address           (as Docker's bridge and overlay do)
 //     IPv6    02:42 : 32 bits of hash of the address          (16 bytes do not fit)
 //
-// 02 marks a locally administered unicast address (IEEE 802-2014 section 8.2). Two IPv6 addresses of one
-// network collide once in 2^32 pairs; Fdb refuses the second, which must then be given a MAC explicitly.
+// 02 marks a locally administered unicast address (IEEE 802-2014 section 8.2). Two IPv6 addresses
+// of one network collide once in 2^32 pairs; Fdb refuses the second, which must then be given a MAC
+// explicitly.
 
 /** First 16 bits of every derived MAC. */
 export const DERIVED_MAC_HI = 0x0242
@@ -17,8 +18,8 @@ export function derivedMacLoV4(address: number): number {
 
 /** Last 32 bits of the MAC for the IPv6 address at [at, at + 16). */
 export function derivedMacLoV6(view: DataView, at: number): number {
-  // FNV-1a over the four words, then the finalizer of MurmurHash3, as neighbouring addresses differ in
-  // few bits and FNV alone would keep them neighbours.
+  // FNV-1a over the four words, then the finalizer of MurmurHash3, as neighbouring addresses differ
+  // in few bits and FNV alone would keep them neighbours.
   let hash = 0x811c9dc5
   for (let i = at; i < at + 16; i += 4) hash = Math.imul(hash ^ view.getInt32(i), 0x01000193)
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)

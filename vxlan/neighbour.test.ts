@@ -1,5 +1,5 @@
-// Goal: questions are answered as the kernel expects, and only questions. Method: literal frames in,
-// literal frames out, then every damage to them.
+// Goal: questions are answered as the kernel expects, and only questions. Method: literal frames
+// in, literal frames out, then every damage to them.
 
 import fc from 'fast-check'
 import t from 'tap'
@@ -55,7 +55,7 @@ function arp({
   mac = '02420a000002',
 }: Arp) {
   return hex(
-    `ffffffffffff ${mac} 0806 0001 0800 06 04 000${operation} ${mac} ${sender} 000000000000 ${target}`,
+    `ffffffffffff ${mac} 0806 000108000604 000${operation} ${mac} ${sender} 000000000000 ${target}`,
   )
 }
 
@@ -124,7 +124,7 @@ t.test('neighbour solicitation', async (t) => {
   }
   t.equal(ask(solicitation({ target: V6('0009') })).code, NEIGHBOUR_UNKNOWN)
   t.equal(ask(solicitation({ target: V6('0002') })).code, NEIGHBOUR_OWN)
-  t.equal(ask(solicitation({ to: V6('0003'), option: '' })).code, 86, 'back to the frame’s source')
+  t.equal(ask(solicitation({ to: V6('0003'), option: '' })).code, 86, 'back to whence it came')
 })
 
 t.test('duplicate address detection (RFC 4862)', async (t) => {

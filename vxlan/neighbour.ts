@@ -1,15 +1,16 @@
-// Answers to "who has this address?": ARP requests (RFC 826) and neighbour solicitations (RFC 4861) of
-// local endpoints are answered from the tables, in the name of whoever has the address, on whatever node.
-// Nothing of them crosses the underlay: no broadcast to replicate, no answer to forge.
+// Answers to "who has this address?": ARP requests (RFC 826) and neighbour solicitations (RFC 4861)
+// of local endpoints are answered from the tables, in the name of whoever has the address, on
+// whatever node. Nothing of them crosses the underlay: no broadcast to replicate, no answer to
+// forge.
 //
 // Answered are questions about an address in the tables, whether sent to one or to many, including
-// duplicate address detection (a probe, from 0.0.0.0 or ::) for somebody else's address: the prober must
-// learn that it is taken. Not answered are questions about the asker's own address: a host that probes
-// its own address must not be told that it is taken. "Own" is decided by the MAC, as a prober has no
-// address yet.
+// duplicate address detection (a probe, from 0.0.0.0 or ::) for somebody else's address: the prober
+// must learn that it is taken. Not answered are questions about the asker's own address: a host
+// that probes its own address must not be told that it is taken. "Own" is decided by the MAC, as a
+// prober has no address yet.
 //
-// A network is a number of the caller's (its VNI, for instance). The tables are built whole and swapped.
-// The answer is a complete Ethernet frame for the asker's device.
+// A network is a number of the caller's (its VNI, for instance). The tables are built whole and
+// swapped. The answer is a complete Ethernet frame for the asker's device.
 
 import {
   ARP_REPLY,
@@ -223,9 +224,9 @@ export class NeighbourTable {
   }
 }
 
-/** Answers the frame [at, end) of a local endpoint on `network`, if it is a question, with a frame at
- * `outAt`, which has room for NEIGHBOUR_ANSWER_SIZE_MAX bytes and does not overlap the question. Returns
- * the answer's length, or one of the NEIGHBOUR_ codes, all negative. */
+/** Answers the frame [at, end) of a local endpoint on `network`, if it is a question, with a frame
+ * at `outAt`, which has room for NEIGHBOUR_ANSWER_SIZE_MAX bytes and does not overlap the question.
+ * Returns the answer's length, or one of the NEIGHBOUR_ codes, all negative. */
 export function answerNeighbour(
   table: NeighbourTable,
   network: number,
@@ -279,7 +280,8 @@ function answerSolicitation(
   outAt: number,
 ): number {
   const ip = at + ETHERNET_HEADER_SIZE
-  // A solicitation behind extension headers is legal and never seen; it goes on like any other frame.
+  // A solicitation behind extension headers is legal and never seen; it goes on like any other
+  // frame.
   if (!checkIpv6(view, ip, end) || ipv6NextHeader(view, ip) !== PROTOCOL_ICMPV6) {
     return NEIGHBOUR_NO_QUESTION
   }
@@ -333,7 +335,8 @@ function isSolicitedNode(view: DataView, addressAt: number): boolean {
   )
 }
 
-/** IPv6 header and advertisement at `outAt` (behind room for Ethernet) in answer to the packet at `ip`. */
+/** IPv6 header and advertisement at `outAt` (behind room for Ethernet) in answer to the packet at
+ * `ip`. */
 function writeAdvertisement(
   view: DataView,
   ip: number,
@@ -347,8 +350,8 @@ function writeAdvertisement(
   const size = ND_SIZE + ND_LINK_OPTION_SIZE
   writeIpv6Header(view, outIp, size, PROTOCOL_ICMPV6, ND_HOP_LIMIT)
   copyIpv6Address(view, target, view, ipv6SourceAt(outIp))
-  // RFC 4861 section 7.2.4: a prober without an address is answered through the all-nodes group, and the
-  // answer is then not "solicited".
+  // RFC 4861 section 7.2.4: a prober without an address is answered through the all-nodes group,
+  // and the answer is then not "solicited".
   const probe = isIpv6Unspecified(view, ipv6SourceAt(ip))
   if (probe) copyIpv6Address(ALL_NODES_VIEW, 0, view, ipv6TargetAt(outIp))
   else copyIpv6Address(view, ipv6SourceAt(ip), view, ipv6TargetAt(outIp))

@@ -1,5 +1,6 @@
-// Goal: our Noise machine speaks the protocol that others speak, and believes nothing that was tampered
-// with. Method: the published vector byte by byte, then handshakes between two of ours under damage.
+// Goal: our Noise machine speaks the protocol that others speak, and believes nothing that was
+// tampered with. Method: the published vector byte by byte, then handshakes between two of ours
+// under damage.
 
 import { readFileSync } from 'node:fs'
 import t from 'tap'

@@ -1,18 +1,20 @@
-// Noise_IKpsk2_25519_AESGCM_SHA256 (Noise Protocol Framework, revision 34), the one pattern we use, as a
-// pure machine: keys, ephemerals and payloads come in, messages and two transport keys come out.
+// Noise_IKpsk2_25519_AESGCM_SHA256 (Noise Protocol Framework, revision 34), the one pattern we use,
+// as a pure machine: keys, ephemerals and payloads come in, messages and two transport keys come
+// out.
 //
 //     <- s                          the initiator knows the responder's static key beforehand
 //     ...
 //     -> e, es, s, ss               message 1: who I am, sealed to you
 //     <- e, ee, se, psk             message 2: and who I am, bound to all that was said
 //
-// After message 2 both ends share a chaining key that needs both static keys, both ephemerals and the
-// preshared key to compute. Message 1 can be replayed and has no forward secrecy: its payload is only a
-// timestamp, and the responder proves nothing to itself until the first transport message arrives.
+// After message 2 both ends share a chaining key that needs both static keys, both ephemerals and
+// the preshared key to compute. Message 1 can be replayed and has no forward secrecy: its payload
+// is only a timestamp, and the responder proves nothing to itself until the first transport message
+// arrives.
 //
 // Nothing here throws on what a peer sent: a message that does not decrypt yields null. A failed
-// readResponse() leaves the initiator as it was, so that a forged response cannot end a handshake; a
-// failed readInitiation() leaves a responder that is to be thrown away.
+// readResponse() leaves the initiator as it was, so that a forged response cannot end a handshake;
+// a failed readInitiation() leaves a responder that is to be thrown away.
 
 import {
   createCipheriv,
@@ -53,8 +55,8 @@ export function hmacSha256(key: Uint8Array, ...parts: readonly Uint8Array[]): Ui
   return hmac.digest()
 }
 
-/** HKDF of Noise section 4.3: RFC 5869 with the chaining key as salt and an empty info. Returns `count`
- * outputs of HASH_SIZE bytes. */
+/** HKDF of Noise section 4.3: RFC 5869 with the chaining key as salt and an empty info. Returns
+ * `count` outputs of HASH_SIZE bytes. */
 export function noiseHkdf(chainingKey: Uint8Array, input: Uint8Array, count: 2 | 3): Uint8Array[] {
   const secret = hmacSha256(chainingKey, input)
   const outputs: Uint8Array[] = []
@@ -67,7 +69,8 @@ export function noiseHkdf(chainingKey: Uint8Array, input: Uint8Array, count: 2 |
   return outputs
 }
 
-/** 32 zero bits, then n as a 64-bit big-endian number (section 12.4; ChaChaPoly has it little-endian). */
+/** 32 zero bits, then n as a 64-bit big-endian number (section 12.4; ChaChaPoly has it
+ * little-endian). */
 export function noiseNonce(n: number): Uint8Array {
   const nonce = new Uint8Array(12)
   const view = new DataView(nonce.buffer)
@@ -171,7 +174,8 @@ class Transcript {
   }
 
   #replaceKeys(chainingKey: Uint8Array, key: Uint8Array): void {
-    // The first chaining key is the protocol name and shares its bytes with the hash: nothing to hide.
+    // The first chaining key is the protocol name and shares its bytes with the hash: nothing to
+    // hide.
     if (this.#key !== null) this.wipe()
     this.#chainingKey = chainingKey
     this.#key = key
@@ -187,8 +191,8 @@ function beginTranscript(prologue: Uint8Array, responderStatic: Uint8Array): Tra
   return transcript
 }
 
-/** Token "e" of either message. With a psk pattern the ephemeral also goes into the key (section 9.2),
- * so that its randomness protects what is encrypted under the psk. */
+/** Token "e" of either message. With a psk pattern the ephemeral also goes into the key (section
+ * 9.2), so that its randomness protects what is encrypted under the psk. */
 function mixEphemeral(transcript: Transcript, ephemeral: Uint8Array): void {
   transcript.mixHash(ephemeral)
   transcript.mixKey(ephemeral)
@@ -223,7 +227,8 @@ export class Initiator {
     this.#transcript = beginTranscript(options.prologue, options.remoteStatic)
   }
 
-  /** Message 1: e (32) | sealed s (48) | sealed payload. Null when the responder's key is of low order. */
+  /** Message 1: e (32) | sealed s (48) | sealed payload. Null when the responder's key is of low
+   * order. */
   writeInitiation(payload: Uint8Array): Uint8Array | null {
     const { ephemeral, local, remoteKey, staticStatic } = this.#options
     const transcript = this.#transcript
@@ -234,7 +239,8 @@ export class Initiator {
     return Buffer.concat([ephemeral.publicKey, sealedStatic, transcript.encryptAndHash(payload)])
   }
 
-  /** Message 2. Returns its payload and the keys, or null; after null another message may be tried. */
+  /** Message 2. Returns its payload and the keys, or null; after null another message may be tried.
+   * */
   readResponse(message: Uint8Array): { payload: Uint8Array; result: HandshakeResult } | null {
     if (message.length < RESPONSE_OVERHEAD) return null
     const transcript = this.#transcript.copy()
@@ -264,7 +270,8 @@ export interface ResponderOptions {
   readonly prologue: Uint8Array
   readonly local: KeyPair
   readonly presharedKey: Uint8Array
-  /** DH of both static keys, or null when the initiator is not known: then nothing more is computed. */
+  /** DH of both static keys, or null when the initiator is not known: then nothing more is
+   * computed. */
   readonly staticStatic: (remoteStatic: Uint8Array) => Uint8Array | null
 }
 
@@ -281,8 +288,8 @@ export class Responder {
     this.#transcript = beginTranscript(options.prologue, options.local.publicKey)
   }
 
-  /** Message 1. Returns its payload, or null; then `remoteStatic` tells an unknown initiator (set) from
-   * a message that did not decrypt (null). */
+  /** Message 1. Returns its payload, or null; then `remoteStatic` tells an unknown initiator (set)
+   * from a message that did not decrypt (null). */
   readInitiation(message: Uint8Array): Uint8Array | null {
     if (message.length < INITIATION_OVERHEAD) return null
     const { local, staticStatic } = this.#options
@@ -307,8 +314,8 @@ export class Responder {
     return payload
   }
 
-  /** Message 2: e (32) | sealed payload, and the keys. Null when the initiator's static key is of low
-   * order. Call after a readInitiation() that succeeded, once. */
+  /** Message 2: e (32) | sealed payload, and the keys. Null when the initiator's static key is of
+   * low order. Call after a readInitiation() that succeeded, once. */
   writeResponse(
     ephemeral: KeyPair,
     payload: Uint8Array,

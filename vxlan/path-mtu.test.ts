@@ -1,12 +1,13 @@
-// Goal: the search ends just under what the path carries, notices when that changes, and never says a
-// size that the interface cannot send. Method: a path of known width, on a virtual clock.
+// Goal: the search ends just under what the path carries, notices when that changes, and never says
+// a size that the interface cannot send. Method: a path of known width, on a virtual clock.
 
 import fc from 'fast-check'
 import t from 'tap'
 import { CONFIRM_MS, PROBE_TIMEOUT_MS, PROBES_MAX, RAISE_MS, SEARCH_STEP_BYTES } from './limits.ts'
 import { BASE_PAYLOAD, COMPLETE, ERROR, PathMtu, SEARCHING } from './path-mtu.ts'
 
-/** Drives `machine` for `forMs` over a path that carries up to `width()`; one round trip takes 10 ms. */
+/** Drives `machine` for `forMs` over a path that carries up to `width()`; one round trip takes 10
+ * ms. */
 function drive(
   machine: PathMtu,
   startMs: number,

@@ -1,26 +1,27 @@
 // How large a datagram gets through to a peer: packetization-layer path-MTU discovery for datagrams
-// (DPLPMTUD, RFC 8899), one machine per peer. ICMP is not relied upon: a path that swallows large packets
-// in silence is found as well. Probes are sealed control messages padded to the size in question and
-// acknowledged by the peer (control.ts); no frame is ever risked as a probe.
+// (DPLPMTUD, RFC 8899), one machine per peer. ICMP is not relied upon: a path that swallows large
+// packets in silence is found as well. Probes are sealed control messages padded to the size in
+// question and acknowledged by the peer (control.ts); no frame is ever risked as a probe.
 //
-// All sizes are UDP payloads. The machine sends nothing itself: tick() says "send a probe of so many bytes
-// now", the caller reports acknowledgements and refusals.
+// All sizes are UDP payloads. The machine sends nothing itself: tick() says "send a probe of so
+// many bytes now", the caller reports acknowledgements and refusals.
 //
 //     SEARCHING   binary search between the largest size that passed and the smallest that did not
 //     COMPLETE    found; confirmed every CONFIRM_MS while there is traffic, raised every RAISE_MS
 //     ERROR       not even BASE_PAYLOAD passes: it is used all the same, and tried again
 //
-// Where we differ from RFC 8899 section 5.2: until the first probe has come back, the ceiling is assumed
-// rather than the base. The ceiling comes from the interface's own MTU and nearly always holds; to start
-// low would have every first flow told "too big", which hosts remember for ten minutes.
+// Where we differ from RFC 8899 section 5.2: until the first probe has come back, the ceiling is
+// assumed rather than the base. The ceiling comes from the interface's own MTU and nearly always
+// holds; to start low would have every first flow told "too big", which hosts remember for ten
+// minutes.
 //
-// Not done: no use of ICMP "packet too big" (section 4.6 has it optional and in need of validation); no
-// search above the ceiling.
+// Not done: no use of ICMP "packet too big" (section 4.6 has it optional and in need of
+// validation); no search above the ceiling.
 
 import { CONFIRM_MS, PROBE_TIMEOUT_MS, PROBES_MAX, RAISE_MS, SEARCH_STEP_BYTES } from './limits.ts'
 
-/** Passes in every packet of 1280 bytes, over IPv4 and IPv6, with room for an unknown header or two: the
- * base of RFC 8899 section 5.1.2. */
+/** Passes in every packet of 1280 bytes, over IPv4 and IPv6, with room for an unknown header or
+ * two: the base of RFC 8899 section 5.1.2. */
 export const BASE_PAYLOAD = 1200
 
 export const SEARCHING = 0
@@ -49,7 +50,8 @@ export class PathMtu {
   /** The upper end of this search has been probed; it is tried first, as it mostly passes. */
   #topTried = true
 
-  /** `ceiling`: UDP payload that the interface's MTU allows; below BASE_PAYLOAD nothing is searched. */
+  /** `ceiling`: UDP payload that the interface's MTU allows; below BASE_PAYLOAD nothing is
+   * searched. */
   constructor(ceiling: number, nowMs: number) {
     this.#ceiling = ceiling
     this.#size = ceiling
@@ -84,8 +86,8 @@ export class PathMtu {
     return Math.min(this.#probeDueMs, this.#confirmMs, this.#raiseMs)
   }
 
-  /** Size of the probe to send now, 0 = none. `active`: frames were sent since the last tick; without
-   * traffic a size is not confirmed, so that probes do not keep an idle session up. */
+  /** Size of the probe to send now, 0 = none. `active`: frames were sent since the last tick;
+   * without traffic a size is not confirmed, so that probes do not keep an idle session up. */
   tick(nowMs: number, active: boolean): number {
     if (this.#raiseMs <= nowMs) {
       this.#raiseMs = nowMs + RAISE_MS
@@ -126,7 +128,8 @@ export class PathMtu {
     }
   }
 
-  /** Our own kernel refused a datagram of `size` (EMSGSIZE): no need to wait for what will not come. */
+  /** Our own kernel refused a datagram of `size` (EMSGSIZE): no need to wait for what will not
+   * come. */
   onRefused(size: number, nowMs: number): void {
     if (size <= this.#low && size > BASE_PAYLOAD) this.#low = BASE_PAYLOAD
     if (size <= this.#low) return
@@ -148,8 +151,8 @@ export class PathMtu {
       this.#size = this.#low
       this.#continue(nowMs)
     } else {
-      // A black hole: what used to pass does not (section 4.3). Or the peer is away for a moment, which
-      // looks the same; so the base comes first, and then the size that was in use.
+      // A black hole: what used to pass does not (section 4.3). Or the peer is away for a moment,
+      // which looks the same; so the base comes first, and then the size that was in use.
       this.#low = BASE_PAYLOAD
       this.#size = BASE_PAYLOAD
       this.#search(this.#probe, BASE_PAYLOAD, nowMs)

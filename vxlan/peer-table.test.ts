@@ -1,5 +1,5 @@
-// Goal: two nodes agree on keys and keep agreeing, whatever the network does, and believe nothing forged.
-// Method: whole nodes over a fake network with a virtual clock (fake-network.ts).
+// Goal: two nodes agree on keys and keep agreeing, whatever the network does, and believe nothing
+// forged. Method: whole nodes over a fake network with a virtual clock (fake-network.ts).
 
 import t from 'tap'
 import { HANDSHAKE_REFUSED } from './contract.ts'

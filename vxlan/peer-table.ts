@@ -1,15 +1,15 @@
-// The sessions of all peers of one node: WireGuard's protocol (whitepaper sections 5 and 6) with our
-// ciphers, behind the contract of contract.ts.
+// The sessions of all peers of one node: WireGuard's protocol (whitepaper sections 5 and 6) with
+// our ciphers, behind the contract of contract.ts.
 //
-// Work per packet is a few array reads; timers are only written to when they are off, and looked at in
-// tick(). tick() walks all peers: with at most some thousands of them and deadlines that are seconds
-// apart, a heap would cost more than it saves.
+// Work per packet is a few array reads; timers are only written to when they are off, and looked at
+// in tick(). tick() walks all peers: with at most some thousands of them and deadlines that are
+// seconds apart, a heap would cost more than it saves.
 //
-// Longer than other files because it is the one place where table, keyring, timers and messages meet; the
-// decisions themselves are in session.ts, keyring.ts and handshaker.ts.
+// Longer than other files because it is the one place where table, keyring, timers and messages
+// meet; the decisions themselves are in session.ts, keyring.ts and handshaker.ts.
 //
-// Not done: threads (one loop owns the table); persistence of timestamps (after a restart, a replayed
-// initiation is answered once, and leads nowhere, as its sender cannot prove the session).
+// Not done: threads (one loop owns the table); persistence of timestamps (after a restart, a
+// replayed initiation is answered once, and leads nowhere, as its sender cannot prove the session).
 
 import { assert } from '../base/assert.ts'
 import type { AeadFactory, AeadKey } from '../base/device.ts'
@@ -102,7 +102,8 @@ export interface PeerTableDependencies {
   readonly wallMs: () => number
 }
 
-/** A keypair older than this may still be used when the peer rekeys late: time for one more attempt. */
+/** A keypair older than this may still be used when the peer rekeys late: time for one more
+ * attempt. */
 const LAST_CHANCE_MS: number = REJECT_AFTER_MS - KEEPALIVE_MS - REKEY_TIMEOUT_MS
 
 export class PeerTable implements SessionTable {
@@ -123,7 +124,8 @@ export class PeerTable implements SessionTable {
   /** Not later than the first timer due; tick() makes it exact. */
   #deadlineMs: number = Number.POSITIVE_INFINITY
 
-  /** Throws a RangeError when a key has not 32 bytes or peersMax is no power of two in 1 .. 2^16. */
+  /** Throws a RangeError when a key has not 32 bytes or peersMax is no power of two in 1 .. 2^16.
+   * */
   constructor(options: PeerTableOptions, dependencies: PeerTableDependencies) {
     const peersMax = options.peersMax ?? PEERS_MAX
     if (!Number.isInteger(Math.log2(peersMax)) || peersMax < 1 || peersMax > 2 ** 16) {
@@ -214,12 +216,14 @@ export class PeerTable implements SessionTable {
     if (data && peer.isOff(SILENCE_TIMER)) {
       this.#arm(peer, SILENCE_TIMER, nowMs + KEEPALIVE_MS + REKEY_TIMEOUT_MS + this.#jitterMs())
     }
-    // A batch may overshoot the limit by its own size, which the bound behind the limit does not notice.
+    // A batch may overshoot the limit by its own size, which the bound behind the limit does not
+    // notice.
     if (keypair.sealed >= REJECT_AFTER_PACKETS) {
       peer.ring.dropCurrent()
       this.#lost(peer, nowMs)
     } else if (keypair.sealed >= REKEY_AFTER_PACKETS) {
-      // Both ends watch their own counter: the responder must not depend on what the initiator sends.
+      // Both ends watch their own counter: the responder must not depend on what the initiator
+      // sends.
       this.#step(peer, REKEY, nowMs)
     } else if (keypair.initiator && nowMs - keypair.createdMs >= REKEY_AFTER_MS) {
       this.#step(peer, REKEY, nowMs)
@@ -411,7 +415,8 @@ export class PeerTable implements SessionTable {
     else if (timer === EXPIRY_TIMER) this.#expire(peer, nowMs)
   }
 
-  /** A keep-alive keeps a NAT's mapping open, so it also brings a session up where there is none. */
+  /** A keep-alive keeps a NAT's mapping open, so it also brings a session up where there is none.
+   * */
   #persist(peer: Peer, nowMs: number): void {
     this.#armPersistent(peer, nowMs)
     if (this.#sealers[peer.number] === null) this.#step(peer, WANT, nowMs)

@@ -1,10 +1,11 @@
-// How many handshake messages we are willing to look at: token buckets, one per source and one for all.
-// They stand behind mac1 and, under load, behind the cookie, so that sources are not easily forged.
+// How many handshake messages we are willing to look at: token buckets, one per source and one for
+// all. They stand behind mac1 and, under load, behind the cookie, so that sources are not easily
+// forged.
 //
-// A bucket holds at most `burst` tokens and gains `perSecond`; one message takes one. Memory is bounded:
-// at most SOURCES_MAX sources are remembered, and one that has been quiet long enough to be full again is
-// forgotten when room is needed. When there is none left, a new source is refused: who floods from that
-// many true addresses must not be able to push out the limits of others.
+// A bucket holds at most `burst` tokens and gains `perSecond`; one message takes one. Memory is
+// bounded: at most SOURCES_MAX sources are remembered, and one that has been quiet long enough to
+// be full again is forgotten when room is needed. When there is none left, a new source is refused:
+// who floods from that many true addresses must not be able to push out the limits of others.
 
 import {
   HANDSHAKES_BURST_MAX,
@@ -16,8 +17,8 @@ import {
   UNDER_LOAD_MS,
 } from './limits.ts'
 
-/** Source of a datagram as the cookie and the limiter want it: 16 bytes of address (IPv4 mapped into
- * IPv6), 2 bytes of port, big-endian. */
+/** Source of a datagram as the cookie and the limiter want it: 16 bytes of address (IPv4 mapped
+ * into IPv6), 2 bytes of port, big-endian. */
 export const SOURCE_SIZE = 18
 
 export class TokenBucket {
@@ -54,8 +55,8 @@ export class TokenBucket {
   }
 }
 
-/** What a source may share a bucket with: an IPv4 address stands alone, an IPv6 address stands for its
- * /64, because that is the least that one customer holds (RFC 6177). */
+/** What a source may share a bucket with: an IPv4 address stands alone, an IPv6 address stands for
+ * its /64, because that is the least that one customer holds (RFC 6177). */
 function bucketKey(source: Uint8Array): string {
   let mapped = source[10] === 0xff && source[11] === 0xff
   for (let i = 0; i < 10; i++) mapped &&= source[i] === 0
@@ -75,7 +76,8 @@ export class HandshakeLimiter {
     this.#load = new TokenBucket(load, load, nowMs)
   }
 
-  /** Counts a message whose mac1 was right; true while there are so many that a cookie is demanded. */
+  /** Counts a message whose mac1 was right; true while there are so many that a cookie is demanded.
+   * */
   underLoad(nowMs: number): boolean {
     if (!this.#load.take(nowMs)) this.#underLoadUntilMs = nowMs + UNDER_LOAD_MS
     return nowMs < this.#underLoadUntilMs

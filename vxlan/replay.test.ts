@@ -1,5 +1,5 @@
-// Goal: the window never accepts a counter twice and never refuses a fresh one within its reach. Method:
-// the same sequences into a twin that remembers every counter in a Set.
+// Goal: the window never accepts a counter twice and never refuses a fresh one within its reach.
+// Method: the same sequences into a twin that remembers every counter in a Set.
 
 import fc from 'fast-check'
 import t from 'tap'

@@ -1,17 +1,19 @@
 // The window against replayed datagrams: RFC 6479, the sliding window without the sliding.
 //
-// Counters arrive out of order but never twice. A ring of 32-bit words holds one bit per counter; the
-// word of a counter is (counter / 32) mod WORDS. When the newest counter moves into new words, these are
-// cleared and everything that fell out behind is refused from then on. The word being filled is shared
-// by the newest and the oldest counters, which is why the window is one word shorter than the ring.
+// Counters arrive out of order but never twice. A ring of 32-bit words holds one bit per counter;
+// the word of a counter is (counter / 32) mod WORDS. When the newest counter moves into new words,
+// these are cleared and everything that fell out behind is refused from then on. The word being
+// filled is shared by the newest and the oldest counters, which is why the window is one word
+// shorter than the ring.
 //
 //     word   ... | n-2 | n-1 |  n  | n+1 | n+2 | ...      n = word of the newest counter
 //                              ^ bits above the newest are zero
 //
-// check() before the datagram is opened spares the decryption of a replay; commit() only after, because
-// a forged counter must not move the window (RFC 6479 section 2, RFC 4303 section 3.4.3).
+// check() before the datagram is opened spares the decryption of a replay; commit() only after,
+// because a forged counter must not move the window (RFC 6479 section 2, RFC 4303 section 3.4.3).
 //
-// Counters are plain numbers below 2^53, so the word number is computed by division, not by shifting.
+// Counters are plain numbers below 2^53, so the word number is computed by division, not by
+// shifting.
 
 import { REPLAY_WINDOW_BITS } from './limits.ts'
 

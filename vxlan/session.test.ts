@@ -1,5 +1,5 @@
-// Goal: the table of states and events keeps the promises that its header makes, whatever the order of
-// events. Method: rules checked on every cell, then random walks.
+// Goal: the table of states and events keeps the promises that its header makes, whatever the order
+// of events. Method: rules checked on every cell, then random walks.
 
 import fc from 'fast-check'
 import t from 'tap'

@@ -1,14 +1,15 @@
-// The life of one peer's session as data: five states, eight events, one table. peer-table.ts carries the
-// actions out; this file says only which.
+// The life of one peer's session as data: five states, eight events, one table. peer-table.ts
+// carries the actions out; this file says only which.
 //
 //     IDLE      no key to seal with, and nobody asked for one
 //     CALLING   no key to seal with; our initiation is out
-//     ANSWERED  no key to seal with; our response is out, the initiator has not yet proved that it has it
+//     ANSWERED  no key to seal with; our response is out and the initiator has not yet used the key
 //     UP        a key to seal with
 //     RENEWING  a key to seal with, and an initiation for the next one is out
 //
-// Both ends may call at once. Each then answers the other without giving up its own call; two sessions
-// result and both ends hold both. Which one stays is settled in keyring.ts by comparing the static keys.
+// Both ends may call at once. Each then answers the other without giving up its own call; two
+// sessions result and both ends hold both. Which one stays is settled in keyring.ts by comparing
+// the static keys.
 
 export const IDLE = 0
 export const CALLING = 1
