@@ -78,6 +78,19 @@ t.test('the responder seals nothing before the initiator has proved the key', as
   t.equal(bob.received.length, 1)
 })
 
+t.test('a session that nobody proves is forgotten in time', async (t) => {
+  const { network, alice, bob, toBob, toAlice } = pair()
+  network.filter = (from) => from !== 2
+  alice.frame(toBob)
+  network.run(10)
+  alice.table.removePeer(toBob)
+  network.run(REJECT_AFTER_MS)
+  t.equal(bob.table.stats.expired, 1)
+  t.equal(bob.table.nextDeadline(), Number.POSITIVE_INFINITY)
+  bob.frame(toAlice)
+  t.equal(bob.table.stats.initiationsSent, 1, 'and it calls by itself again')
+})
+
 t.test('an initiation is repeated, then given up', async (t) => {
   const { network, alice, toBob } = pair()
   network.filter = () => false
