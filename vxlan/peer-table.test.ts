@@ -234,6 +234,26 @@ t.test('keys are used up by packets too, at either end', async (t) => {
   }
 })
 
+t.test('previous, current, next and a call: all slots of a peer at once', async (t) => {
+  const { network, alice, bob, toBob, toAlice } = connected()
+  const renew = (node: FakeNode, peer: number): void =>
+    node.table.onSealed(peer, REKEY_AFTER_PACKETS, true, network.nowMs)
+  renew(alice, toBob)
+  network.run(100)
+  network.filter = (from) => from !== 2
+  renew(bob, toAlice)
+  renew(alice, toBob)
+  network.run(2 * (REKEY_TIMEOUT_MS + REKEY_JITTER_MS))
+  t.ok(bob.table.stats.responsesSent >= 2 + 2, 'each new initiation is answered')
+  network.filter = () => true
+  network.run(2 * (REKEY_TIMEOUT_MS + REKEY_JITTER_MS))
+  const frame = alice.frame(toBob)
+  const reply = bob.frame(toAlice)
+  network.run(10)
+  t.equal(bob.received.at(-1), frame)
+  t.equal(alice.received.at(-1), reply)
+})
+
 t.test('an initiator that only receives keep-alives renews before the key dies', async (t) => {
   const network = new FakeNetwork(1)
   const alice = network.node(1)
