@@ -12,6 +12,7 @@ import {
   ZONE_MAX,
 } from './limits.ts'
 import { SCHEDULERS } from './sched.ts'
+import { MH_PRIMES } from './sched-mh.ts'
 
 const PROTOCOLS = ['tcp', 'udp', 'sctp']
 const FLAGS = ['sh-fallback', 'sh-port', 'mh-fallback', 'mh-port']
@@ -55,6 +56,9 @@ function checkService(service: ServiceConfig, path: string): void {
   }
   for (const flag of service.schedulerFlags ?? []) {
     if (!FLAGS.includes(flag)) throw new ConfigError(`${path}.schedulerFlags`, `"${flag}" unknown`)
+  }
+  if (service.mhSlots !== undefined && !MH_PRIMES.includes(service.mhSlots)) {
+    throw new ConfigError(`${path}.mhSlots`, `is not one of ${MH_PRIMES.join(', ')}`)
   }
   address(service.masquerade4, 0, `${path}.masquerade4`)
   address(service.masquerade6, 1, `${path}.masquerade6`)

@@ -22,6 +22,8 @@ export interface ServiceConfig {
   /** Default "rr". */
   readonly scheduler?: string
   readonly schedulerFlags?: readonly SchedulerFlag[]
+  /** mh only: slots of its table, one of MH_PRIMES; default 4093. */
+  readonly mhSlots?: number
   readonly realServers: readonly RealServerConfig[]
   /** Clients keep their real server for this many seconds after their last connection, 0 = off. */
   readonly persistenceSeconds?: number

@@ -88,8 +88,6 @@ export class ConnTable {
   #oldMask = -1
   #moveAt = 0
   #moveLeft = 0
-  /** Where touched words end up, so that reading them is not optimized away. */
-  #sink = 0
 
   /** `capacity` entries of `words` (1 or 4) address words; `random` keys the hash. */
   constructor(capacity: number, words: number, random: () => number) {
@@ -146,8 +144,9 @@ export class ConnTable {
   }
 
   /** Loads what searches for the first `count` of `hashes` will read: index slots, then records. Two tight
-   * loops, so that the processor has many loads under way at once. */
-  prefetch(hashes: Int32Array, count: number): void {
+   * loops, so that the processor has many loads under way at once. The result means nothing; it keeps the
+   * loads from being optimized away. */
+  prefetch(hashes: Int32Array, count: number): number {
     const slots = this.#slots
     const mask = this.#mask
     const records = this.records
@@ -164,7 +163,7 @@ export class ConnTable {
       }
       sink ^= records[((slot & 0xffffff) >>> 1) * stride]!
     }
-    this.#sink = sink
+    return sink
   }
 
   #probe4(

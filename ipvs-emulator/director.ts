@@ -238,9 +238,9 @@ export class Director {
 
   /** Optional, for a caller with several packets of one address family at hand: loads what their lookups
    * will read. With a million connections each lookup waits for main memory twice; done for a batch
-   * at once, the waits overlap. */
-  prefetch(family: number, hashes: Int32Array, count: number): void {
-    this.connections.tables[family]!.prefetch(hashes, count)
+   * at once, the waits overlap. The result means nothing. */
+  prefetch(family: number, hashes: Int32Array, count: number): number {
+    return this.connections.tables[family]!.prefetch(hashes, count)
   }
 
   #find(
@@ -579,10 +579,9 @@ export class Director {
       const tick = wheel.next()
       if (tick >= 0 && (next < 0 || tick < next)) next = tick
     }
-    if (this.services.goneCount > 0) {
-      this.#sweep(SWEEP_PER_ADVANCE)
-      if (this.services.goneCount > 0) return nowMs
-    }
+    const idle = this.services.work()
+    if (this.services.goneCount > 0) this.#sweep(SWEEP_PER_ADVANCE)
+    if (!idle || this.services.goneCount > 0) return nowMs
     return next < 0 ? -1 : Math.max(this.#startMs + next * TICK_MS, nowMs)
   }
 

@@ -47,3 +47,15 @@ export const PORT_FIRST = 1024
 export const PORT_LAST = 65535
 /** Random entries looked at when a full table must give up one connection. */
 export const EVICT_SAMPLES = 16
+/** Slots of an mh table when the service names no number (the kernel's default, table index 12). */
+export const MH_SLOTS_DEFAULT = 4093
+/** Slots looked at per slice of building an mh table: a few hundred microseconds. */
+export const MH_STEPS_PER_WORK = 20_000
+/** Targets that lblc or lblcr remember per pool; how long an idle one is kept when room is needed, and when
+ * it is not; how often the latter is checked. Ticks. */
+export const TARGET_CACHE_MAX = 16384
+export const TARGET_CACHE_IDLE_TICKS: number = (6 * 60 * 1000) / TICK_MS
+export const TARGET_CACHE_EXPIRATION_TICKS: number = (24 * 60 * 60 * 1000) / TICK_MS
+export const TARGET_CACHE_CHECK_TICKS: number = (30 * 60 * 1000) / TICK_MS
+/** A server set of lblcr that has not changed for this long loses a member (sysctl lblcr_expiration). */
+export const LBLCR_EXPIRATION_TICKS: number = (24 * 60 * 60 * 1000) / TICK_MS

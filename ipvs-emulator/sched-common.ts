@@ -25,3 +25,13 @@ export function leastOverheadPerWeight(servers: readonly RealServer[]): RealServ
   }
   return least
 }
+
+/** True when `server` has more active connections than its weight while another has less than half of its own
+ * (is_overloaded() of lblc and lblcr). */
+export function overloadedAgainst(server: RealServer, servers: readonly RealServer[]): boolean {
+  if (server.active <= server.weight) return false
+  for (let i = 0; i < servers.length; i++) {
+    if (servers[i]!.active * 2 < servers[i]!.weight) return true
+  }
+  return false
+}

@@ -15,6 +15,8 @@ interface State {
   cw: number
   mw: number
   di: number
+  /** Servers or weights changed since di and mw were computed. */
+  stale: boolean
 }
 
 export function gcd(a: number, b: number): number {
@@ -34,9 +36,14 @@ function weightMax(servers: readonly RealServer[]): number {
   return most
 }
 
-/** Any change starts the walk anew at the head; the level stays where the new weights allow it. */
+/** Changes of one configuration count as one. */
 function changed(pool: Pool): void {
-  const state = pool.state as State
+  ;(pool.state as State).stale = true
+}
+
+/** A change starts the walk anew at the head; the level stays where the new weights allow it. */
+function refresh(pool: Pool, state: State): void {
+  state.stale = false
   state.last = -1
   state.di = weightGcd(pool.servers)
   state.mw = Math.max(weightMax(pool.servers) - (state.di - 1), 0)
@@ -47,8 +54,7 @@ function changed(pool: Pool): void {
 export const WRR: Scheduler = {
   name: 'wrr',
   init(pool) {
-    pool.state = { last: -1, cw: 0, mw: 0, di: 1 } satisfies State
-    changed(pool)
+    pool.state = { last: -1, cw: 0, mw: 0, di: 1, stale: true } satisfies State
   },
   done: nothing,
   addServer: changed,
@@ -57,6 +63,7 @@ export const WRR: Scheduler = {
   schedule(pool: Pool): RealServer | null {
     const state = pool.state as State
     const servers = pool.servers
+    if (state.stale) refresh(pool, state)
     if (state.mw === 0) return null
     const rest = firstAtLevel(servers, state.last + 1, state.cw)
     if (rest >= 0) {

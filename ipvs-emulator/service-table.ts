@@ -29,6 +29,8 @@ export class ServiceTable {
   readonly #byKey: Map<string, Service> = new Map()
   readonly #freeServices: number[] = []
   readonly #freeServers: number[] = []
+  /** Pools whose scheduler has work to do. */
+  readonly #busy: Pool[] = []
   /** Real servers that are gone and still have connections. */
   goneCount = 0
 
@@ -101,13 +103,14 @@ export class ServiceTable {
     service.masquerade[IPV6] = addressOf(config.masquerade6)
     this.#updateServers(service, config)
     const name = config.scheduler ?? SCHEDULER_DEFAULT
-    const flagsBefore = (before.schedulerFlags ?? []).join()
-    const flagsChanged = flagsBefore !== (config.schedulerFlags ?? []).join()
+    const same = schedulerOptions(before) === schedulerOptions(config)
     for (const pool of service.pools) {
-      if (pool.scheduler.name === name && !flagsChanged) continue
-      pool.scheduler.done(pool)
-      pool.scheduler = SCHEDULERS.get(name)!
-      pool.scheduler.init(pool)
+      if (pool.scheduler.name !== name || !same) {
+        pool.scheduler.done(pool)
+        pool.scheduler = SCHEDULERS.get(name)!
+        pool.scheduler.init(pool)
+      }
+      if (pool.busy && !this.#busy.includes(pool)) this.#busy.push(pool)
     }
   }
 
@@ -180,6 +183,17 @@ export class ServiceTable {
     this.#freeServiceIfUnused(service)
   }
 
+  /** Does one slice of the schedulers' pending work. True when none is left. */
+  work(): boolean {
+    const pool = this.#busy[0]
+    if (pool === undefined) return true
+    if (pool.service.gone || pool.scheduler.work?.(pool) !== false) {
+      pool.busy = false
+      this.#busy.shift()
+    }
+    return this.#busy.length === 0
+  }
+
   /** To be called when a connection of `server`, which is gone, has ended. */
   released(server: RealServer): void {
     assert(server.gone, 'only servers that are gone are given up')
@@ -229,6 +243,10 @@ export class ServiceTable {
       }
     }
   }
+}
+
+function schedulerOptions(config: ServiceConfig): string {
+  return `${(config.schedulerFlags ?? []).join()} ${config.mhSlots ?? 0}`
 }
 
 const scratch: Int32Array = new Int32Array(4)

@@ -18,6 +18,8 @@ export interface Scheduler {
   removeServer(pool: Pool, server: RealServer, position: number): void
   /** The weight or a threshold of `server` changed. */
   updateServer(pool: Pool, server: RealServer): void
+  /** Does a bounded slice of what a change left to do while pool.busy is true. True when all is done. */
+  work?(pool: Pool): boolean
   /** `random` gives uniform 32-bit unsigned numbers, `tick` is the time in ticks. */
   schedule(pool: Pool, flow: Flow, random: () => number, tick: number): RealServer | null
 }
@@ -99,6 +101,8 @@ export class Pool {
   scheduler: Scheduler
   /** The scheduler's memory. */
   state: unknown = undefined
+  /** The scheduler has work() to do. */
+  busy = false
 
   constructor(service: Service, family: number, scheduler: Scheduler) {
     this.service = service
