@@ -42,3 +42,12 @@ export const MESH_RULE_COUNT_MAX = 4096
 
 /** Largest journal read back after a crash, in bytes. */
 export const JOURNAL_SIZE_MAX: number = 16 * 2 ** 20
+
+/** Largest UDP payload over IPv4: 65535 less 20 of IP and 8 of UDP. */
+export const UDP_PAYLOAD_SIZE_MAX: number = 65535 - 28
+
+/** Datagrams in one message: what every kernel with UDP_SEGMENT takes (UDP_MAX_SEGMENTS was 64). */
+export const UDP_SEGMENT_COUNT_MAX = 64
+
+/** Frames or datagrams that a fault injector holds back to reorder them. */
+export const FAULT_HELD_COUNT_MAX = 64
