@@ -214,7 +214,7 @@ export function pinThread(cpu: number): number {
   if (cpu < 0 || cpu >= cpuSet.length * 8) return -EINVAL
   cpuSet.fill(0)
   cpuSet[cpu >> 3] = 1 << (cpu & 7)
-  return checked(setaffinity_(0, cpuSetAddress, cpuSet.length))
+  return checked(setaffinity_(0, cpuSet.length, cpuSetAddress))
 }
 
 export interface ThreadUsage {

@@ -13,7 +13,8 @@ import { memorySlab } from '../../base/slab.ts'
 import { cutRanges, faultyDevice, faultySocket, gatherFrame } from './fault-injector.ts'
 import { MemoryDevice, MemoryPoller, scatterFrame } from './memory.ts'
 import { MemoryNetwork } from './memory-underlay.ts'
-import { captureDevice, captureUnderlay, PcapWriter } from './pcap.ts'
+import { PcapWriter } from './pcap.ts'
+import { captureDevice, captureUnderlay } from './pcap-edges.ts'
 
 const slab = memorySlab(1 << 20)
 const bytes = Buffer.from(slab.bytes.buffer)

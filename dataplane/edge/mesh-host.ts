@@ -10,11 +10,11 @@
 // there, so a change that was written down and not made is harmless. A setting is restored only if it
 // still has the value that we gave it.
 
-import type { AddressFamily } from './address.ts'
-import { changeIp, type IpCommand, queryIp, runCommand } from './command.ts'
+import { changeIp, type IpCommand } from './command.ts'
 import { EdgeError } from './errors.ts'
 import { type Journal, type JournalRecord, openJournal } from './journal.ts'
 import { MESH_RULE_COUNT_MAX } from './limits.ts'
+import { readChains, readFacts } from './mesh-facts.ts'
 import {
   diffMesh,
   type HostFacts,
@@ -24,12 +24,10 @@ import {
   type MeshStep,
   type MeshWish,
   planMesh,
-  type RuleReport,
-  routeText,
-  ruleText,
 } from './mesh-plan.ts'
+import { makeSteps, undoRecords } from './mesh-steps.ts'
 import { namespaceIdentity } from './netns.ts'
-import { readSysctl, sysctlDevices, writeSysctl } from './sysctl.ts'
+import { readSysctl, writeSysctl } from './sysctl.ts'
 import { type OpenedDevice, openTun } from './tuntap.ts'
 
 export interface MeshHostOptions {
@@ -114,7 +112,7 @@ class LinuxMeshHost implements MeshHost {
   verify(): Promise<number> {
     return this.enqueue(async () => {
       const missing = await this.unsatisfied(this.made.map(({ entry }) => entry))
-      await execute(missing)
+      await makeSteps(missing)
       return missing.length
     })
   }
@@ -156,7 +154,7 @@ class LinuxMeshHost implements MeshHost {
     const steps = await this.unsatisfied(make)
     const records = this.journal.append(steps)
     try {
-      await execute(steps)
+      await makeSteps(steps)
     } catch (error) {
       await undoRecords(this.journal, records)
       throw error
@@ -200,193 +198,5 @@ async function configureTun(name: string, mtu: number): Promise<void> {
   if (readSysctl(`ipv6/conf/${name}/disable_ipv6`) === '0') {
     const line = `route replace default dev ${name} table ${MESH_TABLE}`
     await changeIp([{ line }], { family: 6 })
-  }
-}
-
-const hasIpv6 = (): boolean => readSysctl('ipv6/conf/all/forwarding') !== undefined
-
-/** What planMesh and isSatisfied need to know of the host. */
-async function readFacts(tunName: string): Promise<HostFacts> {
-  const families = hasIpv6() ? ([4, 6] as const) : ([4] as const)
-  const rules: Record<AddressFamily, string[]> = { 4: [], 6: [] }
-  const chains: Partial<Record<AddressFamily, string>> = {}
-  for (const family of families) {
-    const reports = await queryIp<RuleReport>(['rule', 'show'], { family })
-    rules[family] = reports.map(ruleText)
-    const chain = await filteringChain(family, tunName)
-    if (chain !== undefined) chains[family] = chain
-  }
-  return { rules, routes: await readRoutes(), sysctls: readSysctls(), chains }
-}
-
-interface RouteReport {
-  readonly dst: string
-  readonly dev?: string
-  readonly prefsrc?: string
-}
-
-async function readRoutes(): Promise<string[]> {
-  const reports = await queryIp<RouteReport>(['route', 'show', 'table', String(MESH_TABLE)])
-  return reports.flatMap(({ dst, dev = '', prefsrc }) =>
-    prefsrc === undefined ? [] : [routeText(dst, dev, prefsrc)],
-  )
-}
-
-function readSysctls(): Map<string, string> {
-  const names = [
-    'ipv4/ip_forward',
-    'ipv4/ip_local_reserved_ports',
-    'ipv4/conf/all/accept_redirects',
-  ]
-  for (const device of ['all', 'default', ...sysctlDevices('ipv4')]) {
-    names.push(`ipv4/conf/${device}/forwarding`)
-  }
-  for (const device of ['all', 'default', ...sysctlDevices('ipv6')]) {
-    names.push(`ipv6/conf/${device}/forwarding`, `ipv6/conf/${device}/accept_ra`)
-  }
-  const values = new Map<string, string>()
-  for (const name of names) {
-    const value = readSysctl(name)
-    if (value !== undefined) values.set(name, value)
-  }
-  return values
-}
-
-const firewallProgram = (family: AddressFamily): string => (family === 4 ? 'iptables' : 'ip6tables')
-
-/** Lines of `iptables -S CHAIN`; none when there is no such chain, or no iptables that works. */
-async function chainLines(family: AddressFamily, chain: string): Promise<string[]> {
-  try {
-    const { status, stdout } = await runCommand(firewallProgram(family), ['-w', '-S', chain])
-    return status === 0 ? stdout.split('\n').filter((line) => line !== '') : []
-  } catch (error) {
-    if (error instanceof EdgeError && error.code === 'COMMAND_MISSING') return []
-    throw error
-  }
-}
-
-/** The chain in which weft0 must be accepted: DOCKER-USER where Docker made it, FORWARD where its policy
- * or a rule of it may drop, none otherwise. Our own rules do not count. */
-async function filteringChain(family: AddressFamily, tunName: string): Promise<string | undefined> {
-  if ((await chainLines(family, 'DOCKER-USER')).length > 0) return 'DOCKER-USER'
-  const forward = await chainLines(family, 'FORWARD')
-  const filtering = forward.some(
-    (line) => line !== '-P FORWARD ACCEPT' && !line.includes(` ${tunName} `),
-  )
-  return filtering ? 'FORWARD' : undefined
-}
-
-async function readChains(
-  steps: readonly { readonly family: AddressFamily; readonly chain: string }[],
-): Promise<Set<string>> {
-  const lines = new Set<string>()
-  for (const name of new Set(steps.map(({ family, chain }) => `${family} ${chain}`))) {
-    const [family, chain] = name.split(' ') as ['4' | '6', string]
-    for (const line of await chainLines(Number(family) as AddressFamily, chain)) {
-      lines.add(`${family} ${line}`)
-    }
-  }
-  return lines
-}
-
-/** Makes steps in order; runs of rules of one family are one `ip`. Throws at the first that fails. */
-async function execute(steps: readonly MeshStep[]): Promise<void> {
-  for (const run of inRuns(steps.map((entry) => ({ entry })))) {
-    const first = run[0]!.entry
-    if (first.kind === 'rule') {
-      const commands = run.map(({ entry }) => ruleCommand(entry, true))
-      await changeIp(commands, { family: first.family })
-    } else if (first.kind === 'route') {
-      await changeIp(run.map(({ entry }) => routeCommand(entry, true)))
-    } else if (first.kind === 'chain') {
-      await changeChain(first, '-I')
-    } else {
-      writeSysctl(first.name, first.value)
-    }
-  }
-}
-
-/** Cuts a list where one external command must end and the next begin. */
-function inRuns<T extends { readonly entry: MeshStep }>(items: readonly T[]): T[][] {
-  const runs: T[][] = []
-  for (const item of items) {
-    const run = runs.at(-1)
-    if (run !== undefined && sameRun(run[0]!.entry, item.entry)) run.push(item)
-    else runs.push([item])
-  }
-  return runs
-}
-
-/** `ip -force` goes on after a failure, so a run never both adds and removes: the removal of the local
- * table's rule must not happen when its replacement could not be added. */
-function sameRun(first: MeshStep, next: MeshStep): boolean {
-  if (first.kind === 'route') return next.kind === 'route'
-  if (first.kind !== 'rule' || next.kind !== 'rule') return false
-  return first.family === next.family && first.add === next.add
-}
-
-function ruleCommand(step: MeshStep, forward: boolean): IpCommand {
-  if (step.kind !== 'rule') throw new TypeError(`not a rule: ${step.kind}`)
-  const add = step.add === forward
-  return { line: `rule ${add ? 'add' : 'del'} ${step.rule}`, tolerate: add ? 'exists' : 'missing' }
-}
-
-function routeCommand(step: MeshStep, forward: boolean): IpCommand {
-  if (step.kind !== 'route') throw new TypeError(`not a route: ${step.kind}`)
-  if (forward) return { line: `route replace ${step.route}`, tolerate: 'no source' }
-  return { line: `route del ${step.route}`, tolerate: 'missing' }
-}
-
-async function changeChain(
-  step: MeshStep & { readonly kind: 'chain' },
-  verb: '-I' | '-D',
-): Promise<void> {
-  const program = firewallProgram(step.family)
-  const words = ['-w', verb, step.chain, ...step.rule]
-  const { status, stderr } = await runCommand(program, words)
-  // Taking back what is not there (or a chain that is gone) is done already.
-  if (status === 0 || (verb === '-D' && status === 1)) return
-  throw new EdgeError('COMMAND_FAILED', program, `${program} ${words.join(' ')}: ${stderr.trim()}`)
-}
-
-function restoreSysctl(step: MeshStep & { readonly kind: 'sysctl' }): void {
-  if (readSysctl(step.name) !== step.value) return
-  writeSysctl(step.name, step.before)
-  for (const [name, value] of step.alongside) {
-    if (readSysctl(name) !== value) writeSysctl(name, value)
-  }
-}
-
-/** Takes records back, latest first, and notes each as undone. Goes on over errors and returns the
- * first; only when the local table's rule could not be put back, everything below it stays. */
-async function undoRecords(
-  journal: Journal<MeshStep>,
-  records: readonly JournalRecord<MeshStep>[],
-): Promise<unknown> {
-  let failed: unknown
-  for (const run of inRuns([...records].reverse())) {
-    try {
-      await undoRun(run.map(({ entry }) => entry))
-      journal.undone(run.map(({ id }) => id))
-    } catch (error) {
-      failed ??= error
-      const first = run[0]!.entry
-      if (first.kind === 'rule' && !first.add) break
-    }
-  }
-  return failed
-}
-
-async function undoRun(entries: readonly MeshStep[]): Promise<void> {
-  const first = entries[0]!
-  if (first.kind === 'rule') {
-    const commands = entries.map((entry) => ruleCommand(entry, false))
-    await changeIp(commands, { family: first.family })
-  } else if (first.kind === 'route') {
-    await changeIp(entries.map((entry) => routeCommand(entry, false)))
-  } else if (first.kind === 'chain') {
-    await changeChain(first, '-D')
-  } else {
-    restoreSysctl(first)
   }
 }

@@ -217,3 +217,25 @@ t.test('memory that the kernel writes to survives the garbage collector', async 
   )
   closeWake(wake)
 })
+
+t.test('no privilege over the network: said, with the remedy', async (t) => {
+  // A user namespace below ours owns nothing of this network.
+  const source = `
+    import { openTap } from '${import.meta.dirname}/tuntap.ts'
+    import { openMeshHost } from '${import.meta.dirname}/mesh-host.ts'
+    try { openTap({ name: 'tap7' }) } catch (error) { console.log(error.code, error.message) }
+    await openMeshHost({ runDirectory: '/tmp' }).catch((error) => console.log(error.code))`
+  const node = [process.execPath, '--input-type=module-typescript', '-e', source]
+  const output = run(
+    'unshare',
+    '-U',
+    '--map-root-user',
+    '-m',
+    'sh',
+    '-c',
+    'mount -t tmpfs tmpfs /tmp && exec "$0" "$@"',
+    ...node,
+  )
+  t.match(output, /^NO_PERMISSION no permission to make device tap7; run as root/)
+  t.match(output, /\nNO_PERMISSION\n$/)
+})
