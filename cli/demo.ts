@@ -156,7 +156,8 @@ export async function run(args: readonly string[]): Promise<number> {
     return 0
   }
   const once = values.once ?? false
-  if (insideLab()) return runInner(once)
+  // The channel to the outer half would keep this half alive.
+  if (insideLab()) process.exit(await runInner(once))
   const obstacle = labObstacle()
   if (obstacle !== undefined) {
     process.stderr.write(`weft demo: ${obstacle}\n`)

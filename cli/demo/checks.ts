@@ -11,7 +11,7 @@ export interface CheckContext {
   /** Fetches the metrics URL on the machine's own loopback, from outside the lab. */
   readonly fetchMetrics: () => Promise<string>
   /** State of node 1 before its agent was started. */
-  readonly before: string
+  readonly before: readonly string[]
 }
 
 export interface Check {
@@ -138,7 +138,10 @@ export const CHECKS: readonly Check[] = [
       const statuses = await scene.stopAgents()
       for (const [node, status] of statuses) assert(status === 0, `${node} ended with ${status}`)
       const after = await scene.hostState(0)
-      assert(after === before, `rules, routes or links differ:\n${before}\n---\n${after}`)
+      const left = after.filter((line) => !before.includes(line))
+      const lost = before.filter((line) => !after.includes(line))
+      assert(left.length === 0, `left behind: ${left.join('; ')}`)
+      assert(lost.length === 0, `taken away: ${lost.join('; ')}`)
       return 'rules, routes and links are as before'
     },
   },

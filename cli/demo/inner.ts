@@ -108,7 +108,7 @@ class Inner {
     const colour = hello.terminal && !process.env.NO_COLOR
     const paint: Paint = colour ? ansiPaint : noPaint
     const scene = this.#scene
-    let before = ''
+    let before: string[] = []
     await scene.build(
       (line) => write(`${line}\n`),
       async () => {
@@ -123,7 +123,7 @@ class Inner {
     return 0
   }
 
-  async #check(before: string, paint: Paint): Promise<number> {
+  async #check(before: readonly string[], paint: Paint): Promise<number> {
     const scene = this.#scene
     write(`\n${drawTopology(topologyView(scene), paint).join('\n')}\n\n`)
     let failed = 0

@@ -140,8 +140,8 @@ export class Scene {
     return statuses
   }
 
-  /** What an agent adds to its host: rules, routes and links, as text to compare. */
-  async hostState(i: number): Promise<string> {
+  /** What an agent adds to its host: rules, routes and links, one per line. */
+  async hostState(i: number): Promise<string[]> {
     const node = this.nodes[i]!
     const parts: string[] = []
     for (const family of ['-4', '-6']) {
@@ -150,8 +150,9 @@ export class Scene {
     }
     const links = await node.must(['ip', '-o', 'link'])
     parts.push(links.replace(/^\d+: ([^:@]+).*$/gm, '$1'))
-    // A carrier that comes or goes is the kernel's doing.
-    return parts.join('').replaceAll(' linkdown', '')
+    // A carrier that comes or goes is the kernel's doing, and so are link-local addresses.
+    const lines = parts.join('').replaceAll(' linkdown', '').split('\n')
+    return lines.filter((line) => line !== '' && !line.includes('fe80:')).sort()
   }
 
   /** Waits until a request to the VIP is answered: the overlay is up. */
