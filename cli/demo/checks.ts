@@ -56,15 +56,20 @@ async function nothingReadable(scene: Scene): Promise<string> {
   // same sentence must be seen, or the listener is deaf.
   const devices = scene.nodes.map((_, i) => scene.underlayDevice(i))
   const control = scene.outsideDevice(0)
-  const listening = [...devices, control].map((device) => sniff(device, MARKER, SNIFF_MS * 4))
-  const talk = (async () => {
-    const end = performance.now() + SNIFF_MS * 4
-    while (performance.now() < end) {
-      await scene.shop.probe.get(url(scene.vip, undefined, '/marker'))
-      await scene.client.probe.get(url(scene.outsideAddress(0), PUBLISHED_PORT, '/marker'))
-    }
-  })()
-  const [sights] = await Promise.all([Promise.all(listening), talk])
+  const listening = Promise.all(
+    [...devices, control].map((device) => sniff(device, MARKER, SNIFF_MS * 4)),
+  )
+  // A listener's thread takes its time to start: the talk goes on until the last one has heard enough.
+  let over = false
+  const hush = (): void => {
+    over = true
+  }
+  listening.then(hush, hush)
+  while (!over) {
+    await scene.shop.probe.get(url(scene.vip, undefined, '/marker'))
+    await scene.client.probe.get(url(scene.outsideAddress(0), PUBLISHED_PORT, '/marker'))
+  }
+  const sights = await listening
   const outside = sights.pop()!
   const sum = (pick: (sight: (typeof sights)[number]) => number): number =>
     sights.reduce((total, sight) => total + pick(sight), 0)
