@@ -16,13 +16,14 @@ export function applyConfChange(raft: Raft, change: ConfChange): ConfState {
   return raft.tracker.config
 }
 
-/** Takes over a snapshot from the leader. False when it brings nothing new. */
+/** Takes over a snapshot from the leader. False when it brings nothing new.
+ *
+ * This member need not be in the snapshot's configuration. One that joins may get a snapshot from before
+ * it was added, and then the entry that adds it; one that was removed learns of it this way. Until it is
+ * a voter by its own configuration it does not campaign. */
 export function restoreSnapshot(raft: Raft, snapshot: Snapshot): boolean {
   if (snapshot.index <= raft.log.committed) return false
   assert(raft.role === 'follower', 'only a follower restores a snapshot')
-  const { voters, votersOutgoing, learners } = snapshot.confState
-  // A snapshot sent before this member joined (or after it left) must not make it a non-member.
-  if (![voters, votersOutgoing, learners].some((ids) => ids.includes(raft.id))) return false
   if (raft.log.matches(snapshot.index, snapshot.term)) {
     // The log has it all already and only did not know that it was committed.
     raft.log.commitTo(snapshot.index)

@@ -18,6 +18,7 @@ import {
   EMPTY_HARD_STATE,
   type Entry,
   type HardState,
+  NO_BYTES,
   type Snapshot,
 } from './messages.ts'
 
@@ -39,7 +40,8 @@ export interface Storage {
   snapshot(): Snapshot | null
 }
 
-/** The log and hard state in memory: for tests, for the simulator, and as the cache before a disk. */
+/** The log and hard state in memory: for tests, for the simulator, and as the cache before a disk. A
+ * configuration given to the constructor suits tests without new members; else see foundingState(). */
 export class MemoryStorage implements Storage {
   hardState: HardState = EMPTY_HARD_STATE
   #confState: ConfState
@@ -124,6 +126,19 @@ export class MemoryStorage implements Storage {
     this.#baseIndex = index
     this.#baseTerm = term
   }
+}
+
+/** What the first members of a cluster start from, all alike: `snapshot` to be stored and applied, and
+ * `hardState`. Their configuration stands in no log entry, so a later member could not learn it from
+ * the log. Beginning with a snapshot makes that member need one, which tells it.
+ * Only for the members that found the cluster: others start with nothing. */
+export function foundingState(
+  confState: ConfState,
+  data: Uint8Array = NO_BYTES,
+): { readonly snapshot: Snapshot; readonly hardState: HardState } {
+  const index = 1
+  const term = 1
+  return { snapshot: { index, term, confState, data }, hardState: { term, vote: 0, commit: index } }
 }
 
 /** The longest prefix of `entries` within `maxBytes`, but never less than one entry. */

@@ -14,7 +14,7 @@ import {
   type Snapshot,
 } from './messages.ts'
 import { RawNode } from './raw-node.ts'
-import { MemoryStorage } from './storage.ts'
+import { foundingState, MemoryStorage } from './storage.ts'
 import type { Ready } from './types.ts'
 
 export type MemberConfig = Partial<Omit<Config, 'id' | 'storage'>>
@@ -84,6 +84,20 @@ export class TestCluster {
   /** Messages for which this is true are lost. */
   loses: (message: Message) => boolean = () => false
   #queue: Message[] = []
+
+  /** A cluster that members may join later: see foundingState(). */
+  static founded(ids: readonly NodeId[], config: MemberConfig = {}): TestCluster {
+    const cluster = new TestCluster(ids, config, EMPTY_CONF_STATE)
+    const { snapshot, hardState } = foundingState(voters(...ids))
+    for (const member of cluster.members.values()) {
+      member.storage.applySnapshot(snapshot)
+      member.storage.hardState = hardState
+      member.appliedIndex = snapshot.index
+      member.confState = snapshot.confState
+      cluster.restart(member.id)
+    }
+    return cluster
+  }
 
   constructor(
     ids: readonly NodeId[],
