@@ -41,6 +41,11 @@ export class RaftLog {
     return this.#applied
   }
 
+  /** True while entries are handed out for applying and not reported back. */
+  get isApplying(): boolean {
+    return this.#applying > this.#applied
+  }
+
   firstIndex(): number {
     const snapshot = this.unstable.snapshot
     return snapshot === null ? this.#storage.firstIndex() : snapshot.index + 1
@@ -150,13 +155,14 @@ export class RaftLog {
     this.unstable.restore(snapshot)
   }
 
-  /** Sets the commit index from disk, after a restart. */
+  /** Sets the commit index from disk, after a restart. What a snapshot covers is committed even if the
+   * stored index is older than the snapshot. */
   restoreCommitted(index: number): void {
     assert(
-      index >= this.#committed && index <= this.lastIndex(),
-      `stored commit index ${index} is outside [${this.#committed}, ${this.lastIndex()}]`,
+      index <= this.lastIndex(),
+      `stored commit index ${index} is beyond the last entry ${this.lastIndex()}`,
     )
-    this.#committed = index
+    this.#committed = Math.max(this.#committed, index)
   }
 
   hasNextCommitted(allowUnstable: boolean): boolean {

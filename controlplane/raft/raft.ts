@@ -69,6 +69,9 @@ export class Raft {
   /** Reads that wait for the new leader's first committed entry. */
   heldReads: PendingRead[] = []
 
+  /** A MsgSnap that waits until the entries handed out are applied. */
+  heldSnapshot: Message | null = null
+
   /** Ticks since the last sign of a leader; for the leader, since its last quorum check. */
   electionElapsed = 0
   heartbeatElapsed = 0

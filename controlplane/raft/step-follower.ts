@@ -85,6 +85,12 @@ function handleAppend(raft: Raft, message: Message): void {
 
 function handleSnapshot(raft: Raft, message: Message): void {
   if (message.snapshot === null) return
+  if (raft.log.isApplying) {
+    // The caller is about to apply entries, perhaps a membership change, to what it has. Were the
+    // configuration replaced now, that change would be applied to the wrong one.
+    raft.heldSnapshot = message
+    return
+  }
   const restored = restoreSnapshot(raft, message.snapshot)
   const index = restored ? raft.log.lastIndex() : raft.log.committed
   raft.send('MsgAppResp', message.from, { index })

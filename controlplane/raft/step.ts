@@ -71,6 +71,11 @@ export function applied(raft: Raft, index: number, entryBytes: number, payloadBy
     const entry = { term: 0, index: 0, type: 'EntryConfChangeV2', data: new Uint8Array(0) } as const
     step(raft, makeMessage('MsgProp', NONE, { from: raft.id, entries: [entry] }))
   }
+  if (raft.heldSnapshot !== null && !raft.log.isApplying) {
+    const held = raft.heldSnapshot
+    raft.heldSnapshot = null
+    step(raft, held)
+  }
 }
 
 /** Follows a message into its higher term. False when the message is to be ignored. */
