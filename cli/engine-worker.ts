@@ -4,8 +4,13 @@ import { randomBytes } from 'node:crypto'
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { BatchSocket } from 'dgram-plus'
 import { assert } from '../base/assert.ts'
+import type { Clock } from '../base/clock.ts'
+import type { FrameDevice, UnderlaySocket } from '../base/device.ts'
+import type { Slab } from '../base/slab.ts'
 import { Counters } from '../dataplane/counters.ts'
 import { createAeadFactory } from '../dataplane/edge/libcrypto.ts'
+import { PcapWriter } from '../dataplane/edge/pcap.ts'
+import { captureDevice, captureUnderlay } from '../dataplane/edge/pcap-edges.ts'
 import { createPoller } from '../dataplane/edge/poller.ts'
 import { allocateSlab } from '../dataplane/edge/slab.ts'
 import { vnetDevice } from '../dataplane/edge/vnet-device.ts'
@@ -26,6 +31,8 @@ const GRO_BUFFERS = { count: 8, size: 65536 }
 const PLAIN_BUFFERS = { count: 32, size: 16384 }
 
 const ETHERNET_SIZE = 14
+/** Name of the underlay among the captures, as in agent.ts. */
+const UNDERLAY = 'underlay'
 
 assert(parentPort !== null, 'the packet loop runs in a worker thread')
 main(parentPort, workerData as EngineWorkerData)
@@ -34,15 +41,18 @@ function main(port: MessagePort, data: EngineWorkerData): void {
   const say = (message: FromEngine): void => port.postMessage(message)
   const slab = allocateSlab(SLAB_SOCKET_AT + GRO_BUFFERS.count * GRO_BUFFERS.size)
   const { node } = data.first.tables
-  let socket: BatchSocket
+  const clock = { nowMs: () => performance.now(), wallMs: () => Date.now() }
+  const captures = new Captures(slab, clock, data.captures)
+  let socket: UnderlaySocket
   try {
-    socket = new BatchSocket({
+    const opened = new BatchSocket({
       memory: slab,
       receive: { at: SLAB_SOCKET_AT, ...GRO_BUFFERS },
       receiveWithoutGro: { at: SLAB_SOCKET_AT, ...PLAIN_BUFFERS },
       ...(node.listenAddress === '::' ? {} : { address: node.listenAddress }),
       port: node.listenPort,
     })
+    socket = captures.underlay(opened, node.listenAddress)
   } catch (error) {
     const { code, message } = error as Error & { code?: string }
     const subject = `UDP port ${node.listenPort}`
@@ -59,19 +69,19 @@ function main(port: MessagePort, data: EngineWorkerData): void {
     onWake: () => {
       drainWake(data.wakeFd)
       hear(port, engine, (next) => {
-        swap(engine, slab, ports, next)
+        swap(engine, captures, ports, next)
         say({ kind: 'swapped', rows: counters.list() })
       })
     },
     aead: createAeadFactory(slab),
-    clock: { nowMs: () => performance.now(), wallMs: () => Date.now() },
+    clock,
     randomBytes,
     random: randomWords(),
     counters,
     privateKey: node.privateKey ?? randomBytes(32),
     presharedKey: node.presharedKey,
   })
-  swap(engine, slab, ports, data.first)
+  swap(engine, captures, ports, data.first)
   say({ kind: 'ready', rows: counters.list() })
   engine.run()
   socket.close()
@@ -89,7 +99,7 @@ function hear(port: MessagePort, engine: Engine, onSwap: (next: TablesMessage) =
 
 function swap(
   engine: Engine,
-  slab: Parameters<typeof vnetDevice>[2],
+  captures: Captures,
   ports: Map<number, Port>,
   next: TablesMessage,
 ): void {
@@ -97,7 +107,7 @@ function swap(
   const open = (handle: DeviceHandle, linkSize: number): Port => {
     let port = ports.get(handle.fd)
     if (port === undefined) {
-      port = new Port(vnetDevice(handle.fd, handle.device, slab), linkSize, handle.mtu)
+      port = new Port(captures.device(handle, linkSize), linkSize, handle.mtu)
       ports.set(handle.fd, port)
     }
     return port
@@ -116,6 +126,35 @@ function swap(
   const held = new Set(next.devices.map((handle) => handle.fd))
   if (next.tun !== null) held.add(next.tun.fd)
   for (const fd of ports.keys()) if (!held.has(fd)) ports.delete(fd)
+}
+
+/** Puts packet captures around the edges that `--pcap` names; without one, nothing is in the way. */
+class Captures {
+  private readonly files: ReadonlyMap<string, string>
+  private readonly slab: Slab
+  private readonly clock: Clock
+
+  constructor(slab: Slab, clock: Clock, captures: EngineWorkerData['captures']) {
+    this.slab = slab
+    this.clock = clock
+    this.files = new Map(captures)
+  }
+
+  device(handle: DeviceHandle, linkSize: number): FrameDevice {
+    const device = vnetDevice(handle.fd, handle.device, this.slab)
+    const file = this.files.get(handle.name)
+    if (file === undefined) return device
+    const writer = new PcapWriter(file, linkSize === 0 ? 'raw' : 'ethernet', this.clock)
+    return captureDevice(device, this.slab, writer)
+  }
+
+  underlay(socket: BatchSocket, listenAddress: string): UnderlaySocket {
+    const file = this.files.get(UNDERLAY)
+    if (file === undefined) return socket
+    const writer = new PcapWriter(file, 'raw', this.clock)
+    const local = listenAddress === '::' ? '0.0.0.0' : listenAddress
+    return captureUnderlay(socket, this.slab, writer, local)
+  }
 }
 
 /** Uniform 32-bit numbers, drawn from the system a page at a time. */

@@ -374,6 +374,7 @@ export function faultySocket(
     receiving: inner.receiving,
     faults: source.counts,
     endpoint: (address, port) => inner.endpoint(address, port),
+    retain: (endpoint) => inner.retain(endpoint),
     release: (endpoint) => inner.release(endpoint),
     describe: (endpoint) => inner.describe(endpoint),
     close: () => inner.close(),

@@ -15,6 +15,10 @@
 // bytes say what the record would hold: OpenSSL takes 8 (counter) and, when opening, 16 (tag) off, and
 // authenticates the rest, the payload's length.
 //
+// The additional data is handed over as an OSSL_PARAM, prepared once per key: EVP_CIPHER_CTX_ctrl()
+// would translate to the same and ask for the tag's size besides (351 against 377 ns for 1440 bytes,
+// 186 against 222 ns for 100).
+//
 // Not done here: replay checks, key limits, choice of keys. vxlan/ holds those, and a plain twin.
 
 import koffi from 'koffi'
@@ -34,7 +38,19 @@ const WORD = 2 ** 32
 
 // openssl/evp.h
 const EVP_CTRL_GCM_SET_IV_FIXED = 0x12
-const EVP_CTRL_AEAD_TLS1_AAD = 0x16
+
+// struct ossl_param_st, openssl/core.h: key, type (32 bits and as many of padding), data, data_size,
+// return_size; an entry without a key ends the list.
+const PARAMETERS_SIZE = 80
+const PARAMETER_TYPE = 8
+const PARAMETER_DATA = 16
+const PARAMETER_DATA_SIZE = 24
+const PARAMETER_RETURN_SIZE = 32
+const OSSL_PARAM_OCTET_STRING = 5
+/** OSSL_PARAM_UNMODIFIED, all ones. */
+const UNMODIFIED = 0xffffffff
+/** OSSL_CIPHER_PARAM_AEAD_TLS1_AAD, openssl/core_names.h. */
+const TLS1_AAD_NAME = 'tlsaad\0'
 
 interface Libcrypto {
   aes256gcm: number
@@ -43,6 +59,7 @@ interface Libcrypto {
   encryptInit(context: number, cipher: number, engine: number, key: number, iv: number): number
   decryptInit(context: number, cipher: number, engine: number, key: number, iv: number): number
   control(context: number, type: number, argument: number, pointer: number): number
+  setParameters(context: number, parameters: number): number
   cipher(context: number, out: number, source: number, size: number): number
 }
 
@@ -59,6 +76,7 @@ function loadLibcrypto(): Libcrypto {
       encryptInit: library.func('EVP_EncryptInit_ex', 'int', init),
       decryptInit: library.func('EVP_DecryptInit_ex', 'int', init),
       control: library.func('EVP_CIPHER_CTX_ctrl', 'int', [pointer, 'int', 'int', pointer]),
+      setParameters: library.func('EVP_CIPHER_CTX_set_params', 'int', [pointer, pointer]),
       cipher: library.func('EVP_Cipher', 'int', [pointer, pointer, pointer, 'uint']),
     }
   } catch (cause) {
@@ -84,8 +102,9 @@ class GcmKey implements AeadKey {
   private context: number
   private readonly slabAddress: number
   private readonly aad: Buffer
-  private readonly aadAddress: number
-  private readonly control: Libcrypto['control']
+  private readonly parameters: Buffer
+  private readonly parametersAddress: number
+  private readonly setParameters: Libcrypto['setParameters']
   private readonly cipher: Libcrypto['cipher']
 
   constructor(context: number, slab: Slab, aad: Uint8Array) {
@@ -94,8 +113,9 @@ class GcmKey implements AeadKey {
     this.slabAddress = slab.address
     this.aad = libc.allocatePinned(AAD_SIZE)
     this.aad.set(aad)
-    this.aadAddress = libc.addressOf(this.aad)
-    this.control = crypto.control
+    this.parameters = aadParameters(this.aad)
+    this.parametersAddress = libc.addressOf(this.parameters)
+    this.setParameters = crypto.setParameters
     this.cipher = crypto.cipher
   }
 
@@ -111,8 +131,7 @@ class GcmKey implements AeadKey {
     if (this.context === 0 || length < 0 || length > AEAD_PAYLOAD_SIZE_MAX) return -1
     this.aad[FIXED_AAD_SIZE] = recordLength >> 8
     this.aad[FIXED_AAD_SIZE + 1] = recordLength
-    const set = this.control(this.context, EVP_CTRL_AEAD_TLS1_AAD, AAD_SIZE, this.aadAddress)
-    if (set !== TAG_SIZE) return -1
+    if (this.setParameters(this.context, this.parametersAddress) !== 1) return -1
     const address = this.slabAddress + at
     const done = this.cipher(this.context, address, address, length + COUNTER_SIZE + TAG_SIZE)
     return done < 0 ? -1 : 0
@@ -124,6 +143,30 @@ class GcmKey implements AeadKey {
     this.context = 0
     this.aad.fill(0)
   }
+}
+
+/** The parameter's name, held for good: OpenSSL knows it only by its address. */
+let aadName: Buffer | undefined
+
+/** The list of one OSSL_PARAM that names `aad`. */
+function aadParameters(aad: Buffer): Buffer {
+  if (aadName === undefined) {
+    aadName = libc.allocatePinned(TLS1_AAD_NAME.length)
+    aadName.write(TLS1_AAD_NAME, 'latin1')
+  }
+  const list = libc.allocatePinned(PARAMETERS_SIZE)
+  list.fill(0)
+  const putWord = (at: number, value: number): void => {
+    list.writeUInt32LE(value % WORD, at)
+    list.writeUInt32LE(Math.floor(value / WORD), at + 4)
+  }
+  putWord(0, libc.addressOf(aadName))
+  list.writeUInt32LE(OSSL_PARAM_OCTET_STRING, PARAMETER_TYPE)
+  putWord(PARAMETER_DATA, libc.addressOf(aad))
+  putWord(PARAMETER_DATA_SIZE, AAD_SIZE)
+  list.writeUInt32LE(UNMODIFIED, PARAMETER_RETURN_SIZE)
+  list.writeUInt32LE(UNMODIFIED, PARAMETER_RETURN_SIZE + 4)
+  return list
 }
 
 function checkSize(what: string, bytes: Uint8Array, size: number): void {

@@ -4,7 +4,7 @@
 
 import type { ReceiveBatch, SendBatch, UnderlaySocket } from '../../base/device.ts'
 import type { Slab } from '../../base/slab.ts'
-import { canonicalAddress, familyOf } from './address.ts'
+import { canonicalAddress, familyOf, parseParty } from './address.ts'
 import { UDP_PAYLOAD_SIZE_MAX, UDP_SEGMENT_COUNT_MAX } from './limits.ts'
 import { FrameQueue, gather, type MemoryPoller, type Readable } from './memory.ts'
 
@@ -99,6 +99,11 @@ class EndpointTable {
     }
     this.references[handle]!++
     return handle
+  }
+
+  retain(handle: number): void {
+    if (!(this.references[handle]! > 0)) throw new RangeError(`endpoint ${handle} is not in use`)
+    this.references[handle]!++
   }
 
   release(handle: number): void {
@@ -241,6 +246,15 @@ class MemoryReceiveBatch implements ReceiveBatch {
   source(i: number): number {
     return this.socket.intern(this.messages[i]!.from)
   }
+
+  sourceBytes(i: number, out: Uint8Array): void {
+    const { bytes, port } = parseParty(this.messages[i]!.from)
+    out.fill(0, 0, 10)
+    out.fill(0xff, 10, 12)
+    out.set(bytes, 16 - bytes.length)
+    out[16] = port >> 8
+    out[17] = port
+  }
 }
 
 /** An UnderlaySocket on a MemoryNetwork. */
@@ -278,6 +292,10 @@ export class MemorySocket implements UnderlaySocket, Readable {
 
   endpoint(address: string, port: number): number {
     return this.endpoints.intern(endpointText(address, port))
+  }
+
+  retain(endpoint: number): void {
+    this.endpoints.retain(endpoint)
   }
 
   release(endpoint: number): void {

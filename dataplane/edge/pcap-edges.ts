@@ -6,7 +6,7 @@
 
 import type { FrameDevice, ReceiveBatch, SendBatch, UnderlaySocket } from '../../base/device.ts'
 import type { Slab } from '../../base/slab.ts'
-import { familyOf } from './address.ts'
+import { addressBytes, type Party, parseParty } from './address.ts'
 import { VNET_HEADER_SIZE } from './limits.ts'
 import type { PcapWriter } from './pcap.ts'
 
@@ -91,29 +91,6 @@ class CapturedDevice implements FrameDevice {
 /** A device whose frames, both ways, are captured. A TAP wants link type ethernet, a TUN raw. */
 export function captureDevice(inner: FrameDevice, slab: Slab, writer: PcapWriter): FrameDevice {
   return new CapturedDevice(inner, slab, writer)
-}
-
-interface Party {
-  readonly bytes: Uint8Array
-  readonly port: number
-}
-
-/** "10.0.0.1:4789" or "[fd00::1]:4789" as bytes. IPv4 in IPv6 form is IPv4. */
-function parseParty(text: string): Party {
-  const match = /^\[?([^\]]*?)(?:%[^\]]*)?\]?:(\d+)$/.exec(text)
-  const address = (match?.[1] ?? '').replace(/^::ffff:(?=\d+\.)/i, '')
-  return { bytes: addressBytes(address), port: Number(match?.[2] ?? 0) }
-}
-
-function addressBytes(address: string): Uint8Array {
-  if (familyOf(address) === 4) return Uint8Array.from(address.split('.').map(Number))
-  const [left = '', right] = address.split('::')
-  const groups = (part: string): number[] =>
-    part === '' ? [] : part.split(':').map((group) => Number.parseInt(group, 16))
-  const head = groups(left)
-  const tail = groups(right ?? '')
-  const words = [...head, ...new Array(8 - head.length - tail.length).fill(0), ...tail]
-  return Uint8Array.from(words.flatMap((word) => [word >> 8, word & 0xff]))
 }
 
 const IPV4_UDP_SIZE = 28
@@ -260,6 +237,7 @@ export function captureUnderlay(
     segmentSize: (i) => inner.receiving.segmentSize(i),
     from: (i, endpoint) => inner.receiving.from(i, endpoint),
     source: (i) => inner.receiving.source(i),
+    sourceBytes: (i, out) => inner.receiving.sourceBytes(i, out),
   }
   const sending = new CapturedSendBatch(inner.sending, (endpoint, segmentSize, ranges) => {
     const target = parseParty(inner.describe(endpoint))
@@ -271,6 +249,7 @@ export function captureUnderlay(
     sending,
     receiving,
     endpoint: (address, port) => inner.endpoint(address, port),
+    retain: (endpoint) => inner.retain(endpoint),
     release: (endpoint) => inner.release(endpoint),
     describe: (endpoint) => inner.describe(endpoint),
     close(): void {
