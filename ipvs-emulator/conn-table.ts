@@ -346,10 +346,8 @@ export class ConnTable {
       this.#remove(this.#old, this.#oldMask, hash, value)
     }
     this.#references--
-    const slots = this.#slots.length
-    if (this.#oldMask < 0 && slots > INDEX_SLOTS_MIN && this.#references < slots * LOAD_MIN) {
-      this.#resize(slots / 2)
-    }
+    if (this.#oldMask >= 0) this.move(INDEX_MOVE_PER_INSERT)
+    else this.#shrinkIfEmpty()
   }
 
   #place(reference: number): void {
@@ -408,5 +406,11 @@ export class ConnTable {
     }
     this.#oldMask = -1
     this.#old = this.#slots
+    this.#shrinkIfEmpty()
+  }
+
+  #shrinkIfEmpty(): void {
+    const slots = this.#slots.length
+    if (slots > INDEX_SLOTS_MIN && this.#references < slots * LOAD_MIN) this.#resize(slots / 2)
   }
 }
