@@ -47,8 +47,9 @@ class ModelHost {
   run(step: MeshStep, forward: boolean): void {
     if (step.kind === 'rule') {
       const rules = this.rules[step.family]
-      if (step.add === forward) rules.push(step.rule)
-      else rules.splice(rules.indexOf(step.rule), 1)
+      const index = rules.indexOf(step.rule)
+      if (step.add === forward && index < 0) rules.push(step.rule)
+      if (step.add !== forward && index >= 0) rules.splice(index, 1)
       if (!rules.some((rule) => rule.endsWith('lookup local'))) throw new Error('no local table')
     } else if (step.kind === 'route') {
       if (forward) this.routes.add(step.route)
@@ -175,6 +176,25 @@ t.test('whatever was wished in between, the last wish decides, and undo restores
     { numRuns: 500 },
   )
   t.pass('500 sequences')
+  t.end()
+})
+
+t.test('death at any step: everything was written down, and undoing it restores the host', (t) => {
+  fc.assert(
+    fc.property(wishes, wishes, fc.nat(40), (first, second, stepCount) => {
+      const host = new ModelHost()
+      const pristine = JSON.stringify(host.state())
+      host.apply(first)
+      const { make } = diffMesh(planMesh(second, PRISTINE, 'weft0'), host.made)
+      for (const step of make.slice(0, stepCount)) host.run(step, true)
+      // The journal holds what was made, and all that was about to be.
+      host.made = [...host.made, ...make]
+      host.undoAll()
+      return JSON.stringify(host.state()) === pristine
+    }),
+    { numRuns: 500 },
+  )
+  t.pass('500 deaths')
   t.end()
 })
 
