@@ -105,8 +105,14 @@ async function runFile(root: string, file: string): Promise<Outcome> {
     // A group of its own, so that what it starts can be ended with it.
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
-    // tap's own limit would cut at 30 s.
-    env: { ...process.env, TAP_TIMEOUT: String(limitMs / 1000), NO_COLOR: '1' },
+    env: {
+      // Compiled code kept from run to run halves the time of a short file and of what it starts.
+      NODE_COMPILE_CACHE: join(import.meta.dirname, '../node_modules/.cache/weft-test'),
+      ...process.env,
+      // tap's own limit would cut at 30 s.
+      TAP_TIMEOUT: String(limitMs / 1000),
+      NO_COLOR: '1',
+    },
   })
   running.add(child)
 
