@@ -1,6 +1,6 @@
 import type { Lab } from '../cli/lab/lab.ts'
 import type { AbsentContestant, Bench, Contestant } from './harness.ts'
-import { nginx, wrk } from './load/http.ts'
+import { nginx, SECOND_PORT, wrk } from './load/http.ts'
 import { iperfServer, tcpFlow } from './load/iperf3.ts'
 import { reasonOf } from './peers/contestants.ts'
 import { untilReachable } from './peers/pair.ts'
@@ -17,14 +17,14 @@ async function contestants(lab: Lab): Promise<(Contestant | AbsentContestant)[]>
     await untilReachable(pair)
     await iperfServer(pair)
     await nginx(lab, server)
-    const through = (name: string, address: string): Contestant => ({
+    const through = (name: string, address: string, port: number): Contestant => ({
       name,
       measure: async (seconds) => ({
         tcp: await tcpFlow(pair, seconds, address),
-        'new connections': await wrk(client, address, seconds, true),
+        'new connections': await wrk(client, `${address}:${port}`, seconds, true),
       }),
     })
-    return [through('weft', vip), through('the task directly', pair.address)]
+    return [through('weft', vip, 80), through('the task directly', pair.address, SECOND_PORT)]
   } catch (error) {
     const absent = reasonOf(error as Error)
     return ['weft', 'the task directly'].map((name) => ({ name, absent }))
