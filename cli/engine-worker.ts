@@ -34,9 +34,6 @@ const ETHERNET_SIZE = 14
 /** Name of the underlay among the captures, as in agent.ts. */
 const UNDERLAY = 'underlay'
 
-assert(parentPort !== null, 'the packet loop runs in a worker thread')
-main(parentPort, workerData as EngineWorkerData)
-
 function main(port: MessagePort, data: EngineWorkerData): void {
   const say = (message: FromEngine): void => port.postMessage(message)
   const slab = allocateSlab(SLAB_SOCKET_AT + GRO_BUFFERS.count * GRO_BUFFERS.size)
@@ -169,3 +166,6 @@ function randomWords(): () => number {
     return words[at++]!
   }
 }
+
+assert(parentPort !== null, 'the packet loop runs in a worker thread')
+main(parentPort, workerData as EngineWorkerData)
