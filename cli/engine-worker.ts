@@ -8,6 +8,7 @@ import type { Clock } from '../base/clock.ts'
 import type { FrameDevice, UnderlaySocket } from '../base/device.ts'
 import type { Slab } from '../base/slab.ts'
 import { Counters } from '../dataplane/counters.ts'
+import { yieldCore } from '../dataplane/edge/libc.ts'
 import { createAeadFactory } from '../dataplane/edge/libcrypto.ts'
 import { PcapWriter } from '../dataplane/edge/pcap.ts'
 import { captureDevice, captureUnderlay } from '../dataplane/edge/pcap-edges.ts'
@@ -70,6 +71,7 @@ function main(port: MessagePort, data: EngineWorkerData): void {
         say({ kind: 'swapped', rows: counters.list() })
       })
     },
+    relax: yieldCore,
     aead: createAeadFactory(slab),
     clock,
     randomBytes,

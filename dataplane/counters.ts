@@ -55,6 +55,8 @@ export const ENGINE_CELLS = {
   replicated: 25,
   /** Datagrams that were merged into others and go on as part of them. */
   merged: 27,
+  /** Seconds spent looking for work in vain instead of sleeping (spinner.ts). */
+  spinSeconds: 28,
   /** Longest turn of the loop since the start, in seconds. */
   turnSecondsMax: 26,
 } as const

@@ -32,6 +32,7 @@ import { Frame } from './frame.ts'
 import { PeerLinks } from './peer-links.ts'
 import { type Port, readFrame } from './ports.ts'
 import { Receiver } from './receiver.ts'
+import { SPIN_MS, Spinner, YIELD_CONTENDED_MS } from './spinner.ts'
 import { Staging } from './staging.ts'
 import { type LocalPort, Topology } from './topology.ts'
 import { Transmitter } from './transmitter.ts'
@@ -65,6 +66,8 @@ export interface EngineParts {
   readonly wakeFd: number
   /** Called when it did, on the loop's thread. */
   readonly onWake: () => void
+  /** Lets others have the core for a moment (sched_yield). Absent = the loop never spins. */
+  readonly relax?: () => void
   readonly aead: AeadFactory
   readonly clock: EngineClock
   readonly randomBytes: (size: number) => Uint8Array
@@ -96,6 +99,7 @@ export class Engine {
   private readonly portTokens: (LocalPort | null)[] = []
   private expiryDueMs = -1
   private stopping = false
+  private readonly spinner: Spinner = new Spinner()
 
   constructor(parts: EngineParts) {
     this.parts = parts
@@ -303,8 +307,11 @@ export class Engine {
     const { poller, clock } = this.parts
     const cells = this.cells
     const before = clock.nowMs()
-    const ready = poller.wait(timeoutMs)
+    let ready = 0
+    if (timeoutMs !== 0 && this.spinner.wanted(before)) ready = this.spin(before)
+    if (ready === 0) ready = poller.wait(timeoutMs)
     const nowMs = clock.nowMs()
+    this.spinner.worked(nowMs - before)
     for (let i = 0; i < ready; i++) this.serve(poller.token(i), nowMs)
     this.transmitter.flush(nowMs)
     if (nowMs >= this.sessions.nextDeadline()) this.sessions.tick(nowMs)
@@ -317,6 +324,30 @@ export class Engine {
     cells[ENGINE_CELLS.busySeconds]! += busy
     cells[ENGINE_CELLS.waitSeconds]! += (nowMs - before) / 1000
     if (busy > cells[ENGINE_CELLS.turnSecondsMax]!) cells[ENGINE_CELLS.turnSecondsMax] = busy
+  }
+
+  /** Looks for work without sleeping. Returns how many descriptors are ready, 0 = none. */
+  private spin(startMs: number): number {
+    const { poller, clock, relax } = this.parts
+    if (relax === undefined) return 0
+    let nowMs = startMs
+    while (nowMs - startMs < SPIN_MS) {
+      const ready = poller.wait(0)
+      if (ready > 0) {
+        this.spinner.calm()
+        return ready
+      }
+      relax()
+      const afterMs = clock.nowMs()
+      if (afterMs - nowMs > YIELD_CONTENDED_MS) {
+        this.spinner.contended(afterMs)
+        return 0
+      }
+      nowMs = afterMs
+    }
+    this.spinner.missed(nowMs - startMs)
+    this.cells[ENGINE_CELLS.spinSeconds]! += (nowMs - startMs) / 1000
+    return 0
   }
 
   private serve(token: number, nowMs: number): void {

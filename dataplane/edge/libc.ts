@@ -38,6 +38,7 @@ const setaffinity_ = declare('sched_setaffinity', ['int', 'int64_t', 'int64_t'])
 const mmap_ = declare('mmap', ['int64_t', 'int64_t', 'int', 'int', 'int', 'int64_t'], 'int64_t')
 const munmap_ = declare('munmap', ['int64_t', 'int64_t'])
 const mprotect_ = declare('mprotect', ['int64_t', 'int64_t', 'int'])
+const schedYield_ = declare('sched_yield', [])
 const madvise_ = declare('madvise', ['int64_t', 'int64_t', 'int'])
 const abort_ = declare('abort', [], 'void')
 
@@ -200,6 +201,11 @@ export function munmap(address: number, size: number): number {
 
 export function mprotect(address: number, size: number, protection: number): number {
   return checked(mprotect_(address, size, protection))
+}
+
+/** Lets other runnable threads of this core go first. */
+export function yieldCore(): void {
+  schedYield_()
 }
 
 export function madvise(address: number, size: number, advice: number): number {
