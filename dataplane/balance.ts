@@ -15,7 +15,15 @@ import { ETHERNET_HEADER_SIZE } from '../wire/ethernet.ts'
 import { icmpType, isIcmpError } from '../wire/icmp.ts'
 import { icmpv6Type, isIcmpv6Error } from '../wire/icmpv6.ts'
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.ts'
-import { type Counters, FLOWS_NEW, RX_BYTES, RX_PACKETS, TX_BYTES, TX_PACKETS } from './counters.ts'
+import {
+  type Counters,
+  ENGINE_CELLS,
+  FLOWS_NEW,
+  RX_BYTES,
+  RX_PACKETS,
+  TX_BYTES,
+  TX_PACKETS,
+} from './counters.ts'
 import {
   DROP_BAD_HEADER,
   DROP_FLOW_CONFLICT,
@@ -177,6 +185,7 @@ export class Balance {
     const serviceRow = this.rowFor(this.director.serviceOf(connection))
     const serverRow = this.serverRowFor(server)
     this.director.setData(connection, this.endpointOfServer(this.director.realServerKey(server)))
+    this.cells[ENGINE_CELLS.flowsNew]!++
     this.cells[serviceRow + FLOWS_NEW]!++
     this.cells[serverRow + FLOWS_NEW]!++
   }

@@ -20,7 +20,7 @@ import type { AeadFactory, Poller, UnderlaySocket } from '../base/device.ts'
 import type { Slab } from '../base/slab.ts'
 import type { BalancerConfig, ServiceConfig } from '../ipvs-emulator/config.ts'
 import { Director } from '../ipvs-emulator/director.ts'
-import type { PeerHooks } from '../vxlan/contract.ts'
+import { type PeerHooks, REFUSAL_REASONS } from '../vxlan/contract.ts'
 import { PeerTable } from '../vxlan/peer-table.ts'
 import { ANSWER_AREA_SIZE } from './answers.ts'
 import { Balance, MESH_ZONE } from './balance.ts'
@@ -411,6 +411,10 @@ export class Engine {
     cells[ENGINE_CELLS.cookiesSent] = stats.cookiesSent
     cells[ENGINE_CELLS.roamed] = stats.roamed
     cells[ENGINE_CELLS.keepalives] = stats.keepalivesSent
+    cells[ENGINE_CELLS.flowsEvicted] = this.director.connections.evicted
+    let refused = 0
+    for (const reason of REFUSAL_REASONS) refused += stats.refused[reason]
+    cells[ENGINE_CELLS.handshakesRefused] = refused
   }
 
   private hooks(staging: Staging): PeerHooks {

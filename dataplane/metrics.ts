@@ -121,6 +121,7 @@ export const ENGINE_METRICS: readonly EngineMetric[] = [
     cells: [
       ['busy', ENGINE_CELLS.busySeconds],
       ['wait', ENGINE_CELLS.waitSeconds],
+      ['spin', ENGINE_CELLS.spinSeconds],
     ],
   },
   single(
