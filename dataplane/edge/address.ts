@@ -1,5 +1,5 @@
-// Addresses as text, as far as the edge needs them: which family, and one spelling each, so that what
-// was asked for can be compared with what the kernel prints.
+// Addresses as text, as far as the edge needs them: which family, and one spelling each, so that
+// what was asked for can be compared with what the kernel prints.
 
 import { SocketAddress } from 'node:net'
 

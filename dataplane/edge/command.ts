@@ -87,7 +87,8 @@ function ipInvocation(options: IpOptions, parameters: string[]): [string, string
 }
 
 /** Makes changes in order with one run of `ip`. It goes on after a failure, so that clean-up is as
- * complete as can be, and then throws EdgeError COMMAND_FAILED with every line that failed and why. */
+ * complete as can be, and then throws EdgeError COMMAND_FAILED with every line that failed and why.
+ */
 export async function changeIp(
   commands: readonly IpCommand[],
   options: IpOptions = {},

@@ -1,5 +1,5 @@
-// What the edge throws on its cold paths. An EdgeError names the thing that could not be had, and says
-// what to do about it: it is printed as it is, to somebody who has not read this code.
+// What the edge throws on its cold paths. An EdgeError names the thing that could not be had, and
+// says what to do about it: it is printed as it is, to somebody who has not read this code.
 
 import { constants } from 'node:os'
 import { getSystemErrorMap } from 'node:util'

@@ -1,11 +1,11 @@
 // Wraps a FrameDevice or an UnderlaySocket and does to its packets what a bad network does: loses,
-// duplicates, reorders, flips bits, cuts off. Every decision comes from a seeded generator, so a run
-// that found a bug finds it again. In front of a real edge or of one in memory, it is the same.
+// duplicates, reorders, flips bits, cuts off. Every decision comes from a seeded generator, so a
+// run that found a bug finds it again. In front of a real edge or of one in memory, it is the same.
 //
-// Frames are harmed as they are read from a device, datagrams as they are sent through a socket; for
-// the latter each datagram becomes a message of its own (the kernel would lose whole batches together
-// otherwise, and no network does). Reordering holds a packet back until `reorderSpan` others have
-// passed, or until there is nothing else to deliver.
+// Frames are harmed as they are read from a device, datagrams as they are sent through a socket;
+// for the latter each datagram becomes a message of its own (the kernel would lose whole batches
+// together otherwise, and no network does). Reordering holds a packet back until `reorderSpan`
+// others have passed, or until there is nothing else to deliver.
 
 import type { FrameDevice, SendBatch, UnderlaySocket } from '../../base/device.ts'
 import type { Prng } from '../../base/prng.ts'
@@ -237,7 +237,8 @@ interface Datagram {
   readonly ranges: readonly number[]
 }
 
-/** A SendBatch that cuts messages into datagrams, harms them and sends them through the inner one. */
+/** A SendBatch that cuts messages into datagrams, harms them and sends them through the inner one.
+ */
 class FaultInjectingBatch implements SendBatch {
   private readonly inner: SendBatch
   private readonly slab: Slab
@@ -332,8 +333,8 @@ class FaultInjectingBatch implements SendBatch {
   }
 }
 
-/** Cuts ranges [at, length, ...] into datagrams of `size` bytes (0 = one datagram). Exported for its
- * test. */
+/** Cuts ranges [at, length, ...] into datagrams of `size` bytes (0 = one datagram). Exported for
+ * its test. */
 export function cutRanges(ranges: readonly number[], size: number): number[][] {
   const datagrams: number[][] = [[]]
   let room = size === 0 ? Number.POSITIVE_INFINITY : size

@@ -1,13 +1,14 @@
-// A journal of changes to the host: what was about to be done, one JSON line each, written before it is
-// done. Whoever finds an unfinished journal can take back everything in it, in reverse. It belongs to
-// one network namespace of one boot; a journal of another is history and is dropped unread. While it is
-// open it is locked, and the lock goes with the process, however that ends.
+// A journal of changes to the host: what was about to be done, one JSON line each, written before
+// it is done. Whoever finds an unfinished journal can take back everything in it, in reverse. It
+// belongs to one network namespace of one boot; a journal of another is history and is dropped
+// unread. While it is open it is locked, and the lock goes with the process, however that ends.
 //
 //     {"journal":"weft","version":1,"identity":"<boot id>/<namespace cookie>"}
 //     {"id":1,"entry":{...}}
 //     {"undone":1}
 //
-// The page cache survives a killed process and /run does not survive a reboot, so nothing is synced.
+// The page cache survives a killed process and /run does not survive a reboot, so nothing is
+// synced.
 
 import {
   closeSync,
@@ -45,7 +46,8 @@ export interface Journal<T> {
 }
 
 /** Opens and locks the journal at `path` (mode 0600, directory 0700 when it has to be made). Throws
- * EdgeError ALREADY_RUNNING when another process has it, JOURNAL when it cannot be trusted or read. */
+ * EdgeError ALREADY_RUNNING when another process has it, JOURNAL when it cannot be trusted or read.
+ */
 export function openJournal<T>(path: string, identity: string): Journal<T> {
   const fd = openFile(path)
   try {
@@ -88,7 +90,8 @@ function openFile(path: string): number {
 /** What is left to undo of a journal's text. Exported for its test. */
 export function parseJournal<T>(text: string, path: string, identity: string): JournalRecord<T>[] {
   const lines = text.split('\n')
-  // What follows the last line end was being written when the process died: its change was not made.
+  // What follows the last line end was being written when the process died: its change was not
+  // made.
   lines.pop()
   if (lines.length === 0) return []
   const open = new Map<number, JournalRecord<T>>()

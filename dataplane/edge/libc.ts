@@ -1,10 +1,11 @@
 // The one place where libc is declared. koffi calls it without a native addon; a call with integers
-// costs 32-40 ns and a pointer passed as a plain number costs the same, where a Buffer argument costs
-// 95 ns: so every pointer here is a number, taken once with addressOf() from memory that does not move.
+// costs 32-40 ns and a pointer passed as a plain number costs the same, where a Buffer argument
+// costs 95 ns: so every pointer here is a number, taken once with addressOf() from memory that does
+// not move.
 //
-// Every function returns what the system call returned, or -errno: one convention for the whole edge,
-// and the one of base/device.ts. Return values are declared `int` although ssize_t is wider: no call
-// here moves 2 GB, and -1 reads the same in 32 bits.
+// Every function returns what the system call returned, or -errno: one convention for the whole
+// edge, and the one of base/device.ts. Return values are declared `int` although ssize_t is wider:
+// no call here moves 2 GB, and -1 reads the same in 32 bits.
 
 import { constants } from 'node:os'
 import koffi from 'koffi'
@@ -90,17 +91,17 @@ export function addressOf(memory: ArrayBufferView): number {
   return Number(koffi.address(memory))
 }
 
-/** Memory whose bytes never move: V8 keeps the store of a slow Buffer outside its moving heap for as
- * long as the Buffer is referenced. Zeroed. */
+/** Memory whose bytes never move: V8 keeps the store of a slow Buffer outside its moving heap for
+ * as long as the Buffer is referenced. Zeroed. */
 export function allocatePinned(size: number): Buffer {
   return Buffer.allocUnsafeSlow(size).fill(0)
 }
 
 const statics: Buffer[] = []
 
-/** Pinned memory that lives as long as the thread: for a module that keeps an address and no reference.
- * V8 collects a module's variable that no function captures, however it was declared, and the kernel
- * would go on writing to where it was. */
+/** Pinned memory that lives as long as the thread: for a module that keeps an address and no
+ * reference. V8 collects a module's variable that no function captures, however it was declared,
+ * and the kernel would go on writing to where it was. */
 export function allocateStatic(size: number): Buffer {
   const memory = allocatePinned(size)
   statics.push(memory)
@@ -232,7 +233,8 @@ export interface ThreadUsage {
   involuntarySwitches: number
 }
 
-// struct rusage (linux/resource.h): utime at 0, stime at 16, nvcsw at 128, nivcsw at 136; all longs.
+// struct rusage (linux/resource.h): utime at 0, stime at 16, nvcsw at 128, nivcsw at 136; all
+// longs.
 const usage = allocateStatic(144)
 const usageAddress = addressOf(usage)
 const usageView = new DataView(usage.buffer, usage.byteOffset, usage.length)

@@ -1,5 +1,5 @@
-// Goal: the TLS-record mode seals and opens exactly as RFC 5288 says. Method: node:crypto is the plain
-// twin; both directions, every payload size of a datagram, then what must fail.
+// Goal: the TLS-record mode seals and opens exactly as RFC 5288 says. Method: node:crypto is the
+// plain twin; both directions, every payload size of a datagram, then what must fail.
 
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 import t from 'tap'

@@ -1,6 +1,6 @@
 // AES-256-GCM through the OpenSSL that is linked into the node binary, in its TLS-record mode: one
-// call sets the additional data, one call seals or opens the datagram in place. That is the cheapest
-// way in: five EVP calls cost twice as much, node:crypto fifteen times.
+// call sets the additional data, one call seals or opens the datagram in place. That is the
+// cheapest way in: five EVP calls cost twice as much, node:crypto fifteen times.
 //
 // The mode was made for TLS 1.2 records (RFC 5288), and its layout is ours:
 //
@@ -10,14 +10,14 @@
 //   nonce            = salt(4) || counter(8)
 //   additional data  = aad(11) || length(2, big endian)
 //
-// Sealing, OpenSSL writes the counter in front and raises it by one itself: a counter cannot be used
-// twice by mistake. Opening, it takes the counter from the datagram. In the AAD call the two length
-// bytes say what the record would hold: OpenSSL takes 8 (counter) and, when opening, 16 (tag) off, and
-// authenticates the rest, the payload's length.
+// Sealing, OpenSSL writes the counter in front and raises it by one itself: a counter cannot be
+// used twice by mistake. Opening, it takes the counter from the datagram. In the AAD call the two
+// length bytes say what the record would hold: OpenSSL takes 8 (counter) and, when opening, 16
+// (tag) off, and authenticates the rest, the payload's length.
 //
 // The additional data is handed over as an OSSL_PARAM, prepared once per key: EVP_CIPHER_CTX_ctrl()
-// would translate to the same and ask for the tag's size besides (351 against 377 ns for 1440 bytes,
-// 186 against 222 ns for 100).
+// would translate to the same and ask for the tag's size besides (351 against 377 ns for 1440
+// bytes, 186 against 222 ns for 100).
 //
 // Not done here: replay checks, key limits, choice of keys. vxlan/ holds those, and a plain twin.
 
@@ -39,8 +39,8 @@ const WORD = 2 ** 32
 // openssl/evp.h
 const EVP_CTRL_GCM_SET_IV_FIXED = 0x12
 
-// struct ossl_param_st, openssl/core.h: key, type (32 bits and as many of padding), data, data_size,
-// return_size; an entry without a key ends the list.
+// struct ossl_param_st, openssl/core.h: key, type (32 bits and as many of padding), data,
+// data_size, return_size; an entry without a key ends the list.
 const PARAMETERS_SIZE = 80
 const PARAMETER_TYPE = 8
 const PARAMETER_DATA = 16
@@ -209,8 +209,9 @@ function createKey(
   return new GcmKey(context, slab, aad)
 }
 
-/** AES-256-GCM keys that work on `slab` in place. `sealer` and `opener` copy what they are given and
- * wipe their copy. Throw RangeError on a wrong size, EdgeError SYSTEM when OpenSSL is not to be had. */
+/** AES-256-GCM keys that work on `slab` in place. `sealer` and `opener` copy what they are given
+ * and wipe their copy. Throw RangeError on a wrong size, EdgeError SYSTEM when OpenSSL is not to be
+ * had. */
 export function createAeadFactory(slab: Slab): AeadFactory {
   return {
     sealer(key, salt, aad, firstCounter) {

@@ -12,7 +12,8 @@ export const POLL_EVENT_COUNT_MAX = 256
 /** Size of the virtio-net header that precedes every frame of a TAP or TUN with IFF_VNET_HDR. */
 export const VNET_HEADER_SIZE = 10
 
-/** Largest slab in bytes: offsets must stay small integers (31 bits) for V8 to keep them unboxed. */
+/** Largest slab in bytes: offsets must stay small integers (31 bits) for V8 to keep them unboxed.
+ */
 export const SLAB_SIZE_MAX: number = 2 ** 30
 
 /** Largest payload of one sealed datagram: the AAD carries payload + 24 in 16 bits. */
@@ -24,7 +25,8 @@ export const COMMAND_TIMEOUT_MS = 20_000
 /** Largest answer read from an external command, in bytes: 100,000 rules fit. */
 export const COMMAND_OUTPUT_SIZE_MAX: number = 16 * 2 ** 20
 
-/** Bytes of capture that wait for the disk; when they are full, packets are not captured and counted. */
+/** Bytes of capture that wait for the disk; when they are full, packets are not captured and
+ * counted. */
 export const PCAP_BUFFER_SIZE: number = 2 ** 20
 
 /** Longest packet kept whole in a capture, in bytes. */
@@ -36,8 +38,8 @@ export const MEMORY_QUEUE_COUNT_MAX = 4096
 /** Processes looked at to find who holds a device. */
 export const HOLDER_SCAN_COUNT_MAX = 4096
 
-/** Published ports x addresses that the routing mesh steers: each is one policy rule, and the kernel
- * walks them in turn for every route it looks up. */
+/** Published ports x addresses that the routing mesh steers: each is one policy rule, and the
+ * kernel walks them in turn for every route it looks up. */
 export const MESH_RULE_COUNT_MAX = 4096
 
 /** Largest journal read back after a crash, in bytes. */

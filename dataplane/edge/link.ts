@@ -1,8 +1,8 @@
 // Configuring a device inside its namespace: what a container finds when it looks at its interface.
 // The plan is a pure function; carrying it out is a few writes below /proc/sys (made by this thread
-// while it is in the namespace) and one run of `ip -batch`. Everything is said so that saying it twice
-// changes nothing: a device taken over from an earlier agent goes through the same steps, and only what
-// differs is touched, since its container is in the middle of using it.
+// while it is in the namespace) and one run of `ip -batch`. Everything is said so that saying it
+// twice changes nothing: a device taken over from an earlier agent goes through the same steps, and
+// only what differs is touched, since its container is in the middle of using it.
 //
 // Deliberately not done: nothing is removed when an endpoint goes, because the device takes its
 // addresses, routes and settings with it. The one rule of the ingress network is not tied to the
@@ -38,8 +38,8 @@ export interface LinkOptions {
   readonly gsoSegmentCountMax?: number
   /** One gateway per family: everything goes out through this device. */
   readonly defaultGateways?: readonly string[]
-  /** On the ingress network: what comes from this device's own addresses goes back through it, whatever
-   * the default route says. One gateway per family. */
+  /** On the ingress network: what comes from this device's own addresses goes back through it,
+   * whatever the default route says. One gateway per family. */
   readonly ingressGateways?: readonly string[]
 }
 
@@ -98,8 +98,9 @@ function linkLine(options: LinkOptions): string {
   return words.join(' ')
 }
 
-/** Addresses come from the tables alone: no router advertisement, no autoconfiguration, no duplicate
- * detection, and no link-local address of the kernel's making, which nobody could reach. */
+/** Addresses come from the tables alone: no router advertisement, no autoconfiguration, no
+ * duplicate detection, and no link-local address of the kernel's making, which nobody could reach.
+ */
 function quietIpv6(name: string): [string, string][] {
   const at = `ipv6/conf/${name}`
   return [
@@ -117,8 +118,8 @@ function noIpv6(name: string): [string, string] {
   return [`ipv6/conf/${name}/disable_ipv6`, '1']
 }
 
-/** What the main table reaches without its default route goes there: neighbours on the network, other
- * networks of the task. Only the rest, the mesh's clients, goes to the gateway. */
+/** What the main table reaches without its default route goes there: neighbours on the network,
+ * other networks of the task. Only the rest, the mesh's clients, goes to the gateway. */
 function ingressRules(verb: 'add' | 'del', address: string): string[] {
   const from = withoutPrefix(address)
   const rule = `rule ${verb} pref`
@@ -134,7 +135,8 @@ interface AddressReport {
 
 /** Configures a device that exists. `adopted` says that it was taken over: addresses that are not
  * wanted any more are then removed, the wanted ones stay untouched. Throws EdgeError NAMESPACE_*,
- * NO_PERMISSION, COMMAND_*; the device may then be half configured, and calling again completes it. */
+ * NO_PERMISSION, COMMAND_*; the device may then be half configured, and calling again completes it.
+ */
 export async function configureLink(options: LinkOptions, adopted = false): Promise<void> {
   const plan = planLink(options)
   inNamespace(options.namespace, () => {

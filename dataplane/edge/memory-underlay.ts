@@ -1,6 +1,7 @@
 // An underlay in memory: any number of UDP sockets on one network without loss, delay or reordering
-// (fault-injector.ts adds those). Segments are cut on the way out (UDP_SEGMENT) and merged again on the
-// way in (UDP_GRO): datagrams of one source that arrive in a row, equal in size but for the last.
+// (fault-injector.ts adds those). Segments are cut on the way out (UDP_SEGMENT) and merged again on
+// the way in (UDP_GRO): datagrams of one source that arrive in a row, equal in size but for the
+// last.
 
 import type { ReceiveBatch, SendBatch, UnderlaySocket } from '../../base/device.ts'
 import type { Slab } from '../../base/slab.ts'
@@ -40,8 +41,8 @@ export interface MemorySocketOptions {
 export class MemoryNetwork {
   /** Datagrams to an address where no socket is. */
   lostCount = 0
-  /** Sees every datagram on the wire; what it returns travels on, undefined is lost. For captures and
-   * for an attacker on the path. Default: hands it on. */
+  /** Sees every datagram on the wire; what it returns travels on, undefined is lost. For captures
+   * and for an attacker on the path. Default: hands it on. */
   onDatagram: (datagram: Uint8Array, from: string, to: string) => Uint8Array | undefined = (
     datagram,
   ) => datagram

@@ -1,6 +1,6 @@
-// Goal: the in-memory edges do what the kernel's do, and the fault injector and the capture around them
-// what they say. Method: packets pushed through, both ends compared; captures are read back here and,
-// where it is installed, by tcpdump.
+// Goal: the in-memory edges do what the kernel's do, and the fault injector and the capture around
+// them what they say. Method: packets pushed through, both ends compared; captures are read back
+// here and, where it is installed, by tcpdump.
 
 import { execFileSync } from 'node:child_process'
 import { readFileSync, statSync, symlinkSync } from 'node:fs'
@@ -84,6 +84,18 @@ t.test('an underlay: segments are cut and merged, sources are known, limits hold
   const toA = b.endpoint('10.0.0.1', 4789)
   t.ok(b.receiving.from(0, toA))
   t.equal(b.receiving.source(0), toA)
+  const source = new Uint8Array(18)
+  b.receiving.sourceBytes(0, source)
+  t.equal(Buffer.from(source).toString('hex'), `${'00'.repeat(10)}ffff0a00000112b5`)
+  b.sending.append(b.sending.begin(toA), 0, 1)
+  b.sending.flush()
+  a.receiving.receive()
+  a.receiving.sourceBytes(0, source)
+  t.equal(Buffer.from(source).toString('hex'), `fd00${'00'.repeat(13)}0212b5`)
+  b.retain(toA)
+  b.release(toA)
+  b.release(toA)
+  t.equal(b.describe(toA), '10.0.0.1:4789', 'one reference is left')
   t.equal(b.receiving.receive(), 0)
 
   const nobody = a.endpoint('10.0.0.9', 1)

@@ -1,9 +1,10 @@
-// The edge in memory: devices, an underlay and a poller that behave as the kernel's do (same results,
-// same errors, same truncation), so that a whole node, or ten of them, runs in one test without a
-// privilege, a thread or a clock. Nothing blocks, nothing is asynchronous, nothing is random.
+// The edge in memory: devices, an underlay and a poller that behave as the kernel's do (same
+// results, same errors, same truncation), so that a whole node, or ten of them, runs in one test
+// without a privilege, a thread or a clock. Nothing blocks, nothing is asynchronous, nothing is
+// random.
 //
-// What crosses an edge is copied, as the kernel does: what the loop does to its slab afterwards cannot
-// be seen on the other side. Queues are bounded; what does not fit is dropped and counted.
+// What crosses an edge is copied, as the kernel does: what the loop does to its slab afterwards
+// cannot be seen on the other side. Queues are bounded; what does not fit is dropped and counted.
 //
 // memory-underlay.ts holds the UDP side.
 
@@ -125,8 +126,9 @@ export interface MemoryDeviceOptions {
   readonly poller?: MemoryPoller
 }
 
-/** A FrameDevice whose other side is a test: push() is what the kernel sends out through the device,
- * take() what the loop wrote into it. Frames carry their 10-byte virtio-net header on both sides. */
+/** A FrameDevice whose other side is a test: push() is what the kernel sends out through the
+ * device, take() what the loop wrote into it. Frames carry their 10-byte virtio-net header on both
+ * sides. */
 export class MemoryDevice implements FrameDevice, Readable {
   readonly name: string
   readonly fd: number

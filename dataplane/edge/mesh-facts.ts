@@ -1,5 +1,5 @@
-// What planMesh and isSatisfied need to know of this host, read from the kernel and the system's tools:
-// policy rules, the mesh's routes, settings, and where a packet filter stands in the way.
+// What planMesh and isSatisfied need to know of this host, read from the kernel and the system's
+// tools: policy rules, the mesh's routes, settings, and where a packet filter stands in the way.
 
 import type { AddressFamily } from './address.ts'
 import { queryIp, runCommand } from './command.ts'
@@ -70,8 +70,8 @@ async function chainLines(family: AddressFamily, chain: string): Promise<string[
   }
 }
 
-/** The chain in which weft0 must be accepted: DOCKER-USER where Docker made it, FORWARD where its policy
- * or a rule of it may drop, none otherwise. Our own rules do not count. */
+/** The chain in which weft0 must be accepted: DOCKER-USER where Docker made it, FORWARD where its
+ * policy or a rule of it may drop, none otherwise. Our own rules do not count. */
 async function filteringChain(family: AddressFamily, tunName: string): Promise<string | undefined> {
   if ((await chainLines(family, 'DOCKER-USER')).length > 0) return 'DOCKER-USER'
   const forward = await chainLines(family, 'FORWARD')

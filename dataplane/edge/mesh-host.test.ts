@@ -1,8 +1,9 @@
-// Goal: the mesh's changes to a real host steer packets, survive a kill -9 of the agent, and leave no
-// trace. Method: inside a lab; a snapshot of everything before is compared with everything after; a
-// child process is the agent that is killed; a UDP echo on the TUN stands in for the engine.
+// Goal: the mesh's changes to a real host steer packets, survive a kill -9 of the agent, and leave
+// no trace. Method: inside a lab; a snapshot of everything before is compared with everything
+// after; a child process is the agent that is killed; a UDP echo on the TUN stands in for the
+// engine.
 
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { openMeshHost } from './mesh-host.ts'
 import type { MeshWish } from './mesh-plan.ts'
@@ -23,6 +24,14 @@ run('ip', 'link', 'set', 'eth0', 'up')
 run('ip', '-n', 'client', 'addr', 'add', '10.7.0.2/24', 'dev', 'eth0')
 run('ip', '-n', 'client', 'addr', 'add', 'fd07::2/64', 'dev', 'eth0', 'nodad')
 run('ip', '-n', 'client', 'link', 'set', 'eth0', 'up')
+
+// Where there is no iptables, or a kernel without it, the rest is tested all the same.
+const filtering = spawnSync('iptables', ['-S']).status === 0
+if (!filtering) t.comment('iptables does not work here: the accepts in FORWARD are not tested')
+
+function filter(program: string, ...parameters: string[]): void {
+  if (filtering) run(program, ...parameters)
+}
 
 const WISH: MeshWish = {
   addresses: ['10.7.0.1', 'fd07::1'],
@@ -63,7 +72,7 @@ function snapshot(): Record<string, string> {
     )
   }
   state.link = run('ip', '-o', 'link')
-  state.filter = run('iptables', '-S')
+  if (filtering) state.filter = run('iptables', '-S')
   return state
 }
 
@@ -75,7 +84,7 @@ function difference(a: Record<string, string>, b: Record<string, string>): strin
 const rules = (family: string): string => run('ip', family, 'rule').replaceAll(/\s+/g, ' ').trim()
 
 t.test('apply, change, verify, undo', async (t) => {
-  run('iptables', '-P', 'FORWARD', 'DROP')
+  filter('iptables', '-P', 'FORWARD', 'DROP')
   const before = snapshot()
   const host = await openMeshHost({ mtu: 1400 })
   t.equal(host.repairedCount, 0)
@@ -96,7 +105,7 @@ t.test('apply, change, verify, undo', async (t) => {
   )
   t.match(run('ip', 'route', 'show', 'table', '4789'), 'default dev weft0')
   t.match(run('ip', '-6', 'route', 'show', 'table', '4789'), 'default dev weft0')
-  t.match(run('iptables', '-S', 'FORWARD'), /-A FORWARD -[io] weft0 -j ACCEPT/)
+  if (filtering) t.match(run('iptables', '-S', 'FORWARD'), /-A FORWARD -[io] weft0 -j ACCEPT/)
   t.equal(run('sysctl', '-n', 'net.ipv4.ip_local_reserved_ports').trim(), '80,5300')
   const journal = `/run/weft/${readdirSync('/run/weft')[0]}`
   t.equal(statSync(journal).mode & 0o777, 0o600)
@@ -110,15 +119,15 @@ t.test('apply, change, verify, undo', async (t) => {
   t.equal(run('sysctl', '-n', 'net.ipv4.ip_local_reserved_ports').trim(), '443')
 
   run('ip', 'rule', 'del', 'pref', '100', 'to', '10.7.0.1', 'ipproto', 'tcp', 'dport', '443')
-  run('iptables', '-F', 'FORWARD')
-  t.equal(await host.verify(), 3, 'made again what was removed')
+  filter('iptables', '-F', 'FORWARD')
+  t.equal(await host.verify(), filtering ? 3 : 1, 'made again what was removed')
   t.equal(await host.verify(), 0)
   t.match(rules('-4'), '10.7.0.1 ipproto tcp dport 443')
 
   await host.undoAll()
   await host.undoAll()
   t.strictSame(difference(before, snapshot()), [], 'no trace')
-  run('iptables', '-P', 'FORWARD', 'ACCEPT')
+  filter('iptables', '-P', 'FORWARD', 'ACCEPT')
 })
 
 t.test('an empty wish takes everything back; a failed apply changes nothing', async (t) => {
@@ -156,12 +165,12 @@ t.test('what others had made stays theirs', async (t) => {
     'lookup',
     '4789',
   )
-  run('iptables', '-N', 'DOCKER-USER')
+  filter('iptables', '-N', 'DOCKER-USER')
   const before = snapshot()
   const host = await openMeshHost()
   await host.apply(WISH)
   t.equal(run('sysctl', '-n', 'net.ipv6.conf.eth0.accept_ra').trim(), '2')
-  t.match(run('iptables', '-S', 'DOCKER-USER'), '-A DOCKER-USER -i weft0 -j ACCEPT')
+  if (filtering) t.match(run('iptables', '-S', 'DOCKER-USER'), '-A DOCKER-USER -i weft0 -j ACCEPT')
   await host.undoAll()
   t.strictSame(difference(before, snapshot()), [])
 
@@ -175,7 +184,7 @@ t.test('what others had made stays theirs', async (t) => {
     'changed by another since',
   )
   run('ip', 'rule', 'del', 'pref', '100')
-  run('iptables', '-X', 'DOCKER-USER')
+  filter('iptables', '-X', 'DOCKER-USER')
   run('sysctl', '-q', 'net.ipv4.ip_forward=0')
 })
 
@@ -235,8 +244,8 @@ t.test('kill -9: the host works meanwhile, the next start repairs', async (t) =>
   writeFileSync(journal, '')
 })
 
-/** Answers every UDP packet on the TUN with itself, addresses and ports swapped: the checksum, partial
- * or whole, stays right. Returns what it saw: "source > target". */
+/** Answers every UDP packet on the TUN with itself, addresses and ports swapped: the checksum,
+ * partial or whole, stays right. Returns what it saw: "source > target". */
 function echoOnce(device: ReturnType<typeof vnetDevice>, bytes: Buffer): string | undefined {
   const size = device.read(0, 65536)
   if (size < 0) return undefined
@@ -261,8 +270,8 @@ function internetChecksum(bytes: Buffer): number {
   return ~sum & 0xffff
 }
 
-/** Answers an IPv4 packet on the TUN with "port unreachable" from the address it was sent to. Returns
- * whether there was one. */
+/** Answers an IPv4 packet on the TUN with "port unreachable" from the address it was sent to.
+ * Returns whether there was one. */
 function refuseOnce(device: ReturnType<typeof vnetDevice>, bytes: Buffer): boolean {
   const size = device.read(0, 65536)
   if (size < 38 || bytes[10]! >> 4 !== 4) return false
@@ -285,80 +294,74 @@ function refuseOnce(device: ReturnType<typeof vnetDevice>, bytes: Buffer): boole
   return device.write(0, answer.length) === answer.length
 }
 
-t.test(
-  'packets to a published port reach the TUN with the client address, answers return',
-  async (t) => {
-    const slab = allocateSlab(1 << 17)
-    const bytes = Buffer.from(slab.bytes.buffer, slab.bytes.byteOffset, slab.bytes.length)
-    for (const reversePathFilter of ['0', '1', '2']) {
+/** A client with one question to port 5300 of argv[1]: prints the answer, or the error's code. */
+const CLIENT = `
+  const dgram = require('node:dgram'), target = process.argv[1]
+  const socket = dgram.createSocket(target.includes(':') ? 'udp6' : 'udp4')
+  const end = (text) => { console.log(text); process.exit() }
+  socket.on('message', (message) => end(String(message)))
+  socket.on('error', (error) => end(error.code))
+  socket.connect(5300, target, () => socket.send('hello'))
+  setTimeout(() => end('no answer'), 4000)`
+
+/** Starts the client in a namespace ('' = this node) and calls `serve` until it returns true.
+ * Returns what the client printed. */
+async function ask(namespace: string, target: string, serve: () => boolean): Promise<string> {
+  const words = namespace === '' ? [] : ['ip', 'netns', 'exec', namespace]
+  const [program = '', ...parameters] = [...words, process.execPath, '-e', CLIENT, target]
+  const child = spawn(program, parameters, { stdio: ['ignore', 'pipe', 'inherit'] })
+  let answer = ''
+  child.stdout.on('data', (text) => {
+    answer += text
+  })
+  const ended = new Promise((resolve) => child.on('close', resolve))
+  await until(`${target} was asked`, serve, 10_000)
+  await ended
+  return answer.trim()
+}
+
+const QUESTIONS: readonly (readonly [string, string, RegExp])[] = [
+  ['client', '10.7.0.1', /^10\.7\.0\.2 /],
+  ['client', 'fd07::1', /^fd070{27}2 /],
+  ['', '10.7.0.1', /^10\.7\.0\.1 /],
+  ['', '127.0.0.1', /^10\.7\.0\.1 /],
+  ['', 'fd07::1', /^fd070{27}1 /],
+]
+
+for (const reversePathFilter of ['0', '1', '2']) {
+  t.test(
+    `packets reach the TUN with the client address; rp_filter ${reversePathFilter}`,
+    async (t) => {
+      const slab = allocateSlab(1 << 17)
+      const bytes = Buffer.from(slab.bytes.buffer, slab.bytes.byteOffset, slab.bytes.length)
       run('sysctl', '-q', `net.ipv4.conf.all.rp_filter=${reversePathFilter}`)
       // As Docker leaves it: what is not accepted for weft0 is dropped.
-      run('iptables', '-P', 'FORWARD', 'DROP')
-      run('ip6tables', '-P', 'FORWARD', 'DROP')
+      filter('iptables', '-P', 'FORWARD', 'DROP')
+      filter('ip6tables', '-P', 'FORWARD', 'DROP')
       const host = await openMeshHost()
       const device = vnetDevice(host.device.fd, host.device.name, slab)
       await host.apply(WISH)
       const poller = createPoller()
       poller.add(device.fd, 1)
-      const ask =
-        'import socket,sys;f=socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET;' +
-        's=socket.socket(f,socket.SOCK_DGRAM);s.settimeout(3);s.connect((sys.argv[1],5300));' +
-        's.send(b"hello");print(s.recv(99).decode())'
-      const cases: [string, string, RegExp][] = [
-        ['client', '10.7.0.1', /^10\.7\.0\.2 /],
-        ['client', 'fd07::1', /^fd070{27}2 /],
-        ['', '10.7.0.1', /^10\.7\.0\.1 /],
-        ['', '127.0.0.1', /^(127\.0\.0\.1|10\.7\.0\.1) /],
-        ['', 'fd07::1', /^fd070{27}1 /],
-      ]
-      for (const [namespace, target, source] of cases) {
-        const words = namespace === '' ? [] : ['ip', 'netns', 'exec', namespace]
-        const [program = '', ...parameters] = [...words, 'python3', '-c', ask, target]
-        const child = spawn(program, parameters, { stdio: ['ignore', 'pipe', 'pipe'] })
-        let answer = ''
-        child.stdout.on('data', (text) => {
-          answer += text
-        })
-        const ended = new Promise((resolve) => child.on('exit', resolve))
+      for (const [namespace, target, source] of QUESTIONS) {
         let seen: string | undefined
-        await until(`${target} was asked`, () => {
+        const answer = await ask(namespace, target, () => {
           if (poller.wait(0) > 0) seen = echoOnce(device, bytes)
           return seen !== undefined && source.test(seen)
         })
-        await ended
-        t.equal(
-          answer,
-          'hello\n',
-          `rp_filter ${reversePathFilter}, ${namespace || 'node'} > ${target}`,
-        )
-        t.comment(`${namespace || 'node'} > ${target}: source ${seen}`)
+        t.equal(answer, 'hello', `${namespace || 'node'} > ${target}, from ${seen}`)
       }
-      // ICMP errors of the agent come out of weft0 with this node's address too, and match no rule: they
-      // depend on accept_local and loose filtering.
+      // ICMP errors of the agent come out of weft0 with this node's address too, and match no rule:
+      // they depend on accept_local and loose filtering.
       for (const namespace of ['client', '']) {
-        const words = namespace === '' ? [] : ['ip', 'netns', 'exec', namespace]
-        const [program = '', ...parameters] = [...words, 'python3', '-c', ask, '10.7.0.1']
-        const child = spawn(program, parameters, { stdio: ['ignore', 'ignore', 'pipe'] })
-        let complaint = ''
-        child.stderr.on('data', (text) => {
-          complaint += text
+        const answer = await ask(namespace, '10.7.0.1', () => {
+          return poller.wait(0) > 0 && refuseOnce(device, bytes)
         })
-        const ended = new Promise((resolve) => child.on('exit', resolve))
-        let refused = false
-        await until('somebody was refused', () => {
-          if (poller.wait(0) > 0) refused = refuseOnce(device, bytes)
-          return refused
-        })
-        await ended
-        t.match(
-          complaint,
-          'ConnectionRefused',
-          `rp_filter ${reversePathFilter}, ${namespace || 'node'}`,
-        )
+        t.equal(answer, 'ECONNREFUSED', `${namespace || 'node'} is refused`)
       }
       poller.close()
       await host.undoAll()
       device.close()
-    }
-  },
-)
+    },
+  )
+}

@@ -1,14 +1,15 @@
-// Carries out mesh-plan.ts on this host, and takes it back. One instance per network namespace, on the
-// main thread: it makes the TUN, keeps the journal and runs `ip`. The engine's worker gets the TUN's
-// descriptor and knows nothing of the rest.
+// Carries out mesh-plan.ts on this host, and takes it back. One instance per network namespace, on
+// the main thread: it makes the TUN, keeps the journal and runs `ip`. The engine's worker gets the
+// TUN's descriptor and knows nothing of the rest.
 //
-// Life: open (lock, repair what a killed predecessor left, make the TUN), apply whenever the published
-// ports or addresses change, verify from time to time if wished, undoAll at the end. Calls queue up
-// behind one another, so undoAll may be called at any moment, also while apply is under way.
+// Life: open (lock, repair what a killed predecessor left, make the TUN), apply whenever the
+// published ports or addresses change, verify from time to time if wished, undoAll at the end.
+// Calls queue up behind one another, so undoAll may be called at any moment, also while apply is
+// under way.
 //
 // Every change is in the journal before it is made. Its inverse does nothing when the change is not
-// there, so a change that was written down and not made is harmless. A setting is restored only if it
-// still has the value that we gave it.
+// there, so a change that was written down and not made is harmless. A setting is restored only if
+// it still has the value that we gave it.
 
 import { changeIp, type IpCommand } from './command.ts'
 import { EdgeError } from './errors.ts'
@@ -40,8 +41,8 @@ export interface MeshHostOptions {
 }
 
 export interface MeshHost {
-  /** The TUN into which published ports are steered. Its descriptor belongs to whoever reads it; close
-   * it after undoAll(). */
+  /** The TUN into which published ports are steered. Its descriptor belongs to whoever reads it;
+   * close it after undoAll(). */
   readonly device: OpenedDevice
   /** Changes of a predecessor that open() took back. */
   readonly repairedCount: number
@@ -50,13 +51,13 @@ export interface MeshHost {
   apply(wish: MeshWish): Promise<void>
   /** Makes again what somebody else removed since. Returns how many changes that took. */
   verify(): Promise<number>
-  /** Takes everything back, removes the TUN and gives the lock up. Goes on over errors and throws the
-   * first at the end; the journal then keeps what could not be undone. */
+  /** Takes everything back, removes the TUN and gives the lock up. Goes on over errors and throws
+   * the first at the end; the journal then keeps what could not be undone. */
   undoAll(): Promise<void>
 }
 
-/** Repairs, then makes the TUN; changes nothing else yet. Throws EdgeError ALREADY_RUNNING, JOURNAL,
- * and what openTun throws. */
+/** Repairs, then makes the TUN; changes nothing else yet. Throws EdgeError ALREADY_RUNNING,
+ * JOURNAL, and what openTun throws. */
 export async function openMeshHost(options: MeshHostOptions = {}): Promise<MeshHost> {
   const { tunName = 'weft0', mtu = 1500, runDirectory = '/run/weft' } = options
   const identity = namespaceIdentity()

@@ -1,38 +1,40 @@
 // The host side of the routing mesh, as data: which changes steer published ports into the TUN, and
 // how each is taken back. Nothing here touches the machine; mesh-host.ts carries it out.
 //
-// The idea. A packet to ADDRESS:PORT of this node must not reach a local socket but the agent, with the
-// client's address intact. Policy routing does that without a packet filter:
+// The idea. A packet to ADDRESS:PORT of this node must not reach a local socket but the agent, with
+// the client's address intact. Policy routing does that without a packet filter:
 //
-//     pref 100   to ADDRESS ipproto tcp dport PORT lookup 4789      one per address and published port
-//     pref 200   lookup local                                       was at pref 0, before everything
-//     table 4789 default dev weft0
+//     pref 100   to ADDRESS ipproto tcp dport PORT lookup 4789      one per address and published
+//     port pref 200   lookup local                                       was at pref 0, before
+//     everything table 4789 default dev weft0
 //
-// So the local table moves below our rules, and only published ports are looked up before it. Should
-// the agent die, weft0 goes with it, table 4789 is then empty, and every rule falls through to local:
-// the host works as before, with or without the repair at the next start.
+// So the local table moves below our rules, and only published ports are looked up before it.
+// Should the agent die, weft0 goes with it, table 4789 is then empty, and every rule falls through
+// to local: the host works as before, with or without the repair at the next start.
 //
 // Around it:
 // - Forwarding is on: a packet from eth0 leaves through weft0.
 // - accept_local on weft0: answers come in from it with this node's own address as their source.
-// - route_localnet on weft0: a client on the node may use 127.0.0.1:PORT. (::1 cannot leave the loopback
-//   device at all: ip6_rcv_core drops it. IPv6 clients on the node use one of its addresses.)
-// - rp_filter 2 on weft0 makes the effective value 2 whatever conf/all says, because the kernel takes
-//   the larger of both (ip-sysctl.rst): no change of a host-wide setting is needed. Loose mode refuses
-//   a device without addresses (fib_validate_source, no_addr), so weft0 has one.
-// - That address must not become the source of clients on this node: it is the same on every node, and
-//   backends could not tell two such clients apart. So table 4789 names the source per address: the
-//   address itself, as for any local connection; for 127.0.0.1 the node's first address, because a
-//   backend elsewhere could not answer to a loopback address. (IPv6 finds the same by RFC 6724.)
-// - Published ports are reserved, so that no client on this node gets one as its ephemeral port: the
-//   answers to it would be taken for requests.
-// - Where FORWARD drops (Docker's policy), traffic of weft0 is accepted: in DOCKER-USER if it exists,
-//   which Docker keeps in front and never flushes.
-// - IPv6 forwarding makes a host stop accepting router advertisements unless accept_ra is 2. Devices
-//   that accepted them go on doing so.
+// - route_localnet on weft0: a client on the node may use 127.0.0.1:PORT. (::1 cannot leave the
+//   loopback device at all: ip6_rcv_core drops it. IPv6 clients on the node use one of its
+//   addresses.)
+// - rp_filter 2 on weft0 makes the effective value 2 whatever conf/all says, because the kernel
+//   takes the larger of both (ip-sysctl.rst): no change of a host-wide setting is needed. Loose
+//   mode refuses a device without addresses (fib_validate_source, no_addr), so weft0 has one.
+// - That address must not become the source of clients on this node: it is the same on every node,
+//   and backends could not tell two such clients apart. So table 4789 names the source per address:
+//   the address itself, as for any local connection; for 127.0.0.1 the node's first address,
+//   because a backend elsewhere could not answer to a loopback address. (IPv6 finds the same by RFC
+//   6724.)
+// - Published ports are reserved, so that no client on this node gets one as its ephemeral port:
+//   the answers to it would be taken for requests.
+// - Where FORWARD drops (Docker's policy), traffic of weft0 is accepted: in DOCKER-USER if it
+//   exists, which Docker keeps in front and never flushes.
+// - IPv6 forwarding makes a host stop accepting router advertisements unless accept_ra is 2.
+//   Devices that accepted them go on doing so.
 //
-// Deliberately not done: native nftables rule sets are not looked at; a device that appears later and
-// wants router advertisements must be set to accept_ra=2 by whoever adds it.
+// Deliberately not done: native nftables rule sets are not looked at; a device that appears later
+// and wants router advertisements must be set to accept_ra=2 by whoever adds it.
 
 import { type AddressFamily, canonicalAddress, familyOf } from './address.ts'
 
@@ -68,7 +70,8 @@ export interface HostFacts {
   readonly chains: Readonly<Partial<Record<AddressFamily, string>>>
 }
 
-/** One change. Each knows its inverse (see mesh-host.ts), and everything the inverse needs is in it. */
+/** One change. Each knows its inverse (see mesh-host.ts), and everything the inverse needs is in
+ * it. */
 export type MeshStep =
   | {
       readonly kind: 'rule'
@@ -102,8 +105,8 @@ export function stepKey(step: MeshStep): string {
 
 const RESERVED_PORTS = 'ipv4/ip_local_reserved_ports'
 
-/** All changes that the wish needs, in the order in which they must be made; taking them back goes the
- * other way round. No published port, no change. */
+/** All changes that the wish needs, in the order in which they must be made; taking them back goes
+ * the other way round. No published port, no change. */
 export function planMesh(wish: MeshWish, facts: HostFacts, tunName: string): MeshStep[] {
   if (wish.ports.length === 0) return []
   const addresses = new Set(['127.0.0.1', ...wish.addresses].map(canonicalAddress))
@@ -209,8 +212,8 @@ export function routeText(target: string, device: string, source: string): strin
   return `${target} dev ${device} src ${source} table ${MESH_TABLE}`
 }
 
-/** The local table below our rules: first the new place, then away from the old one. In between it is
- * looked up twice, never not at all; the same holds in reverse. */
+/** The local table below our rules: first the new place, then away from the old one. In between it
+ * is looked up twice, never not at all; the same holds in reverse. */
 function planLocalRule(family: AddressFamily, facts: HostFacts): MeshStep[] {
   const local = facts.rules[family].filter((rule) => /^pref \d+ lookup local$/.test(rule))
   const inFront = local.filter((rule) => rulePreference(rule) <= MESH_RULE_PREFERENCE)
@@ -250,8 +253,8 @@ const RULE_WORDS: readonly (readonly [string, string])[] = [
   ['table', 'lookup'],
 ]
 
-/** The canonical text of a rule. Whatever we never write into a rule is appended as it is, so that such
- * a rule equals none of ours. */
+/** The canonical text of a rule. Whatever we never write into a rule is appended as it is, so that
+ * such a rule equals none of ours. */
 export function ruleText(report: RuleReport): string {
   const words = [`pref ${report.priority}`]
   for (const [key, word] of RULE_WORDS) {
@@ -285,12 +288,14 @@ export interface MeshDifference {
   readonly make: readonly MeshStep[]
   /** Indices into `made` of steps to take back, latest first. */
   readonly undo: readonly number[]
-  /** Indices into `made` of steps that one of `make` replaces: to be forgotten once that is made. */
+  /** Indices into `made` of steps that one of `make` replaces: to be forgotten once that is made.
+   */
   readonly replaced: readonly number[]
 }
 
-/** What leads from the steps that are made to the wanted ones. A sysctl whose wanted value changed is
- * made again with its first `before`, so that undoing restores what was there in the beginning. */
+/** What leads from the steps that are made to the wanted ones. A sysctl whose wanted value changed
+ * is made again with its first `before`, so that undoing restores what was there in the beginning.
+ */
 export function diffMesh(wanted: readonly MeshStep[], made: readonly MeshStep[]): MeshDifference {
   const wantedKeys = new Set(wanted.map(stepKey))
   const latest = new Map(made.map((step) => [stepKey(step), step]))

@@ -1,5 +1,5 @@
-// Making the steps of mesh-plan.ts on this host, and taking them back. Each kind of step has its command
-// and its inverse here; an inverse does nothing where the step was not made.
+// Making the steps of mesh-plan.ts on this host, and taking them back. Each kind of step has its
+// command and its inverse here; an inverse does nothing where the step was not made.
 
 import { changeIp, type IpCommand, runCommand } from './command.ts'
 import { EdgeError } from './errors.ts'
@@ -8,7 +8,8 @@ import { firewallProgram } from './mesh-facts.ts'
 import type { MeshStep } from './mesh-plan.ts'
 import { readSysctl, writeSysctl } from './sysctl.ts'
 
-/** Makes steps in order; runs of rules of one family are one `ip`. Throws at the first that fails. */
+/** Makes steps in order; runs of rules of one family are one `ip`. Throws at the first that fails.
+ */
 export async function makeSteps(steps: readonly MeshStep[]): Promise<void> {
   for (const run of inRuns(steps.map((entry) => ({ entry })))) {
     const first = run[0]!.entry
@@ -36,8 +37,8 @@ function inRuns<T extends { readonly entry: MeshStep }>(items: readonly T[]): T[
   return runs
 }
 
-/** `ip -force` goes on after a failure, so a run never both adds and removes: the removal of the local
- * table's rule must not happen when its replacement could not be added. */
+/** `ip -force` goes on after a failure, so a run never both adds and removes: the removal of the
+ * local table's rule must not happen when its replacement could not be added. */
 function sameRun(first: MeshStep, next: MeshStep): boolean {
   if (first.kind === 'route') return next.kind === 'route'
   if (first.kind !== 'rule' || next.kind !== 'rule') return false

@@ -1,7 +1,8 @@
 // Network namespaces. setns(CLONE_NEWNET) moves one thread, so a descriptor made while the calling
-// thread is away belongs to the other namespace and stays usable when it is back. Synchronous work on
-// this thread (open, ioctl, /proc/sys/net) sees the other namespace in between; anything asynchronous
-// would run at home, or worse, half here and half there: hence the callback must return plainly.
+// thread is away belongs to the other namespace and stays usable when it is back. Synchronous work
+// on this thread (open, ioctl, /proc/sys/net) sees the other namespace in between; anything
+// asynchronous would run at home, or worse, half here and half there: hence the callback must
+// return plainly.
 
 import { readFileSync, statSync, writeSync } from 'node:fs'
 import { EdgeError, systemError } from './errors.ts'
@@ -34,10 +35,10 @@ function openNamespace(namespace: NetworkNamespace): number {
   throw new EdgeError('NAMESPACE_MISSING', path, `network namespace ${path} is not there`, remedy)
 }
 
-/** Runs `work` with the calling thread inside `namespace` and comes back, whatever happens; undefined
- * means stay here. `work` must be synchronous. Throws EdgeError NAMESPACE_MISSING, NAMESPACE_FORBIDDEN
- * or what `work` throws. When the way back fails the process aborts: a thread lost in a foreign
- * namespace would do all its later work there. */
+/** Runs `work` with the calling thread inside `namespace` and comes back, whatever happens;
+ * undefined means stay here. `work` must be synchronous. Throws EdgeError NAMESPACE_MISSING,
+ * NAMESPACE_FORBIDDEN or what `work` throws. When the way back fails the process aborts: a thread
+ * lost in a foreign namespace would do all its later work there. */
 export function inNamespace<T>(namespace: NetworkNamespace | undefined, work: () => T): T {
   if (namespace === undefined) return work()
   const target = openNamespace(namespace)

@@ -1,8 +1,8 @@
-// Edges that record what crosses them (pcap.ts): a device both ways, or the underlay both ways with its
-// batches cut into the datagrams that were on the wire.
+// Edges that record what crosses them (pcap.ts): a device both ways, or the underlay both ways with
+// its batches cut into the datagrams that were on the wire.
 //
-// The virtio-net header is left out, and with it "the checksum is not computed yet": frames of local
-// origin show wrong checksums, as they do in tcpdump on any host with checksum offload.
+// The virtio-net header is left out, and with it "the checksum is not computed yet": frames of
+// local origin show wrong checksums, as they do in tcpdump on any host with checksum offload.
 
 import type { FrameDevice, ReceiveBatch, SendBatch, UnderlaySocket } from '../../base/device.ts'
 import type { Slab } from '../../base/slab.ts'
@@ -96,8 +96,8 @@ export function captureDevice(inner: FrameDevice, slab: Slab, writer: PcapWriter
 const IPV4_UDP_SIZE = 28
 const IPV6_UDP_SIZE = 48
 
-/** IP and UDP headers as they were, or nearly: our own address is not known to a socket bound to all of
- * them, the hop limit is 64, and the UDP checksum is 0 (none, RFC 768 and 6935). */
+/** IP and UDP headers as they were, or nearly: our own address is not known to a socket bound to
+ * all of them, the hop limit is 64, and the UDP checksum is 0 (none, RFC 768 and 6935). */
 function writeHeaders(source: Party, target: Party, payloadSize: number): Buffer {
   const six = source.bytes.length === 16 || target.bytes.length === 16
   const header = Buffer.alloc(six ? IPV6_UDP_SIZE : IPV4_UDP_SIZE)

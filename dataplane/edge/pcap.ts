@@ -1,11 +1,12 @@
-// Packet capture: a pcap file (nanosecond variant, the format of libpcap's savefiles) of what crosses a
-// device or the underlay. pcap-edges.ts wraps the edges; without a capture there is no wrapper, so it
-// costs nothing when off.
+// Packet capture: a pcap file (nanosecond variant, the format of libpcap's savefiles) of what
+// crosses a device or the underlay. pcap-edges.ts wraps the edges; without a capture there is no
+// wrapper, so it costs nothing when off.
 //
-// A record is copied into a bounded buffer; the buffer goes to the file when it is half full and when
-// the edge has nothing more to read. A file that cannot take more (a pipe whose reader is slow) loses
-// records, which is counted; a file that fails ends the capture, which is counted too. The packet loop
-// goes on in either case. Files hold other people's traffic: mode 0600, never through a symbolic link.
+// A record is copied into a bounded buffer; the buffer goes to the file when it is half full and
+// when the edge has nothing more to read. A file that cannot take more (a pipe whose reader is
+// slow) loses records, which is counted; a file that fails ends the capture, which is counted too.
+// The packet loop goes on in either case. Files hold other people's traffic: mode 0600, never
+// through a symbolic link.
 //
 //     file header:   magic(4) version 2.4 (2+2) zone(4) accuracy(4) snapshot size(4) link type(4)
 //     record header: seconds(4) nanoseconds(4) captured size(4) real size(4)
@@ -59,8 +60,8 @@ export class PcapWriter {
     this.filled = 24
   }
 
-  /** Begins a record of a packet of `size` bytes; add() its bytes next. Returns false, and counts, when
-   * it cannot be recorded: then do not add. */
+  /** Begins a record of a packet of `size` bytes; add() its bytes next. Returns false, and counts,
+   * when it cannot be recorded: then do not add. */
   begin(size: number): boolean {
     const captured = Math.min(size, PCAP_SNAPSHOT_SIZE)
     const needed = RECORD_HEADER_SIZE + captured

@@ -1,13 +1,13 @@
-// Poller over epoll, level-triggered: a descriptor that still has something to read is reported again,
-// so the loop may take as much or as little from each as its budget says.
+// Poller over epoll, level-triggered: a descriptor that still has something to read is reported
+// again, so the loop may take as much or as little from each as its budget says.
 
 import type { Poller } from '../../base/device.ts'
 import { systemError } from './errors.ts'
 import * as libc from './libc.ts'
 import { POLL_EVENT_COUNT_MAX } from './limits.ts'
 
-// struct epoll_event: 32 bits of events, then 64 of data. The kernel packs it on x86-64 (12 bytes) and
-// on no other architecture (16): linux/eventpoll.h, EPOLL_PACKED.
+// struct epoll_event: 32 bits of events, then 64 of data. The kernel packs it on x86-64 (12 bytes)
+// and on no other architecture (16): linux/eventpoll.h, EPOLL_PACKED.
 const PACKED = process.arch === 'x64'
 const EVENT_SIZE = PACKED ? 12 : 16
 const DATA_AT = PACKED ? 4 : 8

@@ -1,5 +1,5 @@
-// Goal: the slab is what its header says. Method: /proc/self/status for residency, a system call for the
-// guard page.
+// Goal: the slab is what its header says. Method: /proc/self/status for residency, a system call
+// for the guard page.
 
 import { openSync, readFileSync } from 'node:fs'
 import t from 'tap'

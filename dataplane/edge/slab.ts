@@ -20,7 +20,8 @@ export interface PinnedSlab extends Slab {
   free(): void
 }
 
-/** Maps a slab of `size` bytes (rounded up to whole pages), zeroed. Throws EdgeError LIMIT or SYSTEM. */
+/** Maps a slab of `size` bytes (rounded up to whole pages), zeroed. Throws EdgeError LIMIT or
+ * SYSTEM. */
 export function allocateSlab(size: number, options: SlabOptions = {}): PinnedSlab {
   if (!(size > 0 && size <= SLAB_SIZE_MAX)) {
     throw new EdgeError('LIMIT', 'slab', `a slab has 1..${SLAB_SIZE_MAX} bytes, not ${size}`)

@@ -1,5 +1,6 @@
-// Network settings under /proc/sys/net. A name is a path below it ("ipv4/conf/weft0/rp_filter"): dots
-// would be ambiguous, since device names may hold them. The files show the calling thread's namespace.
+// Network settings under /proc/sys/net. A name is a path below it ("ipv4/conf/weft0/rp_filter"):
+// dots would be ambiguous, since device names may hold them. The files show the calling thread's
+// namespace.
 
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { EdgeError } from './errors.ts'
@@ -31,7 +32,8 @@ export function writeSysctl(name: string, value: string): boolean {
   }
 }
 
-/** Devices that have settings of a family ("ipv4/conf", "ipv6/conf"), "all" and "default" excluded. */
+/** Devices that have settings of a family ("ipv4/conf", "ipv6/conf"), "all" and "default" excluded.
+ */
 export function sysctlDevices(family: 'ipv4' | 'ipv6'): string[] {
   try {
     const names = readdirSync(`${ROOT}/${family}/conf`)

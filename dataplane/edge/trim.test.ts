@@ -1,4 +1,5 @@
-// Goal: only clean, read-only file mappings are dropped, and a process goes on working without them.
+// Goal: only clean, read-only file mappings are dropped, and a process goes on working without
+// them.
 
 import { readFileSync } from 'node:fs'
 import t from 'tap'

@@ -1,10 +1,11 @@
-// Gives back memory that only starting up needed. Node's program file is 120 MB, and starting it (parsing,
-// compiling, loading modules) touches some 50 MB of code and constants that an idle agent never uses again
-// but that count as resident all its life. MADV_DONTNEED drops the mapping's pages; whatever is needed
-// after all comes back from the page cache at the price of a minor fault.
+// Gives back memory that only starting up needed. Node's program file is 120 MB, and starting it
+// (parsing, compiling, loading modules) touches some 50 MB of code and constants that an idle agent
+// never uses again but that count as resident all its life. MADV_DONTNEED drops the mapping's
+// pages; whatever is needed after all comes back from the page cache at the price of a minor fault.
 //
-// Only mappings of files that are neither writable nor carry a page of our own (Anonymous: 0 kB in smaps)
-// are touched: dropping anything else would lose data. RELRO sections, read-only but relocated, are such.
+// Only mappings of files that are neither writable nor carry a page of our own (Anonymous: 0 kB in
+// smaps) are touched: dropping anything else would lose data. RELRO sections, read-only but
+// relocated, are such.
 
 import { readFileSync } from 'node:fs'
 import * as libc from './libc.ts'
@@ -33,7 +34,8 @@ export function parseMappings(smaps: string): Mapping[] {
   return mappings
 }
 
-/** Drops what is not needed now. Returns the number of mappings dropped, 0 where smaps cannot be read. */
+/** Drops what is not needed now. Returns the number of mappings dropped, 0 where smaps cannot be
+ * read. */
 export function trimMemory(): number {
   let smaps: string
   try {

@@ -1,10 +1,10 @@
-// Goal: TAP and TUN devices as the kernel really gives them. Method: inside a lab (testing/lab.ts), a
-// kernel TCP/IP stack on one side of each device and FrameDevice on the other.
+// Goal: TAP and TUN devices as the kernel really gives them. Method: inside a lab (testing/lab.ts),
+// a kernel TCP/IP stack on one side of each device and FrameDevice on the other.
 
-import { spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { BatchSocket, pin } from 'dgram-plus'
 import { EdgeError } from './errors.ts'
 import { inNamespace, namespaceIdentity } from './netns.ts'
 import { createPoller } from './poller.ts'
@@ -78,14 +78,16 @@ t.test(
     poller.add(opened.fd, 77)
     run('ip', 'addr', 'add', '10.9.0.1/24', 'dev', 'weft9')
     run('ip', 'link', 'set', 'weft9', 'mtu', '1400', 'up')
-    // Sends UDP with UDP_SEGMENT (SOL_UDP 17, option 103) through one python call; one super-packet.
-    const sender =
-      'import socket;s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM);' +
-      's.setsockopt(17,103,1000);s.sendto(bytes(i%251 for i in range(9500)),("10.9.0.2",9))'
+    const memory = pin(1 << 16)
+    const socket = new BatchSocket({ memory, receive: { at: 0, count: 1, size: 2048 } })
+    for (let i = 0; i < 9500; i++) memory.bytes[4096 + i] = i % 251
+    const target = socket.endpoint('10.9.0.2', 9)
     const scattered = 65536
     for (const how of ['read', 'scatter']) {
-      const child = spawn('python3', ['-c', sender], { stdio: 'inherit' })
-      const ended = new Promise((resolve) => child.on('exit', resolve))
+      const message = socket.sending.begin(target)
+      socket.sending.segment(message, 1000)
+      socket.sending.append(message, 4096, 9500)
+      t.equal(socket.sending.flush(), 0)
       let size = -11
       await until('a UDP super-packet arrived', () => {
         if (poller.wait(0) === 0) return false
@@ -96,7 +98,6 @@ t.test(
             : device.readScatter(scattered, 10 + 28, scattered + 100, 1000, 1100, 60)
         return size > 1400 + 10
       })
-      await ended
       t.equal(size, 10 + 28 + 9500)
       const at = how === 'read' ? 0 : scattered
       t.equal(bytes[at + 1], 5, 'VIRTIO_NET_HDR_GSO_UDP_L4')
@@ -108,6 +109,7 @@ t.test(
       }
       t.ok(equal, `payload by ${how}`)
     }
+    socket.close()
     t.equal(device.readScatter(0, 10, 0, 10, 10, 1024), -22, 'more slots than iovecs')
     poller.remove(opened.fd)
     poller.close()

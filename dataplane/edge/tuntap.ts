@@ -1,11 +1,13 @@
 // Opening TAP and TUN devices with a virtio-net header and segmentation offload, in any network
-// namespace. A device lives as long as its descriptor, unless it is made persistent: then it outlives
-// the agent, and the next agent takes it over, with the container that uses it still running.
+// namespace. A device lives as long as its descriptor, unless it is made persistent: then it
+// outlives the agent, and the next agent takes it over, with the container that uses it still
+// running.
 //
 // What the kernel is told: IFF_NO_PI (no 4-byte prefix), IFF_VNET_HDR (each frame begins with the
-// 10-byte header of linux/virtio_net.h), and TUNSETOFFLOAD: we take frames whose checksum is not yet
-// computed and TCP super-packets of up to 64 KB, and UDP ones where the kernel knows USO (6.2).
-// TSO_ECN is not asked for: a super-packet with CWR would have to be split by other rules (RFC 3168).
+// 10-byte header of linux/virtio_net.h), and TUNSETOFFLOAD: we take frames whose checksum is not
+// yet computed and TCP super-packets of up to 64 KB, and UDP ones where the kernel knows USO (6.2).
+// TSO_ECN is not asked for: a super-packet with CWR would have to be split by other rules (RFC
+// 3168).
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { EdgeError, errnoSentence, systemError } from './errors.ts'
@@ -52,8 +54,9 @@ export interface OpenedDevice {
   readonly udpSegmentation: boolean
 }
 
-/** Opens or takes over a TAP (Ethernet frames). The descriptor does not block and is closed on exec.
- * Throws EdgeError: NAMESPACE_*, TUN_MISSING, TUN_FORBIDDEN, DEVICE_TAKEN, NO_PERMISSION, BAD_NAME. */
+/** Opens or takes over a TAP (Ethernet frames). The descriptor does not block and is closed on
+ * exec. Throws EdgeError: NAMESPACE_*, TUN_MISSING, TUN_FORBIDDEN, DEVICE_TAKEN, NO_PERMISSION,
+ * BAD_NAME. */
 export function openTap(options: DeviceOptions): OpenedDevice {
   return openDevice('tap', options)
 }
@@ -130,7 +133,8 @@ function openTunFile(): number {
 /** Attaches `fd` to the device; returns true when the device was there before. */
 function attach(fd: number, kind: 'tap' | 'tun', options: DeviceOptions): boolean {
   const flags = (kind === 'tap' ? IFF_TAP : IFF_TUN) | IFF_NO_PI | IFF_VNET_HDR
-  // First insist on making it: only so can a device of our own making be told from one that was there.
+  // First insist on making it: only so can a device of our own making be told from one that was
+  // there.
   const made = setInterface(fd, options.name, flags | IFF_TUN_EXCL)
   if (made >= 0) return false
   if (made !== -libc.EBUSY && made !== -libc.EINVAL) throw attachError(made, kind, options)
@@ -176,8 +180,9 @@ function attachError(errno: number, kind: 'tap' | 'tun', options: DeviceOptions)
   return new EdgeError('SYSTEM', name, `TUNSETIFF ${name}${where}: ${errnoSentence(errno)}`)
 }
 
-/** " by process 123 (weft)" for the process that holds a TUN/TAP of this name, as far as /proc tells.
- * A device of the same name in another namespace looks alike there: hence only an only candidate. */
+/** " by process 123 (weft)" for the process that holds a TUN/TAP of this name, as far as /proc
+ * tells. A device of the same name in another namespace looks alike there: hence only an only
+ * candidate. */
 function describeHolder(name: string): string {
   const holders: string[] = []
   for (const pid of listDirectory('/proc')

@@ -1,20 +1,20 @@
-// FrameDevice over the descriptor of a TAP or TUN: what the packet loop reads and writes. One system
-// call moves one frame; the kernel reads and writes the slab itself. The iovec arrays live in pinned
-// memory of their own. The scatter array is rewritten only when its base or geometry moves, so a loop
-// that reads to the same place again and again pays for one call and nothing else.
+// FrameDevice over the descriptor of a TAP or TUN: what the packet loop reads and writes. One
+// system call moves one frame; the kernel reads and writes the slab itself. The iovec arrays live
+// in pinned memory of their own. The scatter array is rewritten only when its base or geometry
+// moves, so a loop that reads to the same place again and again pays for one call and nothing else.
 
 import type { FrameDevice } from '../../base/device.ts'
 import type { Slab } from '../../base/slab.ts'
 import * as libc from './libc.ts'
 import { IOVEC_COUNT_MAX } from './limits.ts'
 
-// struct iovec: address and length, 64 bits each, here as four 32-bit words. The high word of a length
-// stays zero from the beginning.
+// struct iovec: address and length, 64 bits each, here as four 32-bit words. The high word of a
+// length stays zero from the beginning.
 const IOVEC_WORDS = 4
 const WORD = 2 ** 32
 
-/** The iovec arrays of one slab, shared by the devices that read and write it: a loop that reads every
- * device to the same place describes that place once. */
+/** The iovec arrays of one slab, shared by the devices that read and write it: a loop that reads
+ * every device to the same place describes that place once. */
 class IovecTable {
   readonly scatterAddress: number
   readonly gatherAddress: number

@@ -1,5 +1,5 @@
-// A wake-up call across threads: an eventfd that any thread rings and one poller waits for. The main
-// thread posts its message first and rings afterwards, so whoever wakes finds the message.
+// A wake-up call across threads: an eventfd that any thread rings and one poller waits for. The
+// main thread posts its message first and rings afterwards, so whoever wakes finds the message.
 
 import { systemError } from './errors.ts'
 import * as libc from './libc.ts'
@@ -11,8 +11,8 @@ const ringAddress = libc.addressOf(counter)
 const drainAddress = ringAddress + 8
 counter[0] = 1
 
-/** Makes an eventfd for ringWake and drainWake; a plain descriptor, so that it can be handed to another
- * thread. Close it with closeWake when both sides are done. */
+/** Makes an eventfd for ringWake and drainWake; a plain descriptor, so that it can be handed to
+ * another thread. Close it with closeWake when both sides are done. */
 export function openWake(): number {
   const fd = libc.eventfd(0, EFD_NONBLOCK_CLOEXEC)
   if (fd < 0) throw systemError('eventfd', 'wake', fd)

@@ -24,8 +24,8 @@ function missing(): string | undefined {
   return undefined
 }
 
-/** Called first in a test file with its own path: resolves to tap inside the lab. Outside it runs the
- * file inside and exits with its status, or skips with the reason. */
+/** Called first in a test file with its own path: resolves to tap inside the lab. Outside it runs
+ * the file inside and exits with its status, or skips with the reason. */
 export async function insideLab(file: string): Promise<TAP> {
   if (process.env[MARK] === undefined) {
     const reason = missing()
