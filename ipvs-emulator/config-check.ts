@@ -7,7 +7,9 @@ import {
   REAL_SERVERS_MAX,
   SERVICE_KEYS_MAX,
   SERVICES_MAX,
+  SLOW_START_SECONDS_MAX,
   THRESHOLD_MAX,
+  TIERS_MAX,
   WEIGHT_MAX,
   ZONE_MAX,
 } from './limits.ts'
@@ -100,6 +102,8 @@ function checkRealServers(service: ServiceConfig, path: string): void {
     }
     integer(server.port, 0, 65535, `${at}.port`)
     integer(server.weight, 0, WEIGHT_MAX, `${at}.weight`)
+    integer(server.tier, 0, TIERS_MAX - 1, `${at}.tier`)
+    integer(server.slowStartSeconds, 0, SLOW_START_SECONDS_MAX, `${at}.slowStartSeconds`)
     integer(server.upperThreshold, 0, THRESHOLD_MAX, `${at}.upperThreshold`)
     integer(server.lowerThreshold, 0, THRESHOLD_MAX, `${at}.lowerThreshold`)
     const upper = server.upperThreshold ?? 0

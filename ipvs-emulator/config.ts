@@ -56,6 +56,11 @@ export interface RealServerConfig {
   readonly port: number
   /** 0..65535; 0 quiesces. Default 1. */
   readonly weight?: number
+  /** 0..3, default 0: servers of a tier are chosen only while no nearer tier has one available. Tiers make
+   * "local first" and "same zone first". */
+  readonly tier?: number
+  /** A new server reaches its weight in this many seconds, default 0 = at once. */
+  readonly slowStartSeconds?: number
   /** Overload thresholds in connections, 0 = none. */
   readonly upperThreshold?: number
   readonly lowerThreshold?: number

@@ -57,6 +57,8 @@ export const TEMPLATE = 16
 export const NO_OUTPUT = 32
 /** Waiting for an answer to a keep-alive probe. */
 export const PROBING = 64
+/** Only the reply direction is in the index: packets of the client are scheduled one by one. */
+export const ONE_PACKET = 128
 
 /** glibc places blocks this large 16 bytes behind a page boundary; with this offset records start on
  * cache lines. Wrong elsewhere, it costs a second cache line and nothing else. */

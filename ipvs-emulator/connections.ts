@@ -10,6 +10,7 @@ import {
   ConnTable,
   DEADLINE,
   FLAGS_BYTE,
+  ONE_PACKET,
   PORTS,
   PROTOCOL_BYTE,
   REPLY_PORTS,
@@ -114,7 +115,7 @@ export class Connections {
   }
 
   /** Makes a connection of the flow, which is in no index, due at `deadline` ticks; `flags` may hold
-   * TEMPLATE. Returns the handle or -1 when the table is full. */
+   * TEMPLATE or ONE_PACKET. Returns the handle or -1 when the table is full. */
   insert(flow: Flow, server: RealServer | null, flags: number, deadline: number): number {
     const table = this.tables[flow.family]!
     let entry = table.allocate()
@@ -138,7 +139,7 @@ export class Connections {
       records[at + ADDRESSES + 3 * words + i] = flow.newTarget[i]!
     }
     table.bytes[at * 4 + FLAGS_BYTE] = flags | (rewrites(flow) ? REWRITES : 0)
-    table.link(entry * 2)
+    if ((flags & ONE_PACKET) === 0) table.link(entry * 2)
     if ((flags & TEMPLATE) === 0) table.link(entry * 2 + 1)
     this.wheels[flow.family]!.file(entry)
     if (server !== null) this.#bind(server, (flags & TEMPLATE) !== 0)
@@ -162,6 +163,27 @@ export class Connections {
       statistics.add(row, CONNECTIONS, 1)
       statistics.add(row, INACTIVE_CONNECTIONS, 1)
     }
+  }
+
+  /** True when entry `entry` is of the client, ports and virtual address of `flow`. */
+  carries(flow: Flow, entry: number): boolean {
+    const table = this.tables[flow.family]!
+    const at = entry * table.stride
+    if (table.records[at + PORTS] !== ((flow.sourcePort << 16) | flow.targetPort)) return false
+    for (let i = 0; i < table.words; i++) {
+      if (table.records[at + ADDRESSES + i] !== flow.source[i]) return false
+      if (table.records[at + ADDRESSES + table.words + i] !== flow.target[i]) return false
+    }
+    return true
+  }
+
+  /** Gives a filed connection another deadline, nearer or later. */
+  refile(family: number, entry: number, deadline: number): void {
+    const table = this.tables[family]!
+    const wheel = this.wheels[family]!
+    wheel.remove(entry)
+    table.records[entry * table.stride + DEADLINE] = deadline
+    wheel.file(entry)
   }
 
   /** Moves a connection between active and inactive when `active` differs from what it counts as. */

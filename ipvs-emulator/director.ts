@@ -16,13 +16,6 @@
 // Nothing here allocates per packet. No method throws on account of a packet, but headers must have
 // passed their checks (checkIpv4(), checkTcp() and so on). Bad configuration throws ConfigError.
 
-import {
-  ipv6FragmentIdentification,
-  ipv6FragmentOffset,
-  ipv6MoreFragments,
-  walkFragment,
-  walkIpv6,
-} from '../wire/ipv6.ts'
 import { TCP_ACK, TCP_RST, TCP_SYN } from '../wire/tcp.ts'
 import type { BalancerConfig } from './config.ts'
 import {
@@ -41,8 +34,8 @@ import {
   ZONES,
 } from './conn-table.ts'
 import { Connections, HELD } from './connections.ts'
-import type { Flow } from './flow.ts'
-import { copyAddress, IPV4, IPV6, makeFlow, readFlow, SCTP, sameAddress, TCP } from './flow.ts'
+import { Defence } from './defence.ts'
+import { IPV4, IPV6, TCP } from './flow.ts'
 import { Fragments } from './fragments.ts'
 import { rewriteIcmpError } from './icmp-nat.ts'
 import {
@@ -52,26 +45,16 @@ import {
   TICK_MS,
 } from './limits.ts'
 import { rewrite } from './nat.ts'
-import { CHUNK_INIT, SCTP_HEADER_SIZE } from './proto-sctp.ts'
-import { TCP_CLOSE, TCP_TIME_WAIT } from './proto-tcp.ts'
+import { Opener } from './opener.ts'
+import { isLaterFragment } from './packet.ts'
+import { TCP_CLOSE, TCP_MACHINE, TCP_SECURE_TABLE, TCP_TIME_WAIT } from './proto-tcp.ts'
 import { type Quoted, readQuoted } from './quoted.ts'
 import { writeReset } from './reset.ts'
-import type { RealServer } from './service.ts'
 import { ServiceTable } from './service-table.ts'
 import { defaultSettings, type Settings } from './settings.ts'
-import { FIRST_TIMEOUT_TICKS, Timeouts, ticksOf } from './timeouts.ts'
+import { Timeouts, ticksOf } from './timeouts.ts'
 import { Tracker } from './tracker.ts'
-import {
-  DUPLICATE,
-  LATER_FRAGMENT,
-  MALFORMED,
-  NO_DESTINATION,
-  NO_PORT,
-  NOT_BALANCED,
-  NOT_SYN,
-  TABLE_FULL,
-  VERDICT_NAMES,
-} from './verdict.ts'
+import { VERDICT_NAMES } from './verdict.ts'
 
 /** Direction of a packet within its flow: from the client, or from the real server. */
 export const FORWARD = 0
@@ -81,8 +64,8 @@ const TCP_FLAGS = 13
 const TCP_SIZE_MIN = 20
 const UDP_SIZE = 8
 const IPV4_FRAGMENT = 6
-const IPV4_MORE = 0x2000
-const IPV4_OFFSET = 0x1fff
+/** More fragments, or an offset. */
+const IPV4_ANY_FRAGMENT = 0x3fff
 const IPV6_HEADER_SIZE = 40
 
 /** A template that still controls connections when it expires is kept this much longer. */
@@ -114,24 +97,26 @@ export class Director {
   readonly timeouts: Timeouts = new Timeouts()
   readonly #tracker: Tracker
   readonly #fragments: Fragments
-  readonly #flow: Flow = makeFlow()
+  readonly #opener: Opener
+  readonly defence: Defence
   readonly #quoted: Quoted = { l4At: 0, protocol: 0 }
-  readonly #random: () => number
   readonly #orphan: (connection: number) => void
   readonly #startMs: number
   #tick = 0
+  #second = 0
   #sweepFamily: number = IPV4
   #sweepAt = 1
 
   constructor(options: DirectorOptions) {
     this.#startMs = options.nowMs
-    this.#random = options.random
     this.#orphan = options.orphan ?? (() => {})
     this.services = new ServiceTable(options.statistics, options.random)
     const capacity = options.connectionsMax ?? CONNECTIONS_DEFAULT
     this.connections = new Connections(capacity, this.services, options.random)
     this.#tracker = new Tracker(this.connections, this.services, this.timeouts)
     this.#fragments = new Fragments(options.random)
+    this.#opener = new Opener(this.connections, this.services, this.settings, options.random)
+    this.defence = new Defence(this.settings, this.connections, this.timeouts, options.random)
   }
 
   /** Connections held, templates included. */
@@ -144,7 +129,7 @@ export class Director {
    * ConfigError, changing nothing. */
   apply(config: BalancerConfig, nowMs: number): void {
     this.#setTime(nowMs)
-    this.services.apply(config)
+    this.services.apply(config, this.#tick)
   }
 
   /** Index of a service by its key, -1 when there is none. Stable while the key stays configured. */
@@ -191,13 +176,12 @@ export class Director {
     end: number,
   ): number {
     const ipv4 = view.getUint8(ipAt) >> 4 === 4
-    const fragment = ipv4 ? view.getUint16(ipAt + IPV4_FRAGMENT) & (IPV4_MORE | IPV4_OFFSET) : 0
-    const fragmentAt = ipv4 || l4At - ipAt === IPV6_HEADER_SIZE ? -1 : fragmentHeader(view, ipAt)
-    if (
-      (fragment & IPV4_OFFSET) !== 0 ||
-      (fragmentAt >= 0 && ipv6FragmentOffset(view, fragmentAt) !== 0)
-    ) {
-      return this.#lookupFragment(zone, view, ipAt, protocol, fragmentAt)
+    // Whole IPv4 packets and IPv6 packets without extension headers are the rule.
+    const plain = ipv4
+      ? (view.getUint16(ipAt + IPV4_FRAGMENT) & IPV4_ANY_FRAGMENT) === 0
+      : l4At - ipAt === IPV6_HEADER_SIZE
+    if (!plain && isLaterFragment(view, ipAt, l4At)) {
+      return this.#lookupFragment(zone, view, ipAt, l4At, protocol)
     }
     if (end - l4At < (protocol === TCP ? TCP_SIZE_MIN : UDP_SIZE)) return -1
     const reference = this.#find(zone, view, ipAt, l4At, protocol, ipv4)
@@ -207,8 +191,9 @@ export class Director {
     this.direction = reference & 1
     if (!this.#usable(family, entry, view, l4At, protocol)) return -1
     const connection = entry * 2 + family
-    if (fragment !== 0 || (fragmentAt >= 0 && ipv6MoreFragments(view, fragmentAt))) {
-      this.#noteFragment(zone, view, ipAt, l4At, protocol, fragmentAt, connection, this.direction)
+    if (!plain) {
+      const tick = this.#tick
+      this.#fragments.noteFirst(zone, protocol, view, ipAt, l4At, connection, this.direction, tick)
     }
     return connection
   }
@@ -301,48 +286,14 @@ export class Director {
     return true
   }
 
-  #noteFragment(
+  #lookupFragment(
     zone: number,
     view: DataView,
     ipAt: number,
     l4At: number,
     protocol: number,
-    fragmentAt: number,
-    connection: number,
-    direction: number,
-  ): void {
-    const ipv4 = fragmentAt < 0
-    this.#fragments.note(
-      zone,
-      protocol,
-      ipv4 ? view.getUint16(ipAt + 4) : ipv6FragmentIdentification(view, fragmentAt),
-      view,
-      ipAt + (ipv4 ? 12 : 8),
-      ipv4 ? 1 : 4,
-      connection,
-      direction,
-      view.getInt32(l4At),
-      this.#tick,
-    )
-  }
-
-  #lookupFragment(
-    zone: number,
-    view: DataView,
-    ipAt: number,
-    protocol: number,
-    fragmentAt: number,
   ): number {
-    const ipv4 = fragmentAt < 0
-    const connection = this.#fragments.find(
-      zone,
-      protocol,
-      ipv4 ? view.getUint16(ipAt + 4) : ipv6FragmentIdentification(view, fragmentAt),
-      view,
-      ipAt + (ipv4 ? 12 : 8),
-      ipv4 ? 1 : 4,
-      this.#tick,
-    )
+    const connection = this.#fragments.findLater(zone, protocol, view, ipAt, l4At, this.#tick)
     if (connection < 0) return -1
     // The note may have outlived its connection, and the entry may serve another by now.
     const table = this.connections.tables[connection & 1]!
@@ -353,7 +304,7 @@ export class Director {
     if (
       table.bytes[at * 4 + PROTOCOL_BYTE] !== protocol ||
       table.records[portsAt] !== this.#fragments.ports ||
-      table.records[sourceAt] !== view.getInt32(ipAt + (ipv4 ? 12 : 8))
+      table.records[sourceAt] !== view.getInt32(ipAt + ((connection & 1) === IPV4 ? 12 : 8))
     )
       return -1
     return connection
@@ -374,76 +325,21 @@ export class Director {
     masquerade: boolean,
   ): number {
     this.#setTime(nowMs)
-    const fault = this.#openingFault(view, ipAt, l4At, protocol, end)
-    if (fault < 0) return this.#refuse(fault)
-    const service = this.services.services[serviceIndex]
-    if (service === null || service === undefined) return this.#refuse(NOT_BALANCED)
-    const flow = this.#flow
-    readFlow(flow, zone, view, ipAt, l4At, protocol)
-    flow.replyZone = service.config.replyZone ?? zone
-    if (this.connections.findForward(flow) >= 0) return this.#refuse(DUPLICATE)
-    const pool = service.pools[flow.family]!
-    const server = pool.scheduler.schedule(pool, flow, this.#random, this.#tick)
-    if (server === null) return this.#refuse(NO_DESTINATION)
-    const connection = this.#connect(flow, server, masquerade)
+    const tick = this.#tick
+    const connection = this.#opener.schedule(
+      zone,
+      serviceIndex,
+      view,
+      ipAt,
+      l4At,
+      protocol,
+      end,
+      tick,
+      masquerade,
+    )
     if (connection < 0) return this.#refuse(connection)
-    this.#noteFirstFragment(zone, view, ipAt, l4At, protocol, connection)
+    this.#fragments.noteFirst(zone, protocol, view, ipAt, l4At, connection, FORWARD, tick)
     return connection
-  }
-
-  /** Why a packet may not open a connection, 0 when it may. */
-  #openingFault(view: DataView, ipAt: number, l4At: number, protocol: number, end: number): number {
-    const ipv4 = view.getUint8(ipAt) >> 4 === 4
-    if (ipv4) {
-      if ((view.getUint16(ipAt + IPV4_FRAGMENT) & IPV4_OFFSET) !== 0) return LATER_FRAGMENT
-    } else if (l4At - ipAt !== IPV6_HEADER_SIZE) {
-      const fragmentAt = fragmentHeader(view, ipAt)
-      if (fragmentAt >= 0 && ipv6FragmentOffset(view, fragmentAt) !== 0) return LATER_FRAGMENT
-    }
-    if (end - l4At < (protocol === TCP ? TCP_SIZE_MIN : UDP_SIZE)) return MALFORMED
-    if (protocol === TCP) {
-      const flags = view.getUint8(l4At + TCP_FLAGS)
-      if ((flags & TCP_RST) !== 0) return NOT_SYN
-      if (this.settings.sloppyTcp) return 0
-      return (flags & (TCP_SYN | TCP_ACK)) === TCP_SYN ? 0 : NOT_SYN
-    }
-    if (protocol === SCTP) {
-      const chunk = l4At + SCTP_HEADER_SIZE
-      if (chunk + 4 > end) return MALFORMED
-      return view.getUint8(chunk) === CHUNK_INIT || this.settings.sloppySctp ? 0 : NOT_SYN
-    }
-    return 0
-  }
-
-  /** Makes the connection of `flow` to `server`; the client's half of `flow` is filled in. */
-  #connect(flow: Flow, server: RealServer, masquerade: boolean): number {
-    copyAddress(flow.newTarget, server.address)
-    if (server.port !== 0) flow.newTargetPort = server.port
-    const source = server.pool.service.masquerade[flow.family]!
-    if (source !== null && (masquerade || sameAddress(flow.source, server.address))) {
-      copyAddress(flow.newSource, source)
-    }
-    if (!this.connections.reserveReply(flow)) return NO_PORT
-    const connection = this.connections.insert(flow, server, 0, this.#tick + FIRST_TIMEOUT_TICKS)
-    return connection < 0 ? TABLE_FULL : connection
-  }
-
-  #noteFirstFragment(
-    zone: number,
-    view: DataView,
-    ipAt: number,
-    l4At: number,
-    protocol: number,
-    connection: number,
-  ): void {
-    if ((connection & 1) === IPV4) {
-      if ((view.getUint16(ipAt + IPV4_FRAGMENT) & IPV4_MORE) === 0) return
-      this.#noteFragment(zone, view, ipAt, l4At, protocol, -1, connection, FORWARD)
-    } else if (l4At - ipAt !== IPV6_HEADER_SIZE) {
-      const fragmentAt = fragmentHeader(view, ipAt)
-      if (fragmentAt < 0 || !ipv6MoreFragments(view, fragmentAt)) return
-      this.#noteFragment(zone, view, ipAt, l4At, protocol, fragmentAt, connection, FORWARD)
-    }
   }
 
   /** Remembers a flow without rewriting it: forward as in this packet in `zone`, replies in `replyZone`.
@@ -459,17 +355,11 @@ export class Director {
     nowMs: number,
   ): number {
     this.#setTime(nowMs)
-    if (end - l4At < (protocol === TCP ? TCP_SIZE_MIN : UDP_SIZE)) return this.#refuse(MALFORMED)
-    const flow = this.#flow
-    readFlow(flow, zone, view, ipAt, l4At, protocol)
-    flow.replyZone = replyZone
-    const known = this.connections.findForward(flow)
-    if (known >= 0) return (known >>> 1) * 2 + flow.family
-    // Without rewriting, a reply can only be told apart by what the wire says.
-    if (this.connections.findReply(flow) >= 0) return this.#refuse(NO_PORT)
-    const connection = this.connections.insert(flow, null, 0, this.#tick + FIRST_TIMEOUT_TICKS)
-    if (connection < 0) return this.#refuse(TABLE_FULL)
-    this.#noteFirstFragment(zone, view, ipAt, l4At, protocol, connection)
+    const tick = this.#tick
+    const opener = this.#opener
+    const connection = opener.track(zone, replyZone, view, ipAt, l4At, protocol, end, tick)
+    if (connection < 0) return this.#refuse(connection)
+    this.#fragments.noteFirst(zone, protocol, view, ipAt, l4At, connection, FORWARD, tick)
     return connection
   }
 
@@ -579,10 +469,23 @@ export class Director {
       const tick = wheel.next()
       if (tick >= 0 && (next < 0 || tick < next)) next = tick
     }
-    const idle = this.services.work()
+    const idle = this.#housekeeping()
     if (this.services.goneCount > 0) this.#sweep(SWEEP_PER_ADVANCE)
     if (!idle || this.services.goneCount > 0) return nowMs
     return next < 0 ? -1 : Math.max(this.#startMs + next * TICK_MS, nowMs)
+  }
+
+  /** What is not expiry: schedulers' pending work, and once a second the defences. True when all is done. */
+  #housekeeping(): boolean {
+    const second = Math.floor((this.#tick * TICK_MS) / 1000)
+    if (second !== this.#second) {
+      this.#second = second
+      this.defence.second()
+      this.services.second(this.#tick)
+      this.#tracker.tcpTable = this.defence.secure ? TCP_SECURE_TABLE : TCP_MACHINE.table
+    }
+    const built = this.services.work()
+    return this.defence.work(this.#tick) && built
   }
 
   /** A connection has reached its deadline and is out of its timer bucket. */
@@ -695,19 +598,4 @@ export class Director {
   #setTime(nowMs: number): void {
     this.#tick = Math.floor((nowMs - this.#startMs) / TICK_MS)
   }
-}
-
-/** Offset of an IPv6 packet's fragment header, -1 when it has none. */
-function fragmentHeader(view: DataView, ipAt: number): number {
-  const walk = walkIpv6(view, ipAt)
-  return walk < 0 ? -1 : walkFragment(ipAt, walk)
-}
-
-function isLaterFragment(view: DataView, ipAt: number, l4At: number): boolean {
-  if (view.getUint8(ipAt) >> 4 === 4) {
-    return (view.getUint16(ipAt + IPV4_FRAGMENT) & IPV4_OFFSET) !== 0
-  }
-  if (l4At - ipAt === IPV6_HEADER_SIZE) return false
-  const fragmentAt = fragmentHeader(view, ipAt)
-  return fragmentAt >= 0 && ipv6FragmentOffset(view, fragmentAt) !== 0
 }

@@ -8,9 +8,12 @@
 // repairs it); that is the price of not holding packets. A note does not own its connection: the
 // director checks that the connection still has the same addresses and ports.
 
+import { ipv6FragmentIdentification, ipv6MoreFragments } from '../wire/ipv6.ts'
 import { hashTables, hashWord } from './hash.ts'
 import { FRAGMENT_TIMEOUT_MS, FRAGMENTS_MAX, TICK_MS } from './limits.ts'
+import { fragmentHeader, isIpv4 } from './packet.ts'
 
+const IPV4_MORE = 0x2000
 const WAYS = 4
 const SETS: number = FRAGMENTS_MAX / WAYS
 /** Words of a note: zone and protocol, identification, 8 of addresses, connection, direction, ports, tick. */
@@ -25,7 +28,7 @@ const TIMEOUT_TICKS: number = FRAGMENT_TIMEOUT_MS / TICK_MS
 export class Fragments {
   readonly #notes: Int32Array = new Int32Array(FRAGMENTS_MAX * NOTE)
   readonly #tables: Int32Array
-  /** Direction and ports of the note that find() found. */
+  /** Direction and ports of the note that findLater() found. */
   direction = 0
   ports = 0
 
@@ -33,9 +36,47 @@ export class Fragments {
     this.#tables = hashTables(random)
   }
 
-  /** Notes the connection of a first fragment; `addressesAt` is where its source address starts, `words`
-   * the words per address. */
-  note(
+  /** Notes the connection of the packet at `ipAt` when it is a first fragment; else does nothing. */
+  noteFirst(
+    zone: number,
+    protocol: number,
+    view: DataView,
+    ipAt: number,
+    l4At: number,
+    connection: number,
+    direction: number,
+    tick: number,
+  ): void {
+    const ports = view.getInt32(l4At)
+    if (isIpv4(view, ipAt)) {
+      if ((view.getUint16(ipAt + 6) & IPV4_MORE) === 0) return
+      const id = view.getUint16(ipAt + 4)
+      this.#note(zone, protocol, id, view, ipAt + 12, 1, connection, direction, ports, tick)
+      return
+    }
+    const header = fragmentHeader(view, ipAt, l4At)
+    if (header < 0 || !ipv6MoreFragments(view, header)) return
+    const id = ipv6FragmentIdentification(view, header)
+    this.#note(zone, protocol, id, view, ipAt + 8, 4, connection, direction, ports, tick)
+  }
+
+  /** Connection of the later fragment at `ipAt`, or -1; sets `direction` and `ports`. */
+  findLater(
+    zone: number,
+    protocol: number,
+    view: DataView,
+    ipAt: number,
+    l4At: number,
+    tick: number,
+  ): number {
+    if (isIpv4(view, ipAt)) {
+      return this.#find(zone, protocol, view.getUint16(ipAt + 4), view, ipAt + 12, 1, tick)
+    }
+    const id = ipv6FragmentIdentification(view, fragmentHeader(view, ipAt, l4At))
+    return this.#find(zone, protocol, id, view, ipAt + 8, 4, tick)
+  }
+
+  #note(
     zone: number,
     protocol: number,
     identification: number,
@@ -69,8 +110,7 @@ export class Fragments {
     notes[at + TICK] = tick + 1
   }
 
-  /** Connection of a later fragment, or -1; sets `direction` and `ports`. */
-  find(
+  #find(
     zone: number,
     protocol: number,
     identification: number,

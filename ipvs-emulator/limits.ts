@@ -59,3 +59,12 @@ export const TARGET_CACHE_EXPIRATION_TICKS: number = (24 * 60 * 60 * 1000) / TIC
 export const TARGET_CACHE_CHECK_TICKS: number = (30 * 60 * 1000) / TICK_MS
 /** A server set of lblcr that has not changed for this long loses a member (sysctl lblcr_expiration). */
 export const LBLCR_EXPIRATION_TICKS: number = (24 * 60 * 60 * 1000) / TICK_MS
+/** Room is short when less than this share (one in ...) of the connection table is free. */
+export const SHORT_SHARE = 8
+/** drop_entry looks at one in this many entries each second (ip_vs_random_dropentry()), in slices. */
+export const DROP_ENTRY_SHARE = 32
+export const DROP_ENTRY_SLICE = 4096
+/** Preference tiers of real servers: 0 is tried first. */
+export const TIERS_MAX = 4
+/** Longest slow start. */
+export const SLOW_START_SECONDS_MAX = 3600

@@ -48,6 +48,8 @@ interface State {
   table: Int32Array
   owners: readonly RealServer[]
   build: Build | null
+  /** The weights that the table, or the one under construction, was made from. */
+  weights: Map<RealServer, number>
   stale: boolean
 }
 
@@ -132,6 +134,7 @@ function work(pool: Pool, steps: number): boolean {
   if (state.stale) {
     state.stale = false
     state.build = null
+    state.weights = new Map(pool.servers.map((server) => [server, server.lastWeight]))
     if (!pool.servers.some((server) => server.lastWeight > 0)) {
       state.table = new Int32Array(0)
       state.owners = []
@@ -159,6 +162,7 @@ export const MH: Scheduler = {
       table: new Int32Array(0),
       owners: [],
       build: null,
+      weights: new Map(),
       stale: true,
     } satisfies State
     pool.busy = true
@@ -167,8 +171,8 @@ export const MH: Scheduler = {
   addServer: changed,
   removeServer: changed,
   updateServer(pool, server) {
-    // Only a weight the table does not hold yet changes it; the table itself says nothing of weight 0.
-    if (server.weight !== 0) changed(pool)
+    // Weight 0, thresholds and slow start do not change the table.
+    if ((pool.state as State).weights.get(server) !== server.lastWeight) changed(pool)
   },
   work(pool: Pool): boolean {
     return work(pool, MH_STEPS_PER_WORK)

@@ -11,10 +11,10 @@ import type { BalancerConfig, RealServerConfig, ServiceConfig } from './config.t
 import { ConfigError } from './config.ts'
 import { checkConfig } from './config-check.ts'
 import { IPV4, IPV6, SCTP, sameAddress, TCP, UDP } from './flow.ts'
-import { TICK_MS } from './limits.ts'
 import { SCHEDULER_DEFAULT, SCHEDULERS } from './sched.ts'
 import { Pool, RealServer, Service } from './service.ts'
 import { Statistics } from './statistics.ts'
+import { ticksOf } from './timeouts.ts'
 import { Virtuals } from './virtuals.ts'
 
 const PROTOCOL_NUMBERS = { tcp: TCP, udp: UDP, sctp: SCTP }
@@ -29,6 +29,8 @@ export class ServiceTable {
   readonly #byKey: Map<string, Service> = new Map()
   readonly #freeServices: number[] = []
   readonly #freeServers: number[] = []
+  /** Real servers in slow start. */
+  readonly #slow: RealServer[] = []
   /** Pools whose scheduler has work to do. */
   readonly #busy: Pool[] = []
   /** Real servers that are gone and still have connections. */
@@ -45,7 +47,7 @@ export class ServiceTable {
   }
 
   /** Makes `config` the configuration. Throws ConfigError before anything is changed. */
-  apply(config: BalancerConfig): void {
+  apply(config: BalancerConfig, tick: number): void {
     checkConfig(config)
     this.#checkRoom(config)
     const wanted = new Set(config.services.map((service) => service.key))
@@ -54,7 +56,7 @@ export class ServiceTable {
     }
     for (const next of config.services) {
       const service = this.#byKey.get(next.key)
-      this.#updateService(service ?? this.#createService(next), next)
+      this.#updateService(service ?? this.#createService(next), next, tick)
     }
     this.#indexVirtuals(config)
   }
@@ -84,24 +86,18 @@ export class ServiceTable {
   #createService(config: ServiceConfig): Service {
     const index = this.#freeServices.pop() ?? this.services.length
     const service = new Service(index, config.key, this.statistics.allocate(), config)
-    const scheduler = SCHEDULERS.get(config.scheduler ?? SCHEDULER_DEFAULT)!
-    for (const family of [IPV4, IPV6]) {
-      const pool = new Pool(service, family, scheduler)
-      service.pools.push(pool)
-      scheduler.init(pool)
-    }
     this.services[index] = service
     this.#byKey.set(config.key, service)
     return service
   }
 
-  #updateService(service: Service, config: ServiceConfig): void {
+  #updateService(service: Service, config: ServiceConfig, tick: number): void {
     const before = service.config
     service.config = config
-    service.idleTicks = Math.ceil(((config.idleSeconds ?? 0) * 1000) / TICK_MS)
+    service.idleTicks = ticksOf(config.idleSeconds ?? 0)
     service.masquerade[IPV4] = addressOf(config.masquerade4)
     service.masquerade[IPV6] = addressOf(config.masquerade6)
-    this.#updateServers(service, config)
+    this.#updateServers(service, config, tick)
     const name = config.scheduler ?? SCHEDULER_DEFAULT
     const same = schedulerOptions(before) === schedulerOptions(config)
     for (const pool of service.pools) {
@@ -114,7 +110,7 @@ export class ServiceTable {
     }
   }
 
-  #updateServers(service: Service, config: ServiceConfig): void {
+  #updateServers(service: Service, config: ServiceConfig, tick: number): void {
     const wanted = new Map(config.realServers.map((server) => [server.key, server]))
     const kept = new Map<string, RealServer>()
     for (const pool of service.pools) {
@@ -127,14 +123,26 @@ export class ServiceTable {
     }
     for (const next of config.realServers) {
       const server = kept.get(next.key)
-      if (server === undefined) this.#addServer(service, next)
+      if (server === undefined) this.#addServer(service, next, tick)
       else this.#updateServer(server, next)
     }
   }
 
-  #addServer(service: Service, config: RealServerConfig): void {
+  /** The pool of a family and tier; makes the tiers up to it. */
+  #pool(service: Service, family: number, tier: number): Pool {
+    const scheduler = SCHEDULERS.get(service.config.scheduler ?? SCHEDULER_DEFAULT)!
+    while (service.pools.length <= tier * 2 + family) {
+      const pool = new Pool(service, service.pools.length & 1, scheduler)
+      service.pools.push(pool)
+      scheduler.init(pool)
+    }
+    return service.pools[tier * 2 + family]!
+  }
+
+  #addServer(service: Service, config: RealServerConfig, tick: number): void {
     const address = new Int32Array(4)
-    const pool = service.pools[parseAddress(config.address, address)]!
+    const family = parseAddress(config.address, address)
+    const pool = this.#pool(service, family, config.tier ?? 0)
     const index = this.#freeServers.pop() ?? this.servers.length
     const row = this.statistics.allocate()
     const weight = config.weight ?? 1
@@ -142,6 +150,13 @@ export class ServiceTable {
     server.upperThreshold = config.upperThreshold ?? 0
     server.lowerThreshold = config.lowerThreshold ?? 0
     this.servers[index] = server
+    const slowSeconds = config.slowStartSeconds ?? 0
+    if (slowSeconds > 0 && weight > 1) {
+      server.slowSinceTick = tick
+      server.slowTicks = ticksOf(slowSeconds)
+      server.weight = 1
+      this.#slow.push(server)
+    }
     pool.servers.push(server)
     pool.scheduler.addServer(pool, server)
   }
@@ -151,9 +166,12 @@ export class ServiceTable {
     const upper = config.upperThreshold ?? 0
     const lower = config.lowerThreshold ?? 0
     const changed =
-      weight !== server.weight || upper !== server.upperThreshold || lower !== server.lowerThreshold
+      weight !== server.fullWeight ||
+      upper !== server.upperThreshold ||
+      lower !== server.lowerThreshold
     if (!changed) return
-    server.weight = weight
+    server.fullWeight = weight
+    server.weight = server.slowTicks === 0 ? weight : Math.min(server.weight, weight)
     if (weight !== 0) server.lastWeight = weight
     server.upperThreshold = upper
     server.lowerThreshold = lower
@@ -181,6 +199,24 @@ export class ServiceTable {
       pool.scheduler.done(pool)
     }
     this.#freeServiceIfUnused(service)
+  }
+
+  /** To be called each second: raises the weights of servers in slow start, linearly with time. */
+  second(tick: number): void {
+    for (let i = this.#slow.length - 1; i >= 0; i--) {
+      const server = this.#slow[i]!
+      const share = Math.min((tick - server.slowSinceTick) / server.slowTicks, 1)
+      if (share === 1 || server.gone) {
+        server.slowTicks = 0
+        this.#slow.splice(i, 1)
+      }
+      if (server.gone) continue
+      const weight =
+        server.fullWeight === 0 ? 0 : Math.max(Math.floor(server.fullWeight * share), 1)
+      if (weight === server.weight) continue
+      server.weight = weight
+      server.pool.scheduler.updateServer(server.pool, server)
+    }
   }
 
   /** Does one slice of the schedulers' pending work. True when none is left. */
@@ -253,8 +289,9 @@ const scratch: Int32Array = new Int32Array(4)
 
 function sameTarget(server: RealServer, config: RealServerConfig): boolean {
   const family = parseAddress(config.address, scratch)
+  const pool = server.pool
   return (
-    server.pool.family === family &&
+    pool.service.pools.indexOf(pool) === (config.tier ?? 0) * 2 + family &&
     server.port === config.port &&
     sameAddress(server.address, scratch)
   )

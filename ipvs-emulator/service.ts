@@ -35,10 +35,14 @@ export class RealServer {
   /** Row of its statistics. */
   readonly row: number
   weight: number
+  /** The configured weight; `weight` is below it while slow start lasts. */
+  fullWeight: number
+  /** When slow start began and how long it takes, in ticks; 0 = it is over. */
+  slowSinceTick = 0
+  slowTicks = 0
   /** The last weight that was not 0: what mh builds its table from, so that quiescing a server moves none
    * of the other servers' clients. */
   lastWeight: number
-  /** Weight at present while slow start holds it down; equal to `weight` otherwise. */
   upperThreshold = 0
   lowerThreshold = 0
   /** The upper threshold was reached: not chosen until the count falls (unbind()). */
@@ -65,6 +69,7 @@ export class RealServer {
     this.address = address
     this.port = port
     this.weight = weight
+    this.fullWeight = weight
     this.lastWeight = weight
     this.row = row
   }
@@ -92,7 +97,7 @@ export class RealServer {
   }
 }
 
-/** The real servers of one service and address family, in configured order: what a scheduler sees. */
+/** The real servers of one service, address family and tier, in configured order: what a scheduler sees. */
 export class Pool {
   readonly service: Service
   /** IPV4 or IPV6. */
@@ -117,6 +122,7 @@ export class Service {
   /** Row of its statistics. */
   readonly row: number
   config: ServiceConfig
+  /** By tier * 2 + family; as many tiers as have been used. */
   readonly pools: Pool[] = []
   /** Masquerade address per family, null = none. */
   readonly masquerade: (Int32Array | null)[] = [null, null]

@@ -1,6 +1,7 @@
 // Which service answers at an address: mark first, then (zone, protocol, address, port), then the port-0
 // entry that takes every port (ip_vs_service_find()). Asked once per new flow, rebuilt whole by apply().
 
+import type { Flow } from './flow.ts'
 import { hashTables, hashWord } from './hash.ts'
 
 /** Words of a key: zone and protocol, port and family, four of address; then the service. */
@@ -70,6 +71,12 @@ export class Virtuals {
   ): number {
     const exact = this.#find(zone, protocol, family, w0, w1, w2, w3, port)
     return exact >= 0 ? exact : this.#find(zone, protocol, family, w0, w1, w2, w3, 0)
+  }
+
+  /** Service at the flow's target address and exactly `port`; -1 = none. */
+  findFlow(flow: Flow, port: number): number {
+    const t = flow.target
+    return this.#find(flow.zone, flow.protocol, flow.family, t[0]!, t[1]!, t[2]!, t[3]!, port)
   }
 
   #slot(

@@ -1,0 +1,292 @@
+// Making connections: may this packet open one, which real server gets it, and what the two sides see.
+//
+// Persistence (ip_vs_sched_persist()): a template remembers which real server a client network has. It is an
+// entry of the connection table that is no flow: its protocol byte is outside the protocols in use, so no
+// packet finds it. Its key is (protocol, client network, virtual address, virtual port); for a port-0 service
+// the port is 0, so that all ports of a client share one server; for a service by mark the protocol and the
+// address are left out too. Connections made through it name it as their controller; it outlives them.
+//
+// One-packet scheduling (ipvsadm --ops, UDP only): the forward direction is not put in the index, so every
+// packet of the client is scheduled by itself; the reply direction is, once per client and real server.
+
+import { TCP_ACK, TCP_RST, TCP_SYN } from '../wire/tcp.ts'
+import { CONTROLLER, ONE_PACKET, SERVER, TEMPLATE } from './conn-table.ts'
+import { type Connections, HELD } from './connections.ts'
+import { dropRate } from './defence.ts'
+import {
+  copyAddress,
+  type Flow,
+  IPV4,
+  makeFlow,
+  readFlow,
+  SCTP,
+  sameAddress,
+  setAddress4,
+  TCP,
+  UDP,
+} from './flow.ts'
+import { isLaterFragment } from './packet.ts'
+import { CHUNK_INIT, SCTP_HEADER_SIZE } from './proto-sctp.ts'
+import type { RealServer, Service } from './service.ts'
+import type { ServiceTable } from './service-table.ts'
+import type { Settings } from './settings.ts'
+import { CONNECTIONS, TOTAL_ROW } from './statistics.ts'
+import { FIRST_TIMEOUT_TICKS, ticksOf } from './timeouts.ts'
+import {
+  DEFENCE,
+  DUPLICATE,
+  LATER_FRAGMENT,
+  MALFORMED,
+  NO_DESTINATION,
+  NO_PORT,
+  NOT_BALANCED,
+  NOT_SYN,
+  TABLE_FULL,
+} from './verdict.ts'
+
+const TCP_FLAGS = 13
+const TCP_SIZE_MIN = 20
+const UDP_SIZE = 8
+
+/** Protocol byte of a template for packets of `protocol`, 0 for one by mark. 192 and up are unassigned as IP
+ * protocols but for a few that no service can have (253, 254 experimental, 255 reserved). */
+function templateProtocol(protocol: number): number {
+  return 192 + (protocol & 31)
+}
+
+export class Opener {
+  readonly #connections: Connections
+  readonly #services: ServiceTable
+  readonly #settings: Settings
+  readonly #random: () => number
+  readonly #flow: Flow = makeFlow()
+  readonly #template: Flow = makeFlow()
+  /** New connections until drop_packet drops one. */
+  #dropCountdown = 0
+
+  constructor(
+    connections: Connections,
+    services: ServiceTable,
+    settings: Settings,
+    random: () => number,
+  ) {
+    this.#connections = connections
+    this.#services = services
+    this.#settings = settings
+    this.#random = random
+  }
+
+  /** Director.schedule(). */
+  schedule(
+    zone: number,
+    serviceIndex: number,
+    view: DataView,
+    ipAt: number,
+    l4At: number,
+    protocol: number,
+    end: number,
+    tick: number,
+    masquerade: boolean,
+  ): number {
+    const fault = this.#fault(view, ipAt, l4At, protocol, end)
+    if (fault < 0) return fault
+    const service = this.#services.services[serviceIndex]
+    if (service === null || service === undefined) return NOT_BALANCED
+    const flow = this.#flow
+    readFlow(flow, zone, view, ipAt, l4At, protocol)
+    flow.replyZone = service.config.replyZone ?? zone
+    if (this.#connections.findForward(flow) >= 0) return DUPLICATE
+    if (this.#dropped()) return DEFENCE
+    let template = 0
+    let server: RealServer | null
+    if ((service.config.persistenceSeconds ?? 0) > 0) {
+      template = this.#persist(service, flow, tick)
+      if (template < 0) return template
+      const table = this.#connections.tables[flow.family]!
+      server = this.#services.servers[table.records[template * table.stride + SERVER]!]!
+    } else server = this.#choose(service, flow, tick)
+    if (server === null) return NO_DESTINATION
+    const connection = this.#connect(service, flow, server, tick, masquerade)
+    if (connection >= 0 && template !== 0) this.#control(connection, template)
+    return connection
+  }
+
+  /** Why a packet may not open a connection, 0 when it may. */
+  #fault(view: DataView, ipAt: number, l4At: number, protocol: number, end: number): number {
+    if (isLaterFragment(view, ipAt, l4At)) return LATER_FRAGMENT
+    if (end - l4At < (protocol === TCP ? TCP_SIZE_MIN : UDP_SIZE)) return MALFORMED
+    if (protocol === TCP) {
+      const flags = view.getUint8(l4At + TCP_FLAGS)
+      if ((flags & TCP_RST) !== 0) return NOT_SYN
+      if (this.#settings.sloppyTcp) return 0
+      return (flags & (TCP_SYN | TCP_ACK)) === TCP_SYN ? 0 : NOT_SYN
+    }
+    if (protocol === SCTP) {
+      const chunk = l4At + SCTP_HEADER_SIZE
+      if (chunk + 4 > end) return MALFORMED
+      return view.getUint8(chunk) === CHUNK_INIT || this.#settings.sloppySctp ? 0 : NOT_SYN
+    }
+    return protocol === UDP ? 0 : NOT_BALANCED
+  }
+
+  /** True when the drop_packet defence claims this new connection. */
+  #dropped(): boolean {
+    const rate = dropRate(this.#settings, this.#connections)
+    if (rate === 0) return false
+    this.#dropCountdown--
+    if (this.#dropCountdown > 0) return false
+    this.#dropCountdown = rate
+    return true
+  }
+
+  /** The scheduler's choice: of the nearest tier that has an available server. */
+  #choose(service: Service, flow: Flow, tick: number): RealServer | null {
+    const pools = service.pools
+    for (let i = flow.family; i < pools.length; i += 2) {
+      const pool = pools[i]!
+      if (pool.servers.length === 0) continue
+      const server = pool.scheduler.schedule(pool, flow, this.#random, tick)
+      if (server !== null) return server
+    }
+    return null
+  }
+
+  /** Makes the connection of `flow` to `server`; the client's half of `flow` is filled in. */
+  #connect(
+    service: Service,
+    flow: Flow,
+    server: RealServer,
+    tick: number,
+    masquerade: boolean,
+  ): number {
+    copyAddress(flow.newTarget, server.address)
+    if (server.port !== 0) flow.newTargetPort = server.port
+    const source = service.masquerade[flow.family]!
+    if (source !== null && (masquerade || sameAddress(flow.source, server.address))) {
+      copyAddress(flow.newSource, source)
+    }
+    const onePacket = service.config.onePacket === true && flow.protocol === UDP
+    if (onePacket) {
+      const known = this.#connections.findReply(flow)
+      if (known >= 0 && this.#connections.carries(flow, known >>> 1)) {
+        this.#countConnection(server)
+        return (known >>> 1) * 2 + flow.family
+      }
+    }
+    if (!this.#connections.reserveReply(flow)) return NO_PORT
+    const flags = onePacket ? ONE_PACKET : 0
+    const connection = this.#connections.insert(flow, server, flags, tick + FIRST_TIMEOUT_TICKS)
+    return connection < 0 ? TABLE_FULL : connection
+  }
+
+  #countConnection(server: RealServer): void {
+    const statistics = this.#services.statistics
+    statistics.add(TOTAL_ROW, CONNECTIONS, 1)
+    statistics.add(server.pool.service.row, CONNECTIONS, 1)
+    statistics.add(server.row, CONNECTIONS, 1)
+  }
+
+  /** Entry of the template for a client of a persistent service: the one there is, else a new one. Negative:
+   * a verdict. */
+  #persist(service: Service, flow: Flow, tick: number): number {
+    const connections = this.#connections
+    const table = connections.tables[flow.family]!
+    const template = this.#template
+    this.#fillTemplate(template, service, flow)
+    const deadline = tick + ticksOf(service.config.persistenceSeconds!) + 1
+    const known = connections.findForward(template)
+    if (known >= 0) {
+      const entry = known >>> 1
+      const at = entry * table.stride
+      const server = this.#services.servers[table.records[at + SERVER]!]!
+      const quiesced = this.#settings.expireQuiescentTemplate && server.weight === 0
+      if (!server.gone && !quiesced && server.pool.service === service) {
+        connections.refile(flow.family, entry, deadline)
+        return entry
+      }
+      // No longer to be found, but kept until its connections are gone.
+      table.unlink(known)
+    }
+    const server = this.#choose(service, flow, tick)
+    if (server === null) return NO_DESTINATION
+    const made = connections.insert(template, server, TEMPLATE, deadline)
+    return made < 0 ? TABLE_FULL : made >>> 1
+  }
+
+  #fillTemplate(template: Flow, service: Service, flow: Flow): void {
+    const config = service.config
+    template.family = flow.family
+    template.zone = flow.zone
+    template.replyZone = flow.zone
+    maskAddress(
+      template.source,
+      flow.source,
+      flow.family === IPV4 ? (config.persistencePrefix4 ?? 32) : (config.persistencePrefix6 ?? 128),
+      flow.family,
+    )
+    template.sourcePort = 0
+    const mark = config.mark ?? 0
+    if (mark !== 0) {
+      template.protocol = templateProtocol(0)
+      setAddress4(template.target, mark | 0)
+      template.targetPort = 0
+    } else {
+      template.protocol = templateProtocol(flow.protocol)
+      copyAddress(template.target, flow.target)
+      template.targetPort = this.#hasOwnPort(service, flow) ? flow.targetPort : 0
+    }
+    copyAddress(template.newSource, template.source)
+    copyAddress(template.newTarget, template.target)
+    template.newSourcePort = 0
+    template.newTargetPort = template.targetPort
+  }
+
+  /** False when the flow came to the service by a port-0 virtual address. */
+  #hasOwnPort(service: Service, flow: Flow): boolean {
+    const any = this.#services.virtuals.findFlow(flow, 0)
+    return any !== service.index || this.#services.virtuals.findFlow(flow, flow.targetPort) >= 0
+  }
+
+  #control(connection: number, template: number): void {
+    const table = this.#connections.tables[connection & 1]!
+    const controller = (connection >>> 1) * table.stride + CONTROLLER
+    // A one-packet connection in use again is controlled already.
+    if (table.records[controller] !== 0) return
+    table.records[controller] = template
+    const held = template * table.stride + HELD
+    table.records[held] = table.records[held]! + 1
+  }
+
+  /** Director.insertTracked(). */
+  track(
+    zone: number,
+    replyZone: number,
+    view: DataView,
+    ipAt: number,
+    l4At: number,
+    protocol: number,
+    end: number,
+    tick: number,
+  ): number {
+    if (isLaterFragment(view, ipAt, l4At)) return LATER_FRAGMENT
+    if (end - l4At < (protocol === TCP ? TCP_SIZE_MIN : UDP_SIZE)) return MALFORMED
+    const flow = this.#flow
+    readFlow(flow, zone, view, ipAt, l4At, protocol)
+    flow.replyZone = replyZone
+    const known = this.#connections.findForward(flow)
+    if (known >= 0) return (known >>> 1) * 2 + flow.family
+    // Without rewriting, a reply can only be told apart by what the wire says.
+    if (this.#connections.findReply(flow) >= 0) return NO_PORT
+    const connection = this.#connections.insert(flow, null, 0, tick + FIRST_TIMEOUT_TICKS)
+    return connection < 0 ? TABLE_FULL : connection
+  }
+}
+
+function maskAddress(to: Int32Array, from: Int32Array, prefix: number, family: number): void {
+  for (let i = 0; i < 4; i++) {
+    const bits = Math.min(Math.max(prefix - 32 * i, 0), 32)
+    // A shift by 32 is a shift by 0 in JavaScript.
+    const mask = bits === 0 ? 0 : -1 << (32 - bits)
+    to[i] = family === IPV4 && i > 0 ? 0 : from[i]! & mask
+  }
+}
