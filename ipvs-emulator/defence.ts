@@ -84,6 +84,12 @@ export class Defence {
     }
   }
 
+  /** True while any switch is on, so that second() must be called. */
+  get armed(): boolean {
+    const { dropEntry, dropPacket, secureTcp } = this.#settings
+    return dropEntry + dropPacket + secureTcp > 0
+  }
+
   /** True while TCP must use the secure table. */
   get secure(): boolean {
     return this.#settings.secureTcp >= 2

@@ -3,11 +3,11 @@
 // recomputed in full. Time is virtual.
 
 import t from 'tap'
-import { prng } from '../base/prng.ts'
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts'
-import type { BalancerConfig, ServiceConfig } from './config.ts'
-import { Director, FORWARD, REPLY } from './director.ts'
+import type { ServiceConfig } from './config.ts'
+import { FORWARD, REPLY } from './director.ts'
 import { SCTP, TCP, UDP } from './flow.ts'
+import { lab, NETS, service, show, ZONE } from './lab-fixture.ts'
 import {
   build,
   buildError,
@@ -19,103 +19,6 @@ import {
   quotedOf,
 } from './packet-fixture.ts'
 import { DUPLICATE, NO_DESTINATION, NO_PORT, NOT_SYN, TABLE_FULL } from './verdict.ts'
-
-const ZONE = 7
-
-interface Net {
-  readonly client: string
-  readonly vip: string
-  readonly servers: readonly string[]
-  readonly gateway: string
-}
-
-const NETS: Record<string, Net> = {
-  v4: {
-    client: '10.0.0.9',
-    vip: '10.0.0.2',
-    servers: ['10.0.0.11', '10.0.0.12', '10.0.0.13'],
-    gateway: '10.0.0.1',
-  },
-  v6: {
-    client: 'fd00::9',
-    vip: 'fd00::2',
-    servers: ['fd00::11', 'fd00::12', 'fd00::13'],
-    gateway: 'fd00::1',
-  },
-}
-
-function show(address: string, port: number): string {
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
-}
-
-function service(net: Net, more: Partial<ServiceConfig> = {}): ServiceConfig {
-  return {
-    key: 'web',
-    zone: ZONE,
-    virtuals: (['tcp', 'udp', 'sctp'] as const).map((protocol) => ({
-      protocol,
-      address: net.vip,
-      port: 80,
-    })),
-    realServers: net.servers.map((address, i) => ({ key: `s${i}`, address, port: 8080 })),
-    ...more,
-  }
-}
-
-interface Lab {
-  readonly director: Director
-  readonly orphans: number[]
-  now: number
-  apply(...services: ServiceConfig[]): void
-  send(packet: Packet, zone?: number, masquerade?: boolean, partial?: boolean): number
-}
-
-/** A director with virtual time; send() does with a packet what the packet loop does. */
-function lab(connectionsMax = 4096): Lab {
-  const random = prng(1)
-  const orphans: number[] = []
-  const director = new Director({
-    nowMs: 1000,
-    random: () => random.nextU32(),
-    connectionsMax,
-    orphan: (connection) => orphans.push(connection),
-  })
-  const self: Lab = {
-    director,
-    orphans,
-    now: 1000,
-    apply(...services) {
-      const config: BalancerConfig = { services }
-      director.apply(config, self.now)
-    },
-    send(packet, zone = ZONE, masquerade = false, partial = false) {
-      const { view, ipAt, l4At, end, protocol } = packet
-      let connection = director.lookup(zone, view, ipAt, l4At, protocol, end)
-      let direction = director.direction
-      if (connection < 0) {
-        const found = director.findService(zone, view, ipAt, l4At, protocol, 0)
-        if (found < 0) return -1
-        direction = FORWARD
-        connection = director.schedule(
-          zone,
-          found,
-          view,
-          ipAt,
-          l4At,
-          protocol,
-          end,
-          self.now,
-          masquerade,
-        )
-        if (connection < 0) return connection
-      }
-      director.translate(connection, direction, view, ipAt, l4At, end, partial)
-      director.track(connection, direction, view, ipAt, l4At, end, 1, end - ipAt, self.now)
-      return connection
-    },
-  }
-  return self
-}
 
 for (const [name, net] of Object.entries(NETS)) {
   const request = (more: Partial<Fields> = {}): Packet =>

@@ -472,6 +472,10 @@ export class Director {
     const idle = this.#housekeeping()
     if (this.services.goneCount > 0) this.#sweep(SWEEP_PER_ADVANCE)
     if (!idle || this.services.goneCount > 0) return nowMs
+    if (this.defence.armed || this.services.slowCount > 0) {
+      const second = Math.ceil(((this.#second + 1) * 1000) / TICK_MS)
+      if (next < 0 || second < next) next = second
+    }
     return next < 0 ? -1 : Math.max(this.#startMs + next * TICK_MS, nowMs)
   }
 

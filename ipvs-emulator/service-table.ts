@@ -201,6 +201,11 @@ export class ServiceTable {
     this.#freeServiceIfUnused(service)
   }
 
+  /** Real servers in slow start. */
+  get slowCount(): number {
+    return this.#slow.length
+  }
+
   /** To be called each second: raises the weights of servers in slow start, linearly with time. */
   second(tick: number): void {
     for (let i = this.#slow.length - 1; i >= 0; i--) {
