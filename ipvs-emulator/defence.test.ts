@@ -75,8 +75,15 @@ t.test(
       for (let i = 0; i < 10; i++) self.send(request(port, { flags: TCP_ACK }))
     }
     for (let port = 201; port <= 210; port++) self.send(request(port, { protocol: UDP }))
-    const persistent = self.send(request(301), ZONE + 1)
-    t.ok(persistent >= 0)
+    t.ok(self.send(request(301), ZONE + 1) >= 0)
+    const other = build({
+      protocol: TCP,
+      source: '10.0.0.99',
+      target: net.vip,
+      sourcePort: 1,
+      targetPort: 80,
+    })
+    self.director.end(self.send(other, ZONE + 1))
     self.director.settings.dropEntry = 3
     for (let second = 0; second < 200; second++) {
       self.wait(1000)
