@@ -1,6 +1,6 @@
-// Goal: whatever comes when, the agent tells it, keeps what ran, undoes what it began and ends with the
-// right status. Method: an agent over a fake engine whose start, swap and stop the test completes; signals
-// from an emitter; real files, real watching, real metrics.
+// Goal: whatever comes when, the agent tells it, keeps what ran, undoes what it began and ends with
+// the right status. Method: an agent over a fake engine whose start, swap and stop the test
+// completes; signals from an emitter; real files, real watching, real metrics.
 
 import { EventEmitter } from 'node:events'
 import { mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'

@@ -1,15 +1,16 @@
-// The agent's life: it reads the tables, serves metrics, starts the engine, takes new tables when the
-// file changes or SIGHUP comes, and stops on SIGINT or SIGTERM, at whatever moment they come.
+// The agent's life: it reads the tables, serves metrics, starts the engine, takes new tables when
+// the file changes or SIGHUP comes, and stops on SIGINT or SIGTERM, at whatever moment they come.
 //
 //   read -> serve metrics -> start engine -> run -> stop engine -> close metrics -> status
 //     |          |               |  ^  |
 //     2          1               1  reload (tables refused: the running ones stay)
 //
-// Order matters twice. Metrics are served before the engine starts, because an address that is taken
-// must be found before the host is touched. And the signal handlers stand before everything, because a
-// signal during the start must find somebody who undoes it.
+// Order matters twice. Metrics are served before the engine starts, because an address that is
+// taken must be found before the host is touched. And the signal handlers stand before everything,
+// because a signal during the start must find somebody who undoes it.
 //
-// A second SIGINT or SIGTERM gives up waiting: what is left on the host then is repaired by the next start.
+// A second SIGINT or SIGTERM gives up waiting: what is left on the host then is repaired by the
+// next start.
 
 import { resolve } from 'node:path'
 import type { Logger } from '../base/log.ts'
@@ -42,7 +43,8 @@ export interface AgentDependencies {
   readonly log: Logger
   readonly version: string
   readonly signals: SignalSource
-  /** Tells a person, before there is anything to log about: what is wrong with the command's input. */
+  /** Tells a person, before there is anything to log about: what is wrong with the command's input.
+   */
   readonly complain: (sentence: string) => void
   /** Ends the process at once. */
   readonly abort: (status: number) => void
@@ -124,8 +126,8 @@ export class Agent {
     this.end({ kind: 'signal', signal })
   }
 
-  /** Runs until a signal or a failure ends it. Returns the exit status. Throws UsageError for options that
-   * do not agree with the tables. */
+  /** Runs until a signal or a failure ends it. Returns the exit status. Throws UsageError for
+   * options that do not agree with the tables. */
   async run(): Promise<number> {
     const { log, complain } = this.deps
     let tables: LoadedTables

@@ -16,7 +16,8 @@ import { parseKey } from '../dataplane/address.ts'
 /** Bytes that are read of a key file; a key needs 45. */
 const KEY_FILE_SIZE_MAX = 256
 
-/** Why a file that a person named cannot be had: the end of a sentence that begins with its path. */
+/** Why a file that a person named cannot be had: the end of a sentence that begins with its path.
+ */
 export function fileReason(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException
   const reason = {
@@ -60,8 +61,8 @@ export function readPrivateKey(path: string): Uint8Array {
   }
 }
 
-/** Writes a private key to a new file of mode 0600, whatever the umask. Throws an Error with a sentence;
- * then there is no file. */
+/** Writes a private key to a new file of mode 0600, whatever the umask. Throws an Error with a
+ * sentence; then there is no file. */
 export function writePrivateKey(path: string, key: Uint8Array): void {
   let fd: number
   try {
@@ -80,7 +81,8 @@ export function writePrivateKey(path: string, key: Uint8Array): void {
   }
 }
 
-/** Reads a text file of at most `sizeMax` bytes. Throws an Error with the reason, without the path. */
+/** Reads a text file of at most `sizeMax` bytes. Throws an Error with the reason, without the path.
+ */
 export function readTextFile(path: string, sizeMax: number): string {
   let bytes: Buffer
   try {

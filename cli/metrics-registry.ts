@@ -1,6 +1,6 @@
 // The metrics as a prom-client registry. Nothing is counted here: each metric's collect() reads the
-// counter cells when somebody scrapes (dataplane/metrics.ts says which cells), so the packet loop never
-// knows, and between scrapes nothing runs.
+// counter cells when somebody scrapes (dataplane/metrics.ts says which cells), so the packet loop
+// never knows, and between scrapes nothing runs.
 //
 // Only three files of prom-client are loaded. Its index also brings the push gateway, the cluster
 // aggregator and the default metrics (among them an event-loop histogram that wakes the process 100
@@ -123,12 +123,14 @@ export function* ratedCells(rows: readonly CounterRow[]): Generator<number> {
   for (const { row } of rows) for (const { column } of ROW_COLUMNS) yield row + column
 }
 
-/** Pages of memory that the process has mapped, and their size is 4096 on all machines we support. */
+/** Pages of memory that the process has mapped, and their size is 4096 on all machines we support.
+ */
 function virtualMemorySize(): number {
   return Number(readFileSync('/proc/self/statm', 'ascii').split(' ')[0]) * 4096
 }
 
-/** The standard metrics of a process (Prometheus, "Writing client libraries"), without those that cost. */
+/** The standard metrics of a process (Prometheus, "Writing client libraries"), without those that
+ * cost. */
 function addProcessMetrics(registry: prom.Registry): void {
   const startSeconds = Math.round(Date.now() / 1000 - process.uptime())
   const cpuSeconds = (): number => {

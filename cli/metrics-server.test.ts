@@ -1,5 +1,6 @@
-// Goal: the page tells what the counters say, under conventional names, and the server answers nothing
-// else. Method: a real server on loopback over counters filled by hand; promtool judges the page.
+// Goal: the page tells what the counters say, under conventional names, and the server answers
+// nothing else. Method: a real server on loopback over counters filled by hand; promtool judges the
+// page.
 
 import { spawnSync } from 'node:child_process'
 import { connect } from 'node:net'

@@ -1,9 +1,10 @@
-// The metrics page over HTTP: GET /metrics on one address, loopback unless told otherwise, and nothing
-// else. The registry (and prom-client) is loaded by the first scrape; rates are sampled from then on
-// until nobody has scraped for RATES_IDLE_MS.
+// The metrics page over HTTP: GET /metrics on one address, loopback unless told otherwise, and
+// nothing else. The registry (and prom-client) is loaded by the first scrape; rates are sampled
+// from then on until nobody has scraped for RATES_IDLE_MS.
 //
-// node:http is not imported but asked for: an import evaluates its every export, among them the getters
-// that load fetch and WebSocket, which is 9 MB of resident memory for nothing (measured on Node 24).
+// node:http is not imported but asked for: an import evaluates its every export, among them the
+// getters that load fetch and WebSocket, which is 9 MB of resident memory for nothing (measured on
+// Node 24).
 
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { type AddressInfo, isIPv6 } from 'node:net'

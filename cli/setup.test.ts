@@ -1,6 +1,6 @@
-// Goal: setup.sh installs once, survives interruption and rivals, and says in one sentence what is in
-// the way. Method: a copy of the script beside a lock file, with an npm on the PATH that is a few lines
-// of shell and notes each of its runs.
+// Goal: setup.sh installs once, survives interruption and rivals, and says in one sentence what is
+// in the way. Method: a copy of the script beside a lock file, with an npm on the PATH that is a
+// few lines of shell and notes each of its runs.
 
 import { spawn, spawnSync } from 'node:child_process'
 import {

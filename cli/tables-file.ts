@@ -1,5 +1,5 @@
-// A tables file on its way to the engine: read, parsed, validated, its key read, compiled. Either all of
-// it succeeds or there is a list of problems; nothing in between.
+// A tables file on its way to the engine: read, parsed, validated, its key read, compiled. Either
+// all of it succeeds or there is a list of problems; nothing in between.
 
 import { statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
@@ -19,7 +19,8 @@ export interface LoadedTables {
   readonly isSecretExposed: boolean
 }
 
-/** A tables file that cannot be used. A problem with an empty path is one of the file as a whole. */
+/** A tables file that cannot be used. A problem with an empty path is one of the file as a whole.
+ */
 export class TablesError extends Error {
   override readonly name: string = 'TablesError'
   readonly problems: readonly Problem[]
@@ -39,7 +40,8 @@ function jsonProblem(text: string, error: unknown): string {
   const position = /position (\d+)/.exec((error as Error).message)
   if (position === null) return 'is not JSON: it ends too early'
   const before = text.slice(0, Number(position[1])).split('\n')
-  return `is not JSON: unexpected text in line ${before.length}, column ${before.at(-1)!.length + 1}`
+  const column = before.at(-1)!.length + 1
+  return `is not JSON: unexpected text in line ${before.length}, column ${column}`
 }
 
 function privateKeyOf(file: string, tables: ForwardingTables): Uint8Array | null {

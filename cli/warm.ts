@@ -1,9 +1,9 @@
-// Fills Node's compile cache: loads every file that a running agent loads, and ends. The launcher runs it
-// before the first start and after a change of the sources, so that no long-lived process has to load
-// the TypeScript stripper (20 MB of resident memory).
+// Fills Node's compile cache: loads every file that a running agent loads, and ends. The launcher
+// runs it before the first start and after a change of the sources, so that no long-lived process
+// has to load the TypeScript stripper (20 MB of resident memory).
 //
-// What is imported here must do nothing but declare: weft.ts, which acts when loaded, is warmed by
-// asking it for its version, in this process too.
+// weft.ts acts when it is loaded, so it is asked for its version. The packet loop's file refuses to
+// run outside its thread; its code has been compiled and kept by then.
 
 import process from 'node:process'
 
@@ -13,7 +13,7 @@ const LATE: readonly string[] = [
   './keygen.ts',
   './metrics-registry.ts',
   './demo.ts',
-  '../dataplane/engine.ts',
+  './engine-worker.ts',
 ]
 
 process.argv.splice(2, process.argv.length, 'version')

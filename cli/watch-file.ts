@@ -2,9 +2,10 @@
 // renamed over (editors, atomic writers), or reached through a symbolic link that is switched (a
 // Kubernetes volume: tables.json -> ..data/tables.json, and ..data is what changes).
 //
-// Events only make it look: what counts is whether the file that the path leads to is another one or
-// has another size or time. It looks when the directory has been quiet for RELOAD_QUIET_MS, so that a
-// writer in several steps is seen once; a file that is not there at that moment is not reported.
+// Events only make it look: what counts is whether the file that the path leads to is another one
+// or has another size or time. It looks when the directory has been quiet for RELOAD_QUIET_MS, so
+// that a writer in several steps is seen once; a file that is not there at that moment is not
+// reported.
 
 import { type FSWatcher, realpathSync, statSync, watch } from 'node:fs'
 import { dirname } from 'node:path'
@@ -34,8 +35,8 @@ function directoriesOf(path: string): Set<string> {
   return directories
 }
 
-/** Calls `onChange` after `path` has changed, and `onBlind` when changes can no longer be seen (then
- * only with the reason; the watcher goes on with what it still sees). */
+/** Calls `onChange` after `path` has changed, and `onBlind` when changes can no longer be seen
+ * (then only with the reason; the watcher goes on with what it still sees). */
 export function watchFile(
   path: string,
   onChange: () => void,

@@ -1,5 +1,5 @@
-// Goal: the command line says what is wrong with it and what it knows. Method: the real program, run as
-// a process; key files and log lines as they end up on disk and on standard error.
+// Goal: the command line says what is wrong with it and what it knows. Method: the real program,
+// run as a process; key files and log lines as they end up on disk and on standard error.
 
 import { spawnSync } from 'node:child_process'
 import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs'

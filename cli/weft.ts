@@ -1,5 +1,5 @@
-// The command line: finds the verb and hands over to its file. A verb's code is loaded only when it is
-// asked for: what an agent does not use must not lie in its memory.
+// The command line: finds the verb and hands over to its file. A verb's code is loaded only when it
+// is asked for: what an agent does not use must not lie in its memory.
 
 import process from 'node:process'
 import { didYouMean } from '../dataplane/suggest.ts'

@@ -1,5 +1,5 @@
-// Goal: addresses and prefixes mean the same as text and as bytes. Method: literal cases, and the byte
-// questions against a plain twin over big integers.
+// Goal: addresses and prefixes mean the same as text and as bytes. Method: literal cases, and the
+// byte questions against a plain twin over big integers.
 
 import * as fc from 'fast-check'
 import t from 'tap'

@@ -1,10 +1,11 @@
 // Addresses and prefixes: from text to bytes and back, and the few questions that the tables ask of
-// them. All arithmetic on CIDR is the package ip-address's; it is used only while tables are read, never
-// for a packet.
+// them. All arithmetic on CIDR is the package ip-address's; it is used only while tables are read,
+// never for a packet.
 //
 // One address has one text here: IPv4 in dotted decimal without leading zeros, IPv6 in any form on
-// reading and RFC 5952's on writing. Zones (fe80::1%eth0) and IPv4-mapped IPv6 (::ffff:10.0.0.1) are
-// refused: the first means nothing on another host, the second is a second text for an IPv4 address.
+// reading and RFC 5952's on writing. Zones (fe80::1%eth0) and IPv4-mapped IPv6 (::ffff:10.0.0.1)
+// are refused: the first means nothing on another host, the second is a second text for an IPv4
+// address.
 
 import { Address4, Address6 } from 'ip-address'
 import type { Address, Prefix } from './compiled.ts'
@@ -46,8 +47,8 @@ export function parseAddress(text: string): Address | null {
   }
 }
 
-/** A prefix in CIDR notation, or null. Host bits may be set in the text; they are zero in the result,
- * so that `prefixText(result) !== text` finds them. */
+/** A prefix in CIDR notation, or null. Host bits may be set in the text; they are zero in the
+ * result, so that `prefixText(result) !== text` finds them. */
 export function parsePrefix(text: string): Prefix | null {
   if (!/^[0-9a-fA-F.:]+\/(0|[1-9]\d{0,2})$/.test(text)) return null
   try {

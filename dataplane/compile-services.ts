@@ -1,6 +1,6 @@
-// The part of compile.ts that turns services and published ports into what the balancer is given: one
-// virtual service per (VIP, protocol, port) and per (published port, family), each with the real servers
-// that have an address of its family.
+// The part of compile.ts that turns services and published ports into what the balancer is given:
+// one virtual service per (VIP, protocol, port) and per (published port, family), each with the
+// real servers that have an address of its family.
 
 import { familyOf } from './address.ts'
 import {

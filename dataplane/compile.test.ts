@@ -1,6 +1,6 @@
 // Goal: compiled tables mean what the file says. Method: one file with everything in it, looked at
-// field by field; then rules that hold for every compiled value (indices point into their lists, names
-// are unique, the value survives structured clone), checked over variations of the file.
+// field by field; then rules that hold for every compiled value (indices point into their lists,
+// names are unique, the value survives structured clone), checked over variations of the file.
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,8 +1,9 @@
-// Compilation: validated ForwardingTables become CompiledTables (compiled.ts). Names turn into indices,
-// texts into bytes, and every default is filled in, so that the engine neither parses nor decides.
-// Tables that validate.ts would refuse are a broken belief here, and asserted.
+// Compilation: validated ForwardingTables become CompiledTables (compiled.ts). Names turn into
+// indices, texts into bytes, and every default is filled in, so that the engine neither parses nor
+// decides. Tables that validate.ts would refuse are a broken belief here, and asserted.
 //
-// Pure: no clock, no file. The private key comes in as an argument, because it usually stands in a file.
+// Pure: no clock, no file. The private key comes in as an argument, because it usually stands in a
+// file.
 
 import { assert } from '../base/assert.ts'
 import { contains, parseKey, parsePrefix, parseSocketAddress } from './address.ts'

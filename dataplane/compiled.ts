@@ -1,16 +1,18 @@
 // CompiledTables: ForwardingTables (tables.ts) after every name has become an index, every text an
 // address and every default a value. compile.ts makes it on the main thread from tables that
-// validate.ts has passed; the engine receives it by postMessage and builds its own lookup structures.
+// validate.ts has passed; the engine receives it by postMessage and builds its own lookup
+// structures.
 //
 // Rules that hold for every value of this type:
-//   - Plain data only: objects, arrays, strings, numbers, booleans, null and Uint8Array. It survives
-//     structured clone, and nothing in it is shared with the main thread.
-//   - A field named after another list in the singular (`network`, `peer`, `endpoint`, `service`, `vip`,
-//     `backend`, `port`) is an index into that list; NONE (-1) means "there is no such row".
-//   - Indices belong to one version only. What lives on across a swap is `name`: unique within its list
-//     and equal in two versions exactly when it is the same thing. The engine diffs by name.
-//   - Lists stand in the order of the file, so that compiling the same file twice gives equal values.
-//   - Ports of transport protocols are `...Port` or `portNumber`; a lone `port` is a local interface.
+//   - Plain data only: objects, arrays, strings, numbers, booleans, null and Uint8Array. It
+//     survives structured clone, and nothing in it is shared with the main thread.
+//   - A field named after another list in the singular (`network`, `peer`, `endpoint`, `service`,
+//     `vip`, `backend`, `port`) is an index into that list; NONE (-1) means "there is no such row".
+//   - Indices belong to one version only. What lives on across a swap is `name`: unique within its
+//     list and equal in two versions exactly when it is the same thing. The engine diffs by name.
+//   - Lists stand in the order of the file, so that a file compiled twice gives equal values.
+//   - Ports of transport protocols are `...Port` or `portNumber`; a lone `port` is a local
+//     interface.
 
 /** Index that refers to nothing. */
 export const NONE: number = -1
@@ -48,8 +50,8 @@ export interface CompiledTables {
   readonly vips: readonly CompiledVip[]
   /** One row per (service, endpoint that serves it). */
   readonly backends: readonly CompiledBackend[]
-  /** What the balancer is given: one row per (VIP, protocol, port number) and, for published ports, per
-   * (protocol, port number, family). */
+  /** What the balancer is given: one row per (VIP, protocol, port number) and, for published ports,
+   * per (protocol, port number, family). */
   readonly virtualServices: readonly VirtualService[]
   readonly publishedPorts: readonly CompiledPublishedPort[]
   /** The ingress network, NONE when there is none. */
@@ -107,8 +109,8 @@ export interface CompiledEndpoint {
   readonly mac: Uint8Array
   /** The peer it runs on; NONE = this node. */
   readonly peer: number
-  /** Its local port; NONE when it runs elsewhere, or here without an interface as yet (frames to it are
-   * then dropped and counted). */
+  /** Its local port; NONE when it runs elsewhere, or here without an interface as yet (frames to it
+   * are then dropped and counted). */
   readonly port: number
 }
 
@@ -185,8 +187,8 @@ export interface VirtualService {
   readonly vip: number
   /** Index into publishedPorts; NONE for a VIP. */
   readonly publishedPort: number
-  /** The overlay network whose address space it lives in; for a published port the ingress network, to
-   * which its real servers belong (the client side is the mesh's own zone). */
+  /** The overlay network whose address space it lives in; for a published port the ingress network,
+   * to which its real servers belong (the client side is the mesh's own zone). */
   readonly network: number
   readonly family: 4 | 6
   /** PROTOCOL_TCP or PROTOCOL_UDP. */
@@ -219,7 +221,8 @@ export interface CompiledPublishedPort {
   readonly portNumber: number
   readonly targetPortNumber: number
   readonly service: number
-  /** Its rows in virtualServices: IPv4 then IPv6, NONE where the ingress network lacks that family. */
+  /** Its rows in virtualServices: IPv4 then IPv6, NONE where the ingress network lacks that family.
+   */
   readonly virtualService4: number
   readonly virtualService6: number
 }

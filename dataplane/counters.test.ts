@@ -1,5 +1,5 @@
-// Goal: a row keeps its place and value as long as its thing lives, rows never overlap, and freed rows
-// start at zero. Method: literal cases, then random row() and retain() against a plain Map.
+// Goal: a row keeps its place and value as long as its thing lives, rows never overlap, and freed
+// rows start at zero. Method: literal cases, then random row() and retain() against a plain Map.
 
 import * as fc from 'fast-check'
 import t from 'tap'

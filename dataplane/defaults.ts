@@ -10,9 +10,9 @@ export const KEEPALIVE_SECONDS_DEFAULT: number = 0
 
 // The default MTU of a network fits an underlay of 1500 bytes over IPv4. Outer IPv4 20, UDP 8, our
 // envelope 16, VXLAN 8, inner Ethernet 14, tag 16: 82 bytes around the inner IP packet; without
-// encryption (RFC 7348) 50. Over an IPv6 underlay the outer header is 20 bytes longer: path-MTU search
-// finds that out and oversized packets are answered with ICMP, but a network whose nodes meet over IPv6
-// does better to name its MTU (1398, 1430).
+// encryption (RFC 7348) 50. Over an IPv6 underlay the outer header is 20 bytes longer: path-MTU
+// search finds that out and oversized packets are answered with ICMP, but a network whose nodes
+// meet over IPv6 does better to name its MTU (1398, 1430).
 const UNDERLAY_MTU = 1500
 const OUTER_IPV4_AND_UDP = 20 + 8
 const VXLAN_AND_ETHERNET = 8 + 14

@@ -1,5 +1,5 @@
-// Goal: a drop reason's number, its row and its metric label are one thing. Method: the module's own
-// exports are held against its table.
+// Goal: a drop reason's number, its row and its metric label are one thing. Method: the module's
+// own exports are held against its table.
 
 import t from 'tap'
 import * as reasons from './drop-reasons.ts'

@@ -1,6 +1,6 @@
-// Limits of the forwarding tables: how much of everything one file may hold. They bound memory and the
-// time of a swap; a file beyond one is refused as a whole. Limits of single values that other folders share
-// (VNI, MTU, weight, name) stand in base/limits.ts.
+// Limits of the forwarding tables: how much of everything one file may hold. They bound memory and
+// the time of a swap; a file beyond one is refused as a whole. Limits of single values that other
+// folders share (VNI, MTU, weight, name) stand in base/limits.ts.
 
 /** Bytes of a tables file. A full one of 65,536 endpoints is about 10 MB. */
 export const TABLES_FILE_SIZE_MAX: number = 64 * 1024 * 1024

@@ -1,12 +1,12 @@
-// The data plane's metrics as data: which counter cell is which metric, with its name, help and labels.
-// Names follow the conventions of Prometheus: base units, `_total` for counters, the direction seen from
-// the thing named (a backend receives requests and transmits replies).
+// The data plane's metrics as data: which counter cell is which metric, with its name, help and
+// labels. Names follow the conventions of Prometheus: base units, `_total` for counters, the
+// direction seen from the thing named (a backend receives requests and transmits replies).
 //
 // Rates. Prometheus derives rates from counters, better than any agent can, so the counters are the
-// truth. `*_per_second` gauges come beside them for whoever reads one page without a database: the mean
-// over the last few seconds, as IPVS estimates it (reference: net/netfilter/ipvs/ip_vs_est.c): a sample
-// every 2 s, and a quarter of the difference added to the mean. rates.ts holds the estimator; it runs
-// only while somebody scrapes.
+// truth. `*_per_second` gauges come beside them for whoever reads one page without a database: the
+// mean over the last few seconds, as IPVS estimates it (reference: net/netfilter/ipvs/ip_vs_est.c):
+// a sample every 2 s, and a quarter of the difference added to the mean. rates.ts holds the
+// estimator; it runs only while somebody scrapes.
 
 import {
   type CounterKind,

@@ -1,4 +1,5 @@
-// Goal: the estimator's mean is IPVS's. Method: steps and steady loads against values worked out by hand.
+// Goal: the estimator's mean is IPVS's. Method: steps and steady loads against values worked out by
+// hand.
 
 import t from 'tap'
 import { RATE_SAMPLE_MS, RateEstimator } from './rates.ts'

@@ -1,9 +1,10 @@
-// Rates of counters, estimated as IPVS does (net/netfilter/ipvs/ip_vs_est.c): at each sample the rate
-// since the last one is taken, and a quarter of its distance to the mean is added to the mean, so that
-// the mean forgets half of a change in about 5 s at one sample every 2 s.
+// Rates of counters, estimated as IPVS does (net/netfilter/ipvs/ip_vs_est.c): at each sample the
+// rate since the last one is taken, and a quarter of its distance to the mean is added to the mean,
+// so that the mean forgets half of a change in about 5 s at one sample every 2 s.
 //
-// The estimator only reads the cells, and only those it is asked to follow. Whoever holds it decides
-// when samples are taken (RATE_SAMPLE_MS is what the weight is made for); intervals may vary.
+// The estimator only reads the cells, and only those it is asked to follow. Whoever holds it
+// decides when samples are taken (RATE_SAMPLE_MS is what the weight is made for); intervals may
+// vary.
 
 export const RATE_SAMPLE_MS: number = 2000
 /** Share of the distance that a sample adds. */
@@ -25,8 +26,8 @@ export class RateEstimator {
     this.cells = cells
   }
 
-  /** Takes a sample of the cells numbered in `wanted`; those no longer wanted are forgotten. A cell that
-   * went down was given to something new and begins anew. */
+  /** Takes a sample of the cells numbered in `wanted`; those no longer wanted are forgotten. A cell
+   * that went down was given to something new and begins anew. */
   sample(wanted: Iterable<number>, nowMs: number): void {
     const seconds = (nowMs - this.sampledMs) / 1000
     const next = new Map<number, Followed>()

@@ -1,10 +1,11 @@
-// Shapes: what a JSON value must look like, as data. A Shape is built from the small vocabulary below
-// (object, list, text, integer, flag) and check() walks a value along it, telling every departure with
-// its path. Nothing here knows of networks; tables-shape.ts says what tables look like.
+// Shapes: what a JSON value must look like, as data. A Shape is built from the small vocabulary
+// below (object, list, text, integer, flag) and check() walks a value along it, telling every
+// departure with its path. Nothing here knows of networks; tables-shape.ts says what tables look
+// like.
 //
 // Goals: all problems of a file in one go, each with the path a person would use to find it
-// (`networks[1].subnets[0]`); no exception and no deep recursion for any value: the walk follows the
-// shape, never the value.
+// (`networks[1].subnets[0]`); no exception and no deep recursion for any value: the walk follows
+// the shape, never the value.
 
 import { didYouMean } from './suggest.ts'
 

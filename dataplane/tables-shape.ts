@@ -1,5 +1,5 @@
-// What ForwardingTables (tables.ts) look like, as data for shape.ts: fields, ranges and the form of every
-// text. What fields must have to do with one another is validate.ts's.
+// What ForwardingTables (tables.ts) look like, as data for shape.ts: fields, ranges and the form of
+// every text. What fields must have to do with one another is validate.ts's.
 
 import {
   INTERFACE_NAME_BYTES_MAX,
@@ -64,7 +64,8 @@ const address = text((value) =>
 const prefix = text((value) => {
   const parsed = parsePrefix(value)
   if (parsed === null) return 'must be a prefix such as 10.1.0.0/16 or fd00:1::/64'
-  // The text may be any form of IPv6, so compare what it means: the address part is the network's own.
+  // The text may be any form of IPv6, so compare what it means: the address part is the network's
+  // own.
   const given = parseAddress(value.slice(0, value.indexOf('/')))
   return given?.text === parsed.text ? null : `has host bits set: write ${prefixText(parsed)}`
 })
@@ -101,8 +102,8 @@ const netnsPath = text((value) =>
     : 'must be an absolute path or a process id',
 )
 
-// dev_valid_name() of net/core/dev.c: no slash, colon or white space, neither "." nor "..", at most 15
-// bytes. A "%" would be a pattern for the kernel to number.
+// dev_valid_name() of net/core/dev.c: no slash, colon or white space, neither "." nor "..", at most
+// 15 bytes. A "%" would be a pattern for the kernel to number.
 const deviceName = text((value) => {
   if (Buffer.byteLength(value) > INTERFACE_NAME_BYTES_MAX) {
     return `must be at most ${INTERFACE_NAME_BYTES_MAX} bytes`

@@ -1,5 +1,5 @@
-// What the parts of the second validation pass share: the tables, the names, the subnets, and who has
-// claimed which address.
+// What the parts of the second validation pass share: the tables, the names, the subnets, and who
+// has claimed which address.
 
 import type { Address, Prefix } from './compiled.ts'
 import type { Report } from './shape.ts'
@@ -23,7 +23,8 @@ export interface Context {
   /** Per network, parallel to its subnets. */
   readonly subnets: readonly (readonly Prefix[])[]
   readonly gateways: readonly (readonly Address[])[]
-  /** Who holds an address or a MAC address of a network: `${network}|${text}` to words that say who. */
+  /** Who holds an address or a MAC address of a network: `${network}|${text}` to words that say
+   * who. */
   readonly addressOwners: Map<string, string>
   readonly macOwners: Map<string, string>
 }

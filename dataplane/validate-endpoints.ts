@@ -1,5 +1,5 @@
-// The second validation pass over endpoints: where they are, what addresses they have, what interface
-// they ask for.
+// The second validation pass over endpoints: where they are, what addresses they have, what
+// interface they ask for.
 
 import {
   contains,
@@ -18,8 +18,8 @@ import { didYouMean } from './suggest.ts'
 import type { Endpoint, LocalInterface } from './tables.ts'
 import { type Context, claim, isEncrypted, resolveName } from './validate-context.ts'
 
-/** Checks that `address` can be a host's of network number `network`. Returns the number of its subnet,
- * -1 when it cannot be (which has then been reported). */
+/** Checks that `address` can be a host's of network number `network`. Returns the number of its
+ * subnet, -1 when it cannot be (which has then been reported). */
 export function checkHostAddress(
   context: Context,
   network: number,

@@ -26,8 +26,8 @@ interface Placed {
   readonly subnet: number
 }
 
-/** Reports subnets that share an address. In the order of comparePrefixes a prefix is followed by all
- * that lie inside it, so a stack of the open ones finds every overlap in one sweep. */
+/** Reports subnets that share an address. In the order of comparePrefixes a prefix is followed by
+ * all that lie inside it, so a stack of the open ones finds every overlap in one sweep. */
 function checkOverlaps(placed: readonly Placed[], report: Report): void {
   const sorted = [...placed].sort((a, b) => comparePrefixes(a.prefix, b.prefix))
   const open: Placed[] = []

@@ -23,8 +23,8 @@ export function publicKeyOf(privateKey: Uint8Array): string {
   return Buffer.from(jwk.x!, 'base64url').toString('base64')
 }
 
-/** The peer that has this node's own key, which would be this node talking to itself. For a key that
- * stands in a file: validateTables() sees only one that stands in the tables. */
+/** The peer that has this node's own key, which would be this node talking to itself. For a key
+ * that stands in a file: validateTables() sees only one that stands in the tables. */
 export function ownKeyProblem(tables: ForwardingTables, privateKey: Uint8Array): Problem | null {
   const own = publicKeyOf(privateKey)
   const index = tables.peers.findIndex((peer) => peer.publicKey === own)

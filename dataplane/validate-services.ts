@@ -49,7 +49,8 @@ function checkBackends(context: Context, service: Service, s: number): void {
     if (context.networks.has(service.network) && endpoint.network !== service.network) {
       report(
         path,
-        `endpoint "${endpoint.name}" is on network "${endpoint.network}", the service on "${service.network}"`,
+        `endpoint "${endpoint.name}" is on network "${endpoint.network}", ` +
+          `the service on "${service.network}"`,
       )
     }
     const first = seen.get(backend.endpoint)
@@ -79,7 +80,8 @@ function checkPublishedPorts(context: Context): void {
     if (network !== undefined && tables.networks[network]!.ingress !== true) {
       report(
         `${path}.service`,
-        `service "${service.name}" is on network "${service.network}", which is not the ingress network`,
+        `service "${service.name}" is on network "${service.network}", ` +
+          'which is not the ingress network',
       )
     }
   })
@@ -115,11 +117,9 @@ export function checkServices(context: Context): void {
     checkPorts(context, service, s)
     checkBackends(context, service, s)
     if (service.scheduler !== undefined && !options.schedulers.includes(service.scheduler)) {
-      const hint = didYouMean(service.scheduler, options.schedulers)
-      report(
-        `services[${s}].scheduler`,
-        `there is no scheduler "${service.scheduler}"${hint === '' ? `; there are ${options.schedulers.join(', ')}` : hint}`,
-      )
+      const known = options.schedulers
+      const hint = didYouMean(service.scheduler, known) || `; there are ${known.join(', ')}`
+      report(`services[${s}].scheduler`, `there is no scheduler "${service.scheduler}"${hint}`)
     }
   })
   checkPublishedPorts(context)

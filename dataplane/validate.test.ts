@@ -1,7 +1,7 @@
-// Goal: every mistake a tables file can hold is refused with the path and the words a person needs, and
-// nothing makes the validator throw. Method: one good file; a table of single changes to it, each with
-// the problem expected; arbitrary JSON and arbitrary damage to the good file by fast-check.
-// Longer than 500 lines because the table is one.
+// Goal: every mistake a tables file can hold is refused with the path and the words a person needs,
+// and nothing makes the validator throw. Method: one good file; a table of single changes to it,
+// each with the problem expected; arbitrary JSON and arbitrary damage to the good file by
+// fast-check. Longer than 500 lines because the table is one.
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -142,14 +142,16 @@ const SHAPE_MISTAKES: readonly Mistake[] = [
     (x) => {
       x.services[1].name = 'a/b'
     },
-    'services[1].name: must be letters, digits, "_", ".", ":" and "-", beginning with a letter or digit, not "a/b"',
+    'services[1].name: ' +
+      'must be letters, digits, "_", ".", ":" and "-", beginning with a letter or digit, not "a/b"',
   ],
   [
     'empty name',
     (x) => {
       x.peers[2].name = ''
     },
-    'peers[2].name: must be letters, digits, "_", ".", ":" and "-", beginning with a letter or digit, not ""',
+    'peers[2].name: ' +
+      'must be letters, digits, "_", ".", ":" and "-", beginning with a letter or digit, not ""',
   ],
   [
     'long name',
@@ -226,7 +228,8 @@ const SHAPE_MISTAKES: readonly Mistake[] = [
     (x) => {
       x.peers[0].publicKey = Buffer.alloc(31, 1).toString('base64')
     },
-    'peers[0].publicKey: must be base64 of 32 bytes (44 characters), not "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQ=="',
+    'peers[0].publicKey: ' +
+      'must be base64 of 32 bytes (44 characters), not "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQ=="',
   ],
   [
     'key of zeros',
@@ -331,21 +334,24 @@ const SHAPE_MISTAKES: readonly Mistake[] = [
     (x) => {
       x.endpoints[0].interface.name = 'a/b'
     },
-    'endpoints[0].interface.name: must be printable ASCII without white space, "/", ":" and "%", not "a/b"',
+    'endpoints[0].interface.name: ' +
+      'must be printable ASCII without white space, "/", ":" and "%", not "a/b"',
   ],
   [
     'device name dots',
     (x) => {
       x.endpoints[0].interface.name = '..'
     },
-    'endpoints[0].interface.name: must be printable ASCII without white space, "/", ":" and "%", not ".."',
+    'endpoints[0].interface.name: ' +
+      'must be printable ASCII without white space, "/", ":" and "%", not ".."',
   ],
   [
     'device name empty',
     (x) => {
       x.endpoints[0].interface.name = ''
     },
-    'endpoints[0].interface.name: must be printable ASCII without white space, "/", ":" and "%", not ""',
+    'endpoints[0].interface.name: ' +
+      'must be printable ASCII without white space, "/", ":" and "%", not ""',
   ],
   [
     'namespace by relative path',
@@ -631,7 +637,8 @@ const AGREEMENT_MISTAKES: readonly Mistake[] = [
     (x) => {
       x.endpoints[1].addresses = ['10.2.0.4']
     },
-    'endpoints[1].addresses[0]: 10.2.0.4 is outside the subnets of network "front" (10.1.0.0/16, fd00:1::/64)',
+    'endpoints[1].addresses[0]: ' +
+      '10.2.0.4 is outside the subnets of network "front" (10.1.0.0/16, fd00:1::/64)',
   ],
   [
     'network address',
@@ -694,7 +701,8 @@ const AGREEMENT_MISTAKES: readonly Mistake[] = [
     (x) => {
       x.endpoints[2].mac = '02:42:0a:01:00:02'
     },
-    'services[0].vips[0]: derives the MAC address 02:42:0a:01:00:02, which is also that of endpoints[2] ("web.3")',
+    'services[0].vips[0]: ' +
+      'derives the MAC address 02:42:0a:01:00:02, which is also that of endpoints[2] ("web.3")',
   ],
   [
     'peer without key on an encrypted network',
@@ -729,7 +737,8 @@ const AGREEMENT_MISTAKES: readonly Mistake[] = [
     (x) => {
       x.endpoints[3].interface = { netns: '/run/netns/web1', name: 'eth1', defaultRoute: true }
     },
-    'endpoints[3].interface.defaultRoute: endpoints[0] has the IPv4 default route of /run/netns/web1',
+    'endpoints[3].interface.defaultRoute: ' +
+      'endpoints[0] has the IPv4 default route of /run/netns/web1',
   ],
   [
     'service on no network',
@@ -799,7 +808,8 @@ const AGREEMENT_MISTAKES: readonly Mistake[] = [
     (x) => {
       x.services[0].backends[0].endpoint = 'probe'
     },
-    'services[0].backends[0].endpoint: endpoint "probe" is on network "lab", the service on "front"',
+    'services[0].backends[0].endpoint: ' +
+      'endpoint "probe" is on network "lab", the service on "front"',
   ],
   [
     'backend twice',
@@ -820,7 +830,8 @@ const AGREEMENT_MISTAKES: readonly Mistake[] = [
     (x) => {
       x.publishedPorts[0].service = 'web'
     },
-    'publishedPorts[0].service: service "web" is on network "front", which is not the ingress network',
+    'publishedPorts[0].service: ' +
+      'service "web" is on network "front", which is not the ingress network',
   ],
   [
     'published twice',
@@ -981,8 +992,8 @@ t.test('nothing makes it throw', async (t) => {
     }),
     { numRuns: 500 },
   )
-  // Damage at an arbitrary place of the good file: it passes, or the problem names that place or one
-  // that refers to it; it never throws.
+  // Damage at an arbitrary place of the good file: it passes, or the problem names that place or
+  // one that refers to it; it never throws.
   const places: (string | number)[][] = []
   const visit = (value: Loose, path: (string | number)[]): void => {
     places.push(path)

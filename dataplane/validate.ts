@@ -1,16 +1,16 @@
-// Validation: an unknown value, read from a file or made by a control plane, becomes ForwardingTables or
-// a list of problems. It is all or nothing: tables with one problem are refused whole, and whatever ran
-// before goes on.
+// Validation: an unknown value, read from a file or made by a control plane, becomes
+// ForwardingTables or a list of problems. It is all or nothing: tables with one problem are refused
+// whole, and whatever ran before goes on.
 //
-// Two passes. The first walks the shape (tables-shape.ts): types, ranges, the form of each text, unknown
-// keys. The second, made only when the first found nothing, asks whether the tables agree with
-// themselves: names that refer to nothing, addresses outside their subnet, anything claimed twice. Each
-// problem names the later of two rivals and points to the earlier one.
+// Two passes. The first walks the shape (tables-shape.ts): types, ranges, the form of each text,
+// unknown keys. The second, made only when the first found nothing, asks whether the tables agree
+// with themselves: names that refer to nothing, addresses outside their subnet, anything claimed
+// twice. Each problem names the later of two rivals and points to the earlier one.
 //
-// Deliberately allowed: a peer without a key (a plain VTEP) beside encrypted networks, of which it is
-// then no member; an endpoint here without an interface (it is not attached yet); a backend that lacks
-// the family of one of its service's VIPs (it does not serve that VIP); a service without backends (its
-// clients are refused until it has some); a VIP without ports (all ports).
+// Deliberately allowed: a peer without a key (a plain VTEP) beside encrypted networks, of which it
+// is then no member; an endpoint here without an interface (it is not attached yet); a backend that
+// lacks the family of one of its service's VIPs (it does not serve that VIP); a service without
+// backends (its clients are refused until it has some); a VIP without ports (all ports).
 
 import { PROBLEMS_MAX } from './limits.ts'
 import { check, type Problem, type Report } from './shape.ts'
@@ -29,8 +29,9 @@ export type Validated =
   | { readonly tables: ForwardingTables; readonly problems: readonly [] }
   | { readonly tables: null; readonly problems: readonly Problem[] }
 
-/** Checks `value` against everything that tables.ts says. Never throws, for no value that JSON.parse can
- * return. At most PROBLEMS_MAX problems are listed; a last one without path then counts the rest. */
+/** Checks `value` against everything that tables.ts says. Never throws, for no value that
+ * JSON.parse can return. At most PROBLEMS_MAX problems are listed; a last one without path then
+ * counts the rest. */
 export function validateTables(value: unknown, options: ValidateOptions): Validated {
   const problems: Problem[] = []
   let beyond = 0

@@ -1,5 +1,5 @@
-// Goal: the runner's verdicts, counts and exit status can be trusted. Method: it runs over folders of
-// small programs that print TAP by hand, one per way in which a test file can end.
+// Goal: the runner's verdicts, counts and exit status can be trusted. Method: it runs over folders
+// of small programs that print TAP by hand, one per way in which a test file can end.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { join } from 'node:path'
@@ -48,7 +48,8 @@ t.test('every bad ending counts as a failure', async (t) => {
     assertion: {
       source: `console.log(
         '# Subtest: outer\\n    ok 1 - fine\\n    not ok 2 - wrong\\n      ---\\n      diff: |\\n' +
-        '        -2\\n        +1\\n      ...\\n    1..2\\nnot ok 1 - outer\\n1..1'); process.exit(1)`,
+        '        -2\\n        +1\\n      ...\\n    1..2\\nnot ok 1 - outer\\n1..1')
+        process.exit(1)`,
       words: /not ok: .*wrong\n\s+diff: \|\n\s+-2\n\s+\+1/,
       last: '1 passed, 1 failed',
     },

@@ -1,20 +1,24 @@
-// The test runner: `npm test` runs every *.test.ts of the checkout, `npm test -- vxlan dataplane/compile`
-// only those whose path contains one of the words. A test file is a program that prints TAP (package
-// tap); this file starts it with the Node that runs weft, reads its TAP with the parser that tap itself
-// uses, and prints a line per file, failures in full, skipped tests with their reasons and at the very
-// end `N passed, N failed` (and `, N skipped`), where N counts assertions.
+// The test runner: `npm test` runs every *.test.ts of the checkout, `npm test -- vxlan
+// dataplane/compile` only those whose path contains one of the words. A test file is a program that
+// prints TAP (package tap); this file starts it with the Node that runs weft, reads its TAP with
+// the parser that tap itself uses, and prints a line per file, failures in full, skipped tests with
+// their reasons and at the very end `N passed, N failed` (and `, N skipped`), where N counts
+// assertions.
 //
 // Why not the `tap` command: it rebuilds itself on a fresh checkout (its first run then fails with
-// TypeScript 7) and preloads hooks that double the time of a short file. `npx tap FILE` works all the same.
+// TypeScript 7) and preloads hooks that double the time of a short file. `npx tap FILE` works all
+// the same.
 //
 // A file fails when an assertion fails, when it exits with another status than 0, when it asserts
-// nothing, when it outlives its time limit, or when it leaves processes of its group behind; each of the
-// last four counts as one failed assertion. Files run two at a time; those under test/lab/ need the
-// machine for themselves and come last, one at a time. Ctrl-C ends what runs and exits 130.
+// nothing, when it outlives its time limit, or when it leaves processes of its group behind; each
+// of the last four counts as one failed assertion. Files run two at a time; those under test/lab/
+// need the machine for themselves and come last, one at a time. Ctrl-C ends what runs and exits
+// 130.
 
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, type ChildProcessByStdio, spawn } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { join, relative, resolve, sep } from 'node:path'
+import type { Readable } from 'node:stream'
 import { parseArgs } from 'node:util'
 import { Parser, type Result } from 'tap-parser'
 
@@ -75,7 +79,8 @@ async function until(condition: () => boolean, limitMs: number): Promise<boolean
   return true
 }
 
-/** The `not ok` points of a TAP text with the YAML block behind each, summaries of subtests left out. */
+/** The `not ok` points of a TAP text with the YAML block behind each, summaries of subtests left
+ * out. */
 function failureExcerpts(tap: string, names: readonly string[]): string[] {
   const lines = tap.split('\n')
   const excerpts: string[] = []
@@ -97,100 +102,116 @@ function failureExcerpts(tap: string, names: readonly string[]): string[] {
   return [...excerpts, ...names.slice(next)]
 }
 
+/** One test file as a process: its output as it comes, and how it ended. */
+class TestProcess {
+  readonly file: string
+  readonly results: Result[] = []
+  readonly parser: Parser = new Parser()
+  tap: string = ''
+  stderr: string = ''
+  /** Ways to fail other than a failed assertion. */
+  readonly problems: string[] = []
+  private readonly child: ChildProcessByStdio<null, Readable, Readable>
+  private readonly limitMs: number
+  private isClosed: boolean = false
+  private isTimedOut: boolean = false
+
+  constructor(root: string, file: string) {
+    this.file = file
+    this.limitMs = file.startsWith(LAB_FOLDER) ? LAB_FILE_TIMEOUT_MS : FILE_TIMEOUT_MS
+    this.child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', file], {
+      cwd: root,
+      // A group of its own, so that what it starts can be ended with it.
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: {
+        // Compiled code kept from run to run halves the time of a short file and of what it starts.
+        NODE_COMPILE_CACHE: join(import.meta.dirname, '../node_modules/.cache/weft-test'),
+        ...process.env,
+        // tap's own limit would cut at 30 s.
+        TAP_TIMEOUT: String(this.limitMs / 1000),
+        NO_COLOR: '1',
+      },
+    })
+    running.add(this.child)
+    this.parser.on('result', (result: Result) => this.results.push(result))
+    this.child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      this.parser.write(text)
+      if (this.tap.length < OUTPUT_BYTES_MAX) this.tap += text
+    })
+    this.child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr = (this.stderr + text).slice(-OUTPUT_BYTES_MAX)
+    })
+    this.child.on('close', () => {
+      this.isClosed = true
+    })
+  }
+
+  /** Waits for its end, or ends it at its time limit; with it whatever it left in its group. */
+  async end(): Promise<void> {
+    const timer = setTimeout(() => {
+      this.isTimedOut = true
+      signalGroup(this.child, 'SIGTERM')
+      void until(() => this.isClosed, GRACE_MS).then(() => signalGroup(this.child, 'SIGKILL'))
+    }, this.limitMs)
+    await this.exit()
+    clearTimeout(timer)
+    if (!(await until(() => !signalGroup(this.child, 0), GRACE_MS))) {
+      this.problems.push('left processes running')
+      signalGroup(this.child, 'SIGKILL')
+    }
+    await until(() => this.isClosed, GRACE_MS)
+    running.delete(this.child)
+    this.parser.end()
+    const { results: summary } = this.parser
+    if (summary?.bailout) this.problems.push(`bailed out: ${String(summary.bailout)}`)
+    for (const failure of summary?.failures ?? []) {
+      if (failure.tapError && !this.isTimedOut) this.problems.push(`TAP: ${failure.tapError}`)
+    }
+  }
+
+  private exit(): Promise<void> {
+    return new Promise((done) => {
+      this.child.on('error', (error) => {
+        this.problems.push(`could not be started: ${error.message}`)
+        done()
+      })
+      this.child.on('exit', (code, signal) => {
+        if (this.isTimedOut) this.problems.push(`took longer than ${this.limitMs / 1000} s`)
+        else if (signal !== null) this.problems.push(`ended by ${signal}`)
+        else if (code !== 0 && this.results.every((result) => result.ok)) {
+          this.problems.push(`exited with status ${code}`)
+        }
+        done()
+      })
+    })
+  }
+}
+
+const isSkipped = (result: Result): boolean => Boolean(result.skip || result.todo)
+const nameOf = (result: Result): string => result.fullname || result.name
+
 async function runFile(root: string, file: string): Promise<Outcome> {
   const startMs = performance.now()
-  const limitMs = file.startsWith(LAB_FOLDER) ? LAB_FILE_TIMEOUT_MS : FILE_TIMEOUT_MS
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', file], {
-    cwd: root,
-    // A group of its own, so that what it starts can be ended with it.
-    detached: true,
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: {
-      // Compiled code kept from run to run halves the time of a short file and of what it starts.
-      NODE_COMPILE_CACHE: join(import.meta.dirname, '../node_modules/.cache/weft-test'),
-      ...process.env,
-      // tap's own limit would cut at 30 s.
-      TAP_TIMEOUT: String(limitMs / 1000),
-      NO_COLOR: '1',
-    },
-  })
-  running.add(child)
-
-  const results: Result[] = []
-  const parser = new Parser()
-  parser.on('result', (result: Result) => results.push(result))
-  let tap = ''
-  let stderr = ''
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    parser.write(text)
-    if (tap.length < OUTPUT_BYTES_MAX) tap += text
-  })
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    stderr = (stderr + text).slice(-OUTPUT_BYTES_MAX)
-  })
-
-  const problems: string[] = []
-  let closed = false
-  const ended = new Promise<void>((done) => {
-    child.on('error', (error) => {
-      problems.push(`could not be started: ${error.message}`)
-      done()
-    })
-    child.on('exit', (code, signal) => {
-      if (timedOut) problems.push(`took longer than ${limitMs / 1000} s`)
-      else if (signal !== null) problems.push(`ended by ${signal}`)
-      else if (code !== 0 && results.every((result) => result.ok)) {
-        problems.push(`exited with status ${code}`)
-      }
-      done()
-    })
-    child.on('close', () => {
-      closed = true
-    })
-  })
-  let timedOut = false
-  const timer = setTimeout(() => {
-    timedOut = true
-    signalGroup(child, 'SIGTERM')
-    void until(() => closed, GRACE_MS).then(() => signalGroup(child, 'SIGKILL'))
-  }, limitMs)
-  await ended
-  clearTimeout(timer)
-
-  if (!(await until(() => !signalGroup(child, 0), GRACE_MS))) {
-    problems.push('left processes running')
-    signalGroup(child, 'SIGKILL')
-  }
-  await until(() => closed, GRACE_MS)
-  running.delete(child)
-  parser.end()
-  const summary = parser.results
-  // "1..0 # SKIP reason" skips the file; a plan of no tests without the word only means that none ran.
-  const skipAll = /^skip\w*:?\s*(.*)$/i.exec(summary?.plan.skipReason ?? '')
-  if (summary?.bailout) problems.push(`bailed out: ${String(summary.bailout)}`)
-  if (results.length === 0 && skipAll === null && problems.length === 0)
-    problems.push('asserted nothing')
-  for (const failure of summary?.failures ?? []) {
-    if (failure.tapError && !timedOut) problems.push(`TAP: ${failure.tapError}`)
-  }
-
-  const isSkipped = (result: Result): boolean => Boolean(result.skip || result.todo)
-  const failed = results.filter((result) => !result.ok && !isSkipped(result))
+  const test = new TestProcess(root, file)
+  await test.end()
+  const { results, problems, tap, stderr } = test
   const skipped = results.filter(isSkipped).map((result) => {
     const reason = result.skip || result.todo
-    return `${result.fullname || result.name}${typeof reason === 'string' ? `: ${reason}` : ''}`
+    return `${nameOf(result)}${typeof reason === 'string' ? `: ${reason}` : ''}`
   })
-  if (skipAll !== null && results.length === 0) skipped.push(skipAll[1] || 'the whole file')
+  // "1..0 # SKIP reason" skips the file; a plan of no tests without the word only means that none
+  // ran.
+  const skipAll = /^skip\w*:?\s*(.*)$/i.exec(test.parser.results?.plan.skipReason ?? '')
+  if (results.length === 0) {
+    if (skipAll !== null) skipped.push(skipAll[1] || 'the whole file')
+    else if (problems.length === 0) problems.push('asserted nothing')
+  }
+  const failed = results.filter((result) => !result.ok && !isSkipped(result)).map(nameOf)
   return {
     file,
     passed: results.filter((result) => result.ok && !isSkipped(result)).length,
-    failures: [
-      ...failureExcerpts(
-        tap,
-        failed.map((result) => result.fullname || result.name),
-      ),
-      ...problems,
-    ],
+    failures: [...failureExcerpts(tap, failed), ...problems],
     skipped,
     stderr,
     seconds: (performance.now() - startMs) / 1000,

@@ -71,6 +71,7 @@ const WORKSPACES: Readonly<Record<string, string>> = { 'dgram-plus': 'dataplane/
 /** Files that are started rather than imported; tests are entry points as well. */
 const ENTRY_POINTS: readonly string[] = [
   'cli/weft.ts',
+  'cli/warm.ts',
   'dataplane/dgram-plus/index.ts',
   'dataplane/dgram-plus/bench.ts',
   'test/run.ts',
