@@ -229,7 +229,8 @@ const SHAPE_MISTAKES: readonly Mistake[] = [
       x.peers[0].publicKey = Buffer.alloc(31, 1).toString('base64')
     },
     'peers[0].publicKey: ' +
-      'must be base64 of 32 bytes (44 characters), not "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQ=="',
+      'must be base64 of 32 bytes (44 characters), ' +
+      'not "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQ=="',
   ],
   [
     'key of zeros',

@@ -1,0 +1,58 @@
+// Goal: what the documents show is true. Method: every tables file in a document is validated, every
+// metric and drop reason is looked for in docs/operations.md, every option in a verb's usage.
+
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { DROP_NONE, DROP_REASONS } from '../dataplane/drop-reasons.ts'
+import { ENGINE_METRICS, ROW_KINDS } from '../dataplane/metrics.ts'
+import { problemText, validateTables } from '../dataplane/validate.ts'
+import { SCHEDULERS } from './compose.ts'
+import * as dataplane from './dataplane.ts'
+
+const ROOT = join(import.meta.dirname, '..')
+
+function read(file: string): string {
+  return readFileSync(join(ROOT, file), 'utf8')
+}
+
+t.test('tables shown in documents are good', async (t) => {
+  for (const file of ['README.md', 'docs/tables.md']) {
+    const blocks = [...read(file).matchAll(/```json\n(.*?)```/gs)].map((match) => match[1]!)
+    t.ok(blocks.length > 0, `${file} shows tables`)
+    for (const block of blocks) {
+      const { problems } = validateTables(JSON.parse(block), { schedulers: SCHEDULERS })
+      t.strictSame(problems.map(problemText), [], file)
+    }
+  }
+})
+
+t.test('docs/operations.md tells every metric and drop reason', async (t) => {
+  const text = read('docs/operations.md')
+  for (const { name } of ENGINE_METRICS) t.ok(text.includes(`\`${name}\``), name)
+  for (const { noun } of ROW_KINDS) t.ok(text.includes(`\`weft_${noun}\``), noun)
+  DROP_REASONS.forEach(({ name, sentence }, reason) => {
+    if (reason !== DROP_NONE) t.ok(text.includes(`| \`${name}\` | ${sentence} |`), name)
+  })
+})
+
+t.test('docs/operations.md and the usage name the same options', async (t) => {
+  const text = read('docs/operations.md')
+  for (const option of ['--config', '--run-dir', '--pcap', '--metrics', '--log-format']) {
+    t.ok(text.includes(option), option)
+    t.ok(dataplane.usage.includes(option), option)
+  }
+})
+
+t.test('every scheduler is in docs/tables.md', async (t) => {
+  const text = read('docs/tables.md')
+  for (const name of SCHEDULERS) t.ok(text.includes(`\`${name}\``), name)
+})
+
+t.test('every dependency is in docs/dependencies.md', async (t) => {
+  const text = read('docs/dependencies.md')
+  const manifest = JSON.parse(read('package.json')) as Record<string, Record<string, string>>
+  for (const list of ['dependencies', 'optionalDependencies', 'devDependencies']) {
+    for (const name of Object.keys(manifest[list] ?? {})) t.ok(text.includes(`\`${name}\``), name)
+  }
+})
