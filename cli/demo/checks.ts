@@ -38,7 +38,7 @@ async function publishedPort(scene: Scene, family: 4 | 6): Promise<string> {
     const { replica, saw } = await ask(scene.client, url(address, PUBLISHED_PORT))
     assert(saw === own, `through ${node.name}, ${replica} saw ${saw} instead of ${own}`)
   }
-  return `every node answers, and the replicas see the client as ${own}`
+  return `every node answers, the client is seen as ${own}`
 }
 
 async function vipSpread(scene: Scene, vip: string): Promise<string> {
@@ -78,7 +78,7 @@ async function nothingReadable(scene: Scene): Promise<string> {
   assert(sum((sight) => sight.tunnelled) > 0, 'no tunnelled packet was seen on the underlay')
   const readable = sum((sight) => sight.readable)
   assert(readable === 0, `${readable} of ${packets} packets on the underlay were readable`)
-  return `none of ${packets} packets on the underlay is readable (outside: ${outside.readable})`
+  return `0 of ${packets} underlay packets readable (outside: ${outside.readable})`
 }
 
 async function killAndRevive(scene: Scene): Promise<string> {
@@ -92,7 +92,7 @@ async function killAndRevive(scene: Scene): Promise<string> {
   await scene.revive(victim)
   const again = await spread(scene.shop, url(scene.vip, undefined), SPREAD_REQUESTS)
   assert(again.has(victim), `${victim} is back and got nothing: ${counts(again)}`)
-  return `without ${victim}: ${counts(without)}; with it again: ${counts(again)}`
+  return `${counts(without)}; back: ${counts(again)}`
 }
 
 export const CHECKS: readonly Check[] = [
@@ -105,17 +105,17 @@ export const CHECKS: readonly Check[] = [
     run: ({ scene }) => publishedPort(scene, 6),
   },
   {
-    name: 'published port, from the node itself',
+    name: 'published port, on the node itself',
     run: async ({ scene }) => {
       const node = scene.nodes[0]!
       const { replica } = await ask(node, url('127.0.0.1', PUBLISHED_PORT))
-      return `${node.name} asks 127.0.0.1:${PUBLISHED_PORT}, ${replica} answers`
+      return `127.0.0.1:${PUBLISHED_PORT} is answered by ${replica}`
     },
   },
   { name: 'VIP, IPv4', run: ({ scene }) => vipSpread(scene, scene.vip) },
   { name: 'VIP, IPv6', run: ({ scene }) => vipSpread(scene, scene.vip6) },
   { name: 'encryption', run: ({ scene }) => nothingReadable(scene) },
-  { name: 'a replica dies and comes back', run: ({ scene }) => killAndRevive(scene) },
+  { name: 'replica killed', run: ({ scene }) => killAndRevive(scene) },
   {
     name: 'throughput',
     run: async ({ scene }) => {
