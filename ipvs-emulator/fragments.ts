@@ -159,7 +159,9 @@ export class Fragments {
     const notes = this.#notes
     // TICK is 0 in a note never used.
     if (notes[at + TICK] === 0) return false
-    if (notes[at] !== ((zone << 8) | protocol) || notes[at + 1] !== identification) return false
+    // The notes are signed words; an IPv6 identification has all 32 bits.
+    if (notes[at] !== ((zone << 8) | protocol) || notes[at + 1] !== (identification | 0))
+      return false
     for (let i = 0; i < 8; i++) {
       const word = i < 2 * words ? view.getInt32(addressesAt + 4 * i) : 0
       if (notes[at + ADDRESS + i] !== word) return false
