@@ -99,6 +99,8 @@ export class PeerLinks implements ControlHandler {
           peer.keepaliveMs,
           nowMs,
         )
+        // The session holds its place by a reference of its own, for it may roam away from the configured one.
+        if (record.endpoint >= 0) this.socket.retain(record.endpoint)
         this.peerOfSession[record.session] = id
         columns.packetMax[id] = this.packetWish
       } else {
