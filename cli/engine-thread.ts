@@ -37,6 +37,7 @@ export class EngineThread implements EngineHandle {
   private mesh: MeshHost | null = null
   private worker: Worker | null = null
   private wakeFd = -1
+  private isRunning = false
   private rows: readonly CounterRow[] = []
   private options: EngineOptions | null = null
   private stopping: Promise<void> | null = null
@@ -112,6 +113,7 @@ export class EngineThread implements EngineHandle {
         reply.code === 'EADDRINUSE' ? ': stop who uses it, or name another listenPort' : ''
       throw new EdgeError('SYSTEM', reply.subject, `${reply.sentence}${remedy}`)
     }
+    this.isRunning = true
     await this.applyMesh(tables)
     this.trimTimer = setTimeout(trimMemory, TRIM_AFTER_MS)
     this.trimTimer.unref()
@@ -133,12 +135,14 @@ export class EngineThread implements EngineHandle {
     settle?.(reply)
   }
 
+  /** The loop has ended by itself. During start() that is start()'s error; later nothing goes on without it,
+   * whether or not somebody waits for an answer. */
   private fail(error: Error): void {
-    const waiting = this.settleReply !== null
+    if (this.worker !== null) {
+      this.worker = null
+      if (this.isRunning && this.stopping === null) this.options?.onFailure(error)
+    }
     this.settle(error)
-    if (this.worker === null) return
-    this.worker = null
-    if (!waiting && this.stopping === null) this.options?.onFailure(error)
   }
 
   private tell(message: ToEngine): void {
