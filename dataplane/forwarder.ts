@@ -484,6 +484,10 @@ export class Forwarder {
     this.broadcastHere(frame, network, local)
     this.transmitter.claim(end)
     for (let i = 0; i < network.peers.length; i++) {
+      if (this.transmitter.full()) {
+        this.transmitter.flush(nowMs)
+        this.transmitter.claim(end)
+      }
       const at = this.transmitter.frameAt()
       this.slab.bytes.copyWithin(at, from, end)
       const copy = this.copy

@@ -19,6 +19,7 @@ export class Peers {
   readonly openMessage: Int32Array = new Int32Array(PEERS_MAX)
   readonly openSegment: Int32Array = new Int32Array(PEERS_MAX)
   readonly openCount: Int32Array = new Int32Array(PEERS_MAX)
-  /** Datagrams of the current burst. */
+  /** Datagrams of the current burst, and how many of them held a frame. */
   readonly burstDatagrams: Int32Array = new Int32Array(PEERS_MAX)
+  readonly burstFrames: Int32Array = new Int32Array(PEERS_MAX)
 }

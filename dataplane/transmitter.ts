@@ -30,7 +30,7 @@ import {
   DROP_SEAL_FAILED,
   DROP_TOO_BIG,
 } from './drop-reasons.ts'
-import { ARENA_BURST, HEADROOM } from './engine-limits.ts'
+import { ARENA_BURST, ARENA_SIZE, HEADROOM } from './engine-limits.ts'
 import { checksumFieldAt, type Frame, SCATTERED, WHOLE } from './frame.ts'
 import type { Peers } from './peers.ts'
 import { Splitter } from './split.ts'
@@ -46,6 +46,7 @@ export class Transmitter {
   /** Next free offset of the arena. */
   private at: number
   private readonly start: number
+  private readonly end: number
   private readonly splitter: Splitter = new Splitter()
   private readonly slab: Slab
   private readonly socket: UnderlaySocket
@@ -69,6 +70,7 @@ export class Transmitter {
   ) {
     this.slab = slab
     this.start = arenaStart
+    this.end = arenaStart + ARENA_SIZE
     this.at = arenaStart
     this.socket = socket
     this.sessions = sessions
@@ -139,6 +141,8 @@ export class Transmitter {
       linearize(bytes, frame)
       stride = HEADROOM + splitter.headerSize + splitter.payloadSize + ENVELOPE_TAG_SIZE
       first = Math.max(this.frameAt(), frame.end() + HEADROOM)
+      // A super-packet cut into very many tiny segments: no stack makes one unasked.
+      if (first + splitter.count * stride > this.end) return DROP_BAD_HEADER
       splitter.copyPayloads(bytes, frame.at, first, stride)
     }
     for (let i = splitter.count - 1; i >= 0; i--) {
@@ -172,6 +176,8 @@ export class Transmitter {
       return this.chain(peer, this.peers.endpoint[peer]!, vxlanAt, VXLAN_HEADER_SIZE + size)
     }
     writeVxlan(view, vxlanAt, vni, partial ? VXLAN_INNER_CHECKSUM_PARTIAL : 0)
+    // Control messages do not count: the session's timers tell silence from idleness by frames.
+    this.peers.burstFrames[peer] = this.peers.burstFrames[peer]! + 1
     return this.seal(peer, session, vxlanAt, VXLAN_HEADER_SIZE + size)
   }
 
@@ -252,8 +258,10 @@ export class Transmitter {
       const peer = this.touched[i]!
       const session = this.peers.session[peer]!
       const datagrams = this.peers.burstDatagrams[peer]!
+      const data = this.peers.burstFrames[peer]! > 0
       this.peers.burstDatagrams[peer] = 0
-      if (session >= 0) this.sessions.onSealed(session, datagrams, true, nowMs)
+      this.peers.burstFrames[peer] = 0
+      if (session >= 0) this.sessions.onSealed(session, datagrams, data, nowMs)
     }
     this.touched.length = 0
     this.at = this.start
