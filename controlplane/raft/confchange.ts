@@ -11,7 +11,7 @@
 //
 // Unlike the Raft paper, and like etcd, a configuration takes effect when its entry is applied, not when
 // it is appended. That is safe because a leader has at most one unapplied change in its log
-// (step-leader.ts) and a member with an unapplied change does not campaign (election.ts).
+// (step-leader.ts) and a candidate must win in every configuration in its log (election.ts).
 
 import type { ConfChange, ConfChangeSingle, ConfState, NodeId } from './messages.ts'
 
@@ -41,6 +41,16 @@ export function changeConfig(config: ConfState, change: ConfChange): ConfState {
     return enterJoint(config, change.transition !== 'joint-explicit', change.changes)
   }
   return changeSimply(config, change.changes)
+}
+
+/** The same, but null for a change that cannot follow `config`. */
+export function tryChangeConfig(config: ConfState, change: ConfChange): ConfState | null {
+  try {
+    return changeConfig(config, change)
+  } catch (error) {
+    if (error instanceof ConfChangeError) return null
+    throw error
+  }
 }
 
 /** Applies changes that together alter at most one voter. */

@@ -1,12 +1,21 @@
 // Elections: starting one, and answering a candidate.
 //
+// A configuration takes effect when applied, so a member may stand for election by one that others have
+// left behind, perhaps by two changes: and of configurations two changes apart, majorities need not
+// overlap. So a candidate must win in every configuration from the one it has applied to the last in its
+// log. It then wins in a configuration next to the newest one in force, or meets a voter whose log has a
+// change that its own lacks.
+//
 // With preVote a member first asks whether it could win, for a term it does not enter yet; only a quorum
 // of yes makes it increment its term. With checkQuorum a member that hears from a leader ignores
 // candidates altogether (step.ts). Both keep a member that comes back from a partition from deposing a
 // leader that works.
 
-import { type Message, NONE } from './messages.ts'
+import { decodeConfChange } from './codec.ts'
+import { tryChangeConfig } from './confchange.ts'
+import { type ConfState, type Message, NONE } from './messages.ts'
 import type { Raft } from './raft.ts'
+import { sortedUnion } from './tracker.ts'
 
 export type CampaignKind = 'pre-election' | 'election' | 'transfer'
 
@@ -26,10 +35,12 @@ export function campaign(raft: Raft, kind: CampaignKind): void {
   const pre = kind === 'pre-election'
   if (pre) raft.becomePreCandidate()
   else raft.becomeCandidate()
+  const configs = configsInLog(raft)
+  raft.tracker.startElection(configs)
   const term = pre ? raft.term + 1 : raft.term
   const index = raft.log.lastIndex()
   const logTerm = raft.log.lastTerm()
-  for (const id of raft.tracker.voterIds()) {
+  for (const id of sortedUnion(...configs.flatMap((each) => [each.voters, each.votersOutgoing]))) {
     if (id === raft.id) {
       // One's own vote counts like any other: when it is durable.
       raft.send(pre ? 'MsgPreVoteResp' : 'MsgVoteResp', id, { term })
@@ -38,6 +49,28 @@ export function campaign(raft: Raft, kind: CampaignKind): void {
       raft.send(pre ? 'MsgPreVote' : 'MsgVote', id, { term, index, logTerm, transfer })
     }
   }
+}
+
+/** The configuration in force, and those that the rest of the log leads to. */
+function configsInLog(raft: Raft): ConfState[] {
+  const configs = [raft.tracker.config]
+  for (const entry of raft.log.entriesAfter(raft.inForceIndex(), raft.log.lastIndex())) {
+    if (entry.type === 'EntryNormal') continue
+    const change = decodeConfChange(entry)
+    const next = change === null ? null : tryChangeConfig(configs.at(-1)!, change)
+    if (next !== null) configs.push(next)
+  }
+  return configs
+}
+
+/** Index up to which this member's log speaks for a majority: a voter's to its end, that of a member
+ * which is no voter any more (nor will be by its log) as far as it is committed. Entries behind its
+ * removal are the others' affair; were it to insist on them, those left could need its vote and
+ * never get it. */
+function bindingIndex(raft: Raft): number {
+  const isVoter = ({ voters, votersOutgoing }: ConfState): boolean =>
+    voters.includes(raft.id) || votersOutgoing.includes(raft.id)
+  return configsInLog(raft).some(isVoter) ? raft.log.lastIndex() : raft.log.committed
 }
 
 /** Answers a MsgVote or MsgPreVote whose term is not below this member's. */
@@ -52,7 +85,8 @@ export function answerVote(raft: Raft, message: Message): void {
     (pre && message.term > raft.term)
   // Learners answer too. One may have been promoted without knowing it yet, and its vote be needed to
   // elect the leader who will tell it; a candidate asks only those it believes to be voters.
-  const granted = canVote && raft.log.isUpToDate(message.index, message.logTerm)
+  const binding = bindingIndex(raft)
+  const granted = canVote && raft.log.isUpToDate(message.index, message.logTerm, binding)
   raft.send(pre ? 'MsgPreVoteResp' : 'MsgVoteResp', message.from, {
     // A grant echoes the term asked for, which for a pre-vote is not this member's. A refusal carries
     // this member's own, so that a candidate left behind learns of it.
@@ -69,7 +103,9 @@ export function answerVote(raft: Raft, message: Message): void {
 
 function campaignObstacle(raft: Raft): string | null {
   if (!raft.promotable()) return 'not a voter, or waiting for a snapshot'
-  // A member that has not applied a committed membership change would ask the wrong voters.
-  const unapplied = raft.log.someUnapplied((entry) => entry.type !== 'EntryNormal')
-  return unapplied ? 'a committed membership change is not applied yet' : null
+  // It would ask voters that it could know to be the wrong ones.
+  for (const { type } of raft.log.entriesAfter(raft.log.applied, raft.log.committed)) {
+    if (type !== 'EntryNormal') return 'a committed membership change is not applied yet'
+  }
+  return null
 }

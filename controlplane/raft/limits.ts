@@ -16,3 +16,6 @@ export function entryBytes(entry: Entry): number {
 
 /** Reads that wait for confirmation at the leader; more are refused. */
 export const MAX_HELD_READS: number = 65_536
+
+/** Bytes of log read at a time when it is searched for membership changes. */
+export const SCAN_PAGE_BYTES: number = 1 << 20

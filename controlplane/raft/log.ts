@@ -7,7 +7,7 @@
 // and not reported back yet.
 
 import { assert } from '../../base/assert.ts'
-import { entryBytes } from './limits.ts'
+import { entryBytes, SCAN_PAGE_BYTES } from './limits.ts'
 import type { Entry, Snapshot } from './messages.ts'
 import { limitBytes, type Missing, type Storage } from './storage.ts'
 import { Unstable } from './unstable.ts'
@@ -75,10 +75,12 @@ export class RaftLog {
     return this.term(index) === term
   }
 
-  /** True when a log ending in (`index`, `term`) is at least as new as this one (paper, 5.4.1). */
-  isUpToDate(index: number, term: number): boolean {
-    const lastTerm = this.lastTerm()
-    return term > lastTerm || (term === lastTerm && index >= this.lastIndex())
+  /** True when a log ending in (`index`, `term`) is at least as new as this one up to `last` (paper,
+   * section 5.4.1). */
+  isUpToDate(index: number, term: number, last: number = this.lastIndex()): boolean {
+    const lastTerm = this.term(last)
+    assert(typeof lastTerm === 'number', 'the entry to compare with must have a term')
+    return term > lastTerm || (term === lastTerm && index >= last)
   }
 
   /** Entries from `lo` to the end, cut short at `maxBytes` but at least one if there is any. */
@@ -92,13 +94,13 @@ export class RaftLog {
     if (lo < this.firstIndex()) return 'compacted'
     if (lo === hi) return []
     const offset = this.unstable.offset
-    if (lo >= offset) return limitBytes(this.unstable.slice(lo, hi), maxBytes)
+    if (lo >= offset) return this.unstable.slice(lo, hi, maxBytes)
     const durableEnd = Math.min(hi, offset)
     const durable = this.#storage.entries(lo, durableEnd, maxBytes)
     if (durable === 'compacted') return durable
     assert(durable !== 'unavailable', `entries [${lo}, ${durableEnd}) are missing from storage`)
     if (durable.length < durableEnd - lo || hi <= offset) return durable
-    return limitBytes([...durable, ...this.unstable.slice(offset, hi)], maxBytes)
+    return limitBytes([...durable, ...this.unstable.slice(offset, hi, maxBytes)], maxBytes)
   }
 
   /** The leader's own new entries. */
@@ -140,13 +142,6 @@ export class RaftLog {
       `commit index ${index} is beyond the last entry ${this.lastIndex()}: this member lost its log`,
     )
     this.#committed = index
-  }
-
-  /** The leader's commit rule: only an entry of its own term commits by counting (paper, 5.4.2). */
-  maybeCommit(index: number, term: number): boolean {
-    if (index <= this.#committed || !this.matches(index, term)) return false
-    this.commitTo(index)
-    return true
   }
 
   /** Replaces the log by a snapshot from the leader. */
@@ -209,16 +204,14 @@ export class RaftLog {
     return this.unstable.snapshot ?? this.#storage.snapshot()
   }
 
-  /** True when an entry satisfying `test` is committed but not applied. Reads in pages. */
-  someUnapplied(test: (entry: Entry) => boolean): boolean {
-    let lo = this.#applied + 1
-    while (lo <= this.#committed) {
-      const page = this.slice(lo, this.#committed + 1, this.#maxApplyingBytes)
-      assert(typeof page !== 'string', 'unapplied entries must not be compacted')
-      if (page.some(test)) return true
+  /** Entries behind `index` up to and including `last`, in portions. */
+  *entriesAfter(index: number, last: number): Generator<Entry> {
+    for (let lo = index + 1; lo <= last; ) {
+      const page = this.slice(lo, last + 1, SCAN_PAGE_BYTES)
+      assert(typeof page !== 'string', 'entries that are not applied must not be compacted')
+      yield* page
       lo += page.length
     }
-    return false
   }
 
   #maxAppliable(allowUnstable: boolean): number {

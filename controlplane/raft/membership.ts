@@ -12,6 +12,11 @@ import { broadcastAppend, maybeSendAppend } from './replicate.ts'
 export function applyConfChange(raft: Raft, change: ConfChange): ConfState {
   // A new member is probed from the end: it mostly has nothing and answers with where its log ends.
   const next = Math.max(raft.log.lastIndex(), 1)
+  for (const { type, index } of raft.log.entriesAfter(raft.inForceIndex(), raft.log.committed)) {
+    if (type === 'EntryNormal') continue
+    raft.configIndex = index
+    break
+  }
   switchTo(raft, changeConfig(raft.tracker.config, change), next)
   return raft.tracker.config
 }
@@ -30,6 +35,7 @@ export function restoreSnapshot(raft: Raft, snapshot: Snapshot): boolean {
     return false
   }
   raft.log.restore(snapshot)
+  raft.configIndex = snapshot.index
   switchTo(raft, snapshot.confState, raft.log.lastIndex() + 1)
   raft.config.trace({ kind: 'snapshot-restored', index: snapshot.index, term: raft.term })
   return true

@@ -63,6 +63,12 @@ export class Raft {
   /** At least the index of the newest membership change in the log: no other may be proposed until this
    * is applied. */
   pendingConfIndex = 0
+  /** Index of the membership change that the configuration in force comes from, if it was handed out for
+   * applying but not yet reported as applied. */
+  configIndex = 0
+  /** The leader's: indexes of the membership changes in its log that were not in force when it became
+   * leader or proposed them. */
+  tailChanges: number[] = []
   /** Bytes of data in the uncommitted tail, by the leader's reckoning. */
   uncommittedBytes = 0
   reads: ReadOnlyQueue = new ReadOnlyQueue()
@@ -118,6 +124,12 @@ export class Raft {
     // Somewhere in the inherited tail there may be a membership change. Waiting for all of it is simpler
     // than looking.
     this.pendingConfIndex = this.log.lastIndex()
+    for (const { type, index } of this.log.entriesAfter(
+      this.inForceIndex(),
+      this.pendingConfIndex,
+    )) {
+      if (type !== 'EntryNormal') this.tailChanges.push(index)
+    }
     // Entries of earlier terms commit only through one of this term (paper, section 5.4.2).
     const accepted = this.appendDrafts([{ type: 'EntryNormal', data: new Uint8Array(0) }])
     assert(accepted, 'an empty entry is never refused')
@@ -165,9 +177,29 @@ export class Raft {
     return true
   }
 
-  /** Advances the commit index to what a quorum has. */
+  /** Advances the commit index to what a quorum has, as far as the configuration in force may say so.
+   *
+   * It may for entries behind the next membership change in the log, since majorities of neighbouring
+   * configurations overlap, but not from the change after that. A leader that has just one change
+   * unapplied never meets this limit; one that lost its commit index in a crash may have several. */
   maybeCommit(): boolean {
-    return this.log.maybeCommit(this.tracker.committedIndex(), this.term)
+    const index = this.tracker.committedIndex()
+    // Only an entry of its own term commits by being counted; those before it commit with it (paper,
+    // section 5.4.2).
+    if (index <= this.log.committed || !this.log.matches(index, this.term)) return false
+    const inForce = this.inForceIndex()
+    while (this.tailChanges[0] !== undefined && this.tailChanges[0] <= inForce) {
+      this.tailChanges.shift()
+    }
+    const limit = (this.tailChanges[1] ?? INTEGER_END) - 1
+    if (Math.min(index, limit) <= this.log.committed) return false
+    this.log.commitTo(Math.min(index, limit))
+    return true
+  }
+
+  /** The membership changes up to this index are in force. */
+  inForceIndex(): number {
+    return Math.max(this.configIndex, this.log.applied, this.log.firstIndex() - 1)
   }
 
   committedInCurrentTerm(): boolean {
@@ -194,6 +226,7 @@ export class Raft {
     this.leadTransferee = NONE
     this.tracker.reset(this.id, this.log.lastIndex())
     this.pendingConfIndex = 0
+    this.tailChanges = []
     this.uncommittedBytes = 0
     this.reads = new ReadOnlyQueue()
     this.heldReads = []

@@ -5,7 +5,7 @@
 
 import t from 'tap'
 import { type Prng, prng } from '../../base/prng.ts'
-import { changeConfig, isJoint } from './confchange.ts'
+import { isJoint } from './confchange.ts'
 import { type ConfState, EMPTY_CONF_STATE, type Entry, type Message, NO_BYTES } from './messages.ts'
 import type { RawNode } from './raw-node.ts'
 import { foundingState, MemoryStorage } from './storage.ts'
@@ -202,20 +202,14 @@ class World {
     storage.compact(appliedIndex)
   }
 
-  #changeMembership({ node, confState }: Member): void {
+  #changeMembership({ node }: Member): void {
     const types = ['add-voter', 'add-learner', 'remove'] as const
     const changes = Array.from({ length: this.#random.below(3) }, () => ({
       type: this.#pick(types),
       nodeId: this.#pick(IDS),
     }))
     const transition = this.#pick(['auto', 'joint-implicit', 'joint-explicit'] as const)
-    const change = { transition, changes, context: NO_BYTES }
-    try {
-      changeConfig(confState, change)
-    } catch {
-      return
-    }
-    node.proposeConfChange(change)
+    node.proposeConfChange({ transition, changes, context: NO_BYTES })
   }
 
   #check({ id, node }: Member): void {

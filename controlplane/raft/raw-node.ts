@@ -136,7 +136,7 @@ export class RawNode {
   /** Takes a message from another member. */
   step(message: Message): Refusal | null {
     if (LOCAL.has(message.type)) return 'local-message'
-    if (RESPONSES.has(message.type) && this.#raft.tracker.get(message.from) === undefined) {
+    if (RESPONSES.has(message.type) && !this.#raft.tracker.knows(message.from)) {
       return 'unknown-peer'
     }
     if (!isWellFormed(message)) return 'malformed'

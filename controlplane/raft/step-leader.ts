@@ -1,9 +1,9 @@
 // A leader: takes proposals and reads, and moves its members along as they answer.
 
 import { decodeConfChange } from './codec.ts'
-import { isJoint, leavesJoint } from './confchange.ts'
+import { isJoint, leavesJoint, tryChangeConfig } from './confchange.ts'
 import { MAX_HELD_READS } from './limits.ts'
-import { type Entry, type Message, NO_BYTES, NONE } from './messages.ts'
+import { type ConfChange, type Entry, type Message, NO_BYTES, NONE } from './messages.ts'
 import type { Progress } from './progress.ts'
 import type { Draft, Raft } from './raft.ts'
 import type { PendingRead } from './read-only.ts'
@@ -67,6 +67,7 @@ function propose(raft: Raft, entries: readonly Entry[]): Refusal | null {
   if (raft.leadTransferee !== NONE) return 'transferring'
   let pendingConfIndex = raft.pendingConfIndex
   const drafts: Draft[] = []
+  const changes: number[] = []
   for (const entry of entries) {
     if (entry.type === 'EntryNormal') {
       drafts.push(entry)
@@ -74,29 +75,33 @@ function propose(raft: Raft, entries: readonly Entry[]): Refusal | null {
     }
     const change = decodeConfChange(entry)
     if (change === null) return 'malformed'
-    const reason = confChangeObstacle(raft, pendingConfIndex, leavesJoint(change))
+    const reason = confChangeObstacle(raft, pendingConfIndex, change)
     if (reason !== null && !raft.config.disableConfChangeValidation) {
       raft.config.trace({ kind: 'conf-change-refused', reason, term: raft.term })
       drafts.push({ type: 'EntryNormal', data: NO_BYTES })
     } else {
       pendingConfIndex = raft.log.lastIndex() + drafts.length + 1
+      changes.push(pendingConfIndex)
       drafts.push(entry)
     }
   }
   if (!raft.appendDrafts(drafts)) return 'too-many-uncommitted-bytes'
   raft.pendingConfIndex = pendingConfIndex
+  raft.tailChanges.push(...changes)
   broadcastAppend(raft)
   return null
 }
 
-function confChangeObstacle(raft: Raft, pendingIndex: number, leaves: boolean): string | null {
+/** Why `change` may not be proposed. As nothing is pending, it will be applied to the configuration in
+ * force, so the check is exact: what passes can be applied by every member. */
+function confChangeObstacle(raft: Raft, pendingIndex: number, change: ConfChange): string | null {
   if (pendingIndex > raft.log.applied) {
     return `the change at ${pendingIndex} may not be applied (applied: ${raft.log.applied})`
   }
-  const joint = isJoint(raft.tracker.config)
-  if (joint && !leaves) return 'the joint configuration must be left first'
-  if (!joint && leaves) return 'there is no joint configuration to leave'
-  return null
+  const { config } = raft.tracker
+  if (isJoint(config) && !leavesJoint(change)) return 'the joint configuration must be left first'
+  if (!isJoint(config) && leavesJoint(change)) return 'there is no joint configuration to leave'
+  return tryChangeConfig(config, change) === null ? 'it would leave no sound configuration' : null
 }
 
 function handleRejection(raft: Raft, progress: Progress, message: Message): void {
@@ -122,6 +127,9 @@ function handleAcceptance(raft: Raft, progress: Progress, index: number): void {
   } else if (progress.match + 1 >= raft.log.firstIndex()) {
     // Whatever snapshot it restored, and from whomever: the log can take over from here.
     progress.becomeReplicate()
+  } else if (progress.match >= progress.pendingSnapshot) {
+    // It has the snapshot, but the log was compacted beyond it meanwhile: it needs another.
+    progress.becomeProbe()
   }
 
   const self = progress.id === raft.id

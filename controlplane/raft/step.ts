@@ -4,6 +4,7 @@
 import { answerVote, hup } from './election.ts'
 import { type Message, makeMessage, NONE } from './messages.ts'
 import type { Raft } from './raft.ts'
+import { broadcastAppend } from './replicate.ts'
 import { stepCandidate } from './step-candidate.ts'
 import { stepFollower } from './step-follower.ts'
 import { stepLeader } from './step-leader.ts'
@@ -61,6 +62,8 @@ export function tick(raft: Raft): void {
 export function applied(raft: Raft, index: number, entryBytes: number, payloadBytes: number): void {
   raft.log.appliedTo(Math.max(index, raft.log.applied), entryBytes)
   raft.uncommittedBytes = Math.max(0, raft.uncommittedBytes - payloadBytes)
+  // What is applied now may have held back the commit index.
+  if (raft.role === 'leader' && raft.maybeCommit()) broadcastAppend(raft)
   if (
     raft.role === 'leader' &&
     raft.tracker.config.autoLeave &&

@@ -63,7 +63,7 @@ export class MemoryStorage implements Storage {
     const first = this.firstIndex()
     if (lo < first) return 'compacted'
     if (hi > this.lastIndex() + 1 || lo >= hi) return 'unavailable'
-    return limitBytes(this.#entries.slice(lo - first, hi - first), maxBytes)
+    return limitBytes(this.#entries, maxBytes, lo - first, hi - first)
   }
 
   term(index: number): number | Missing {
@@ -141,12 +141,19 @@ export function foundingState(
   return { snapshot: { index, term, confState, data }, hardState: { term, vote: 0, commit: index } }
 }
 
-/** The longest prefix of `entries` within `maxBytes`, but never less than one entry. */
-export function limitBytes(entries: readonly Entry[], maxBytes: number): readonly Entry[] {
+/** The longest part of entries[from, to) that begins at `from` and stays within `maxBytes`, but never less
+ * than one entry. */
+export function limitBytes(
+  entries: readonly Entry[],
+  maxBytes: number,
+  from: number = 0,
+  to: number = entries.length,
+): readonly Entry[] {
   let bytes = 0
-  for (let i = 0; i < entries.length; i++) {
-    bytes += entryBytes(entries[i]!)
-    if (bytes > maxBytes && i > 0) return entries.slice(0, i)
+  let end = from
+  for (; end < to; end++) {
+    bytes += entryBytes(entries[end]!)
+    if (bytes > maxBytes && end > from) break
   }
-  return entries
+  return entries.slice(from, end)
 }

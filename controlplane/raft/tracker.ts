@@ -5,7 +5,7 @@ import { assert } from '../../base/assert.ts'
 import { Inflights } from './inflights.ts'
 import { type ConfState, EMPTY_CONF_STATE, type NodeId } from './messages.ts'
 import { Progress } from './progress.ts'
-import { type AckedIndexer, jointIndex, jointVote, type VoteResult } from './quorum.ts'
+import { type AckedIndexer, jointIndex, jointVote, type VoteResult, type Voters } from './quorum.ts'
 
 export class Tracker implements AckedIndexer {
   readonly #maxInflightMessages: number
@@ -13,6 +13,7 @@ export class Tracker implements AckedIndexer {
   #config: ConfState = EMPTY_CONF_STATE
   #members: readonly Progress[] = []
   #byId = new Map<NodeId, Progress>()
+  #electorates: readonly Voters[] = []
   #votes = new Map<NodeId, boolean>()
 
   constructor(maxInflightMessages: number, maxInflightBytes: number) {
@@ -50,11 +51,6 @@ export class Tracker implements AckedIndexer {
   isSoleVoter(id: NodeId): boolean {
     const { voters, votersOutgoing } = this.#config
     return voters.length === 1 && voters[0] === id && votersOutgoing.length === 0
-  }
-
-  /** Voters of both halves by ascending id. */
-  voterIds(): NodeId[] {
-    return sortedUnion(this.#config.voters, this.#config.votersOutgoing)
   }
 
   /** Puts `config` in force. Members that stay keep their progress; new ones begin at `nextIndex`. */
@@ -95,13 +91,27 @@ export class Tracker implements AckedIndexer {
     this.#votes = new Map()
   }
 
+  /** The election begun by resetVotes() must be won in every one of `configs`. */
+  startElection(configs: readonly Voters[]): void {
+    this.#electorates = configs
+  }
+
+  /** True for a member of the configuration, and for one whose vote the election needs. */
+  knows(id: NodeId): boolean {
+    const votes = ({ voters, votersOutgoing }: Voters): boolean =>
+      voters.includes(id) || votersOutgoing.includes(id)
+    return this.#byId.has(id) || this.#electorates.some(votes)
+  }
+
   /** The first vote of a member counts; later ones are duplicates. */
   recordVote(id: NodeId, granted: boolean): void {
     if (!this.#votes.has(id)) this.#votes.set(id, granted)
   }
 
   voteResult(): VoteResult {
-    return jointVote(this.#config, this.#votes)
+    const results = this.#electorates.map((voters) => jointVote(voters, this.#votes))
+    if (results.includes('lost')) return 'lost'
+    return results.includes('pending') ? 'pending' : 'won'
   }
 
   /** True when a quorum was heard from since the last check. */
@@ -120,6 +130,7 @@ export class Tracker implements AckedIndexer {
   }
 }
 
-function sortedUnion(...lists: readonly (readonly NodeId[])[]): NodeId[] {
+/** All ids of the lists, ascending. */
+export function sortedUnion(...lists: readonly (readonly NodeId[])[]): NodeId[] {
   return [...new Set(lists.flat())].sort((a, b) => a - b)
 }

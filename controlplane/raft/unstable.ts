@@ -10,6 +10,7 @@
 
 import { assert } from '../../base/assert.ts'
 import type { Entry, Snapshot } from './messages.ts'
+import { limitBytes } from './storage.ts'
 
 export class Unstable {
   #entries: Entry[] = []
@@ -49,14 +50,14 @@ export class Unstable {
     return this.#snapshot?.index === index ? this.#snapshot.term : undefined
   }
 
-  /** Entries [lo, hi), all of which must be here. */
-  slice(lo: number, hi: number): Entry[] {
+  /** Entries [lo, hi), all of which must be here, cut short at `maxBytes` but at least one. */
+  slice(lo: number, hi: number, maxBytes: number): readonly Entry[] {
     const end = this.#offset + this.#entries.length
     assert(
       lo >= this.#offset && lo <= hi && hi <= end,
       `unstable slice [${lo}, ${hi}) out of bounds`,
     )
-    return this.#entries.slice(lo - this.#offset, hi - this.#offset)
+    return limitBytes(this.#entries, maxBytes, lo - this.#offset, hi - this.#offset)
   }
 
   hasNextEntries(): boolean {
