@@ -1,12 +1,13 @@
 // Putting a configuration in force: from an applied entry, or from a snapshot.
 
 import { assert } from '../../base/assert.ts'
+import { advanceCommit } from './commit.ts'
 import { changeConfig } from './confchange.ts'
 import { describeConfig } from './describe.ts'
 import type { ConfChange, ConfState, Snapshot } from './messages.ts'
 import { NONE } from './messages.ts'
 import type { Raft } from './raft.ts'
-import { broadcastAppend, maybeSendAppend } from './replicate.ts'
+import { maybeSendAppend } from './replicate.ts'
 
 /** Applies a membership change. Throws a ConfChangeError when it cannot follow the present one. */
 export function applyConfChange(raft: Raft, change: ConfChange): ConfState {
@@ -53,9 +54,7 @@ export function switchTo(raft: Raft, config: ConfState, nextIndex: number): void
     return
   }
   // Fewer voters may mean that more is committed. New members need not wait for the next heartbeat.
-  if (raft.maybeCommit()) {
-    broadcastAppend(raft)
-  } else {
+  if (!advanceCommit(raft)) {
     for (const { id } of raft.tracker.members) {
       if (id !== raft.id) maybeSendAppend(raft, id, false)
     }

@@ -24,7 +24,7 @@ import {
   type ReadState,
   type Role,
 } from './messages.ts'
-import { type PendingRead, ReadOnlyQueue } from './read-only.ts'
+import { type PendingRead, ReadQueue } from './read-queue.ts'
 import { Tracker } from './tracker.ts'
 
 /** An entry that has no place in the log yet. */
@@ -71,7 +71,7 @@ export class Raft {
   tailChanges: number[] = []
   /** Bytes of data in the uncommitted tail, by the leader's reckoning. */
   uncommittedBytes = 0
-  reads: ReadOnlyQueue = new ReadOnlyQueue()
+  reads: ReadQueue = new ReadQueue()
   /** Reads that wait for the new leader's first committed entry. */
   heldReads: PendingRead[] = []
 
@@ -228,7 +228,7 @@ export class Raft {
     this.pendingConfIndex = 0
     this.tailChanges = []
     this.uncommittedBytes = 0
-    this.reads = new ReadOnlyQueue()
+    this.reads = new ReadQueue()
     this.heldReads = []
   }
 

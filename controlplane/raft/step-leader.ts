@@ -1,12 +1,12 @@
 // A leader: takes proposals and reads, and moves its members along as they answer.
 
 import { decodeConfChange } from './codec.ts'
+import { advanceCommit } from './commit.ts'
 import { isJoint, leavesJoint, tryChangeConfig } from './confchange.ts'
-import { MAX_HELD_READS } from './limits.ts'
 import { type ConfChange, type Entry, type Message, NO_BYTES, NONE } from './messages.ts'
 import type { Progress } from './progress.ts'
 import type { Draft, Raft } from './raft.ts'
-import type { PendingRead } from './read-only.ts'
+import { confirmReads, takeRead } from './reads.ts'
 import { broadcastAppend, broadcastHeartbeat, maybeSendAppend, sendAppend } from './replicate.ts'
 import type { Refusal } from './types.ts'
 
@@ -133,10 +133,7 @@ function handleAcceptance(raft: Raft, progress: Progress, index: number): void {
   }
 
   const self = progress.id === raft.id
-  if (raft.maybeCommit()) {
-    releaseHeldReads(raft)
-    broadcastAppend(raft)
-  } else if (!self && progress.canBumpCommit(raft.log.committed)) {
+  if (!advanceCommit(raft) && !self && progress.canBumpCommit(raft.log.committed)) {
     // The next heartbeat would tell it too, but later.
     sendAppend(raft, progress.id)
   }
@@ -158,8 +155,7 @@ function handleHeartbeatResponse(raft: Raft, progress: Progress, message: Messag
     sendAppend(raft, progress.id)
   }
   if (message.readPosition === 0) return
-  raft.reads.acknowledge(message.from, message.readPosition)
-  for (const read of raft.reads.confirm(raft.tracker.config)) answerRead(raft, read)
+  confirmReads(raft, message.from, message.readPosition)
 }
 
 function handleSnapshotStatus(progress: Progress, failed: boolean): void {
@@ -182,39 +178,4 @@ function transferTo(raft: Raft, progress: Progress): void {
   raft.leadTransferee = target
   if (progress.match === raft.log.lastIndex()) raft.send('MsgTimeoutNow', target)
   else sendAppend(raft, target)
-}
-
-function takeRead(raft: Raft, message: Message): Refusal | null {
-  if (raft.heldReads.length + raft.reads.size >= MAX_HELD_READS) return 'too-many-reads'
-  const read = { from: message.from, context: message.context, index: raft.log.committed }
-  // Until an entry of this term is committed, the leader does not know what its predecessors committed
-  // (thesis, section 6.4). This holds even for a lone voter: it may have lost its commit index.
-  if (!raft.committedInCurrentTerm()) raft.heldReads.push(read)
-  else startReads(raft, [read])
-  return null
-}
-
-function releaseHeldReads(raft: Raft): void {
-  if (raft.heldReads.length === 0 || !raft.committedInCurrentTerm()) return
-  const held = raft.heldReads
-  raft.heldReads = []
-  startReads(
-    raft,
-    held.map((read) => ({ ...read, index: raft.log.committed })),
-  )
-}
-
-function startReads(raft: Raft, reads: readonly PendingRead[]): void {
-  if (raft.config.readOnly === 'lease' || raft.tracker.isSoleVoter(raft.id)) {
-    for (const read of reads) answerRead(raft, read)
-    return
-  }
-  for (const read of reads) raft.reads.add(read)
-  raft.reads.acknowledge(raft.id, raft.reads.position)
-  broadcastHeartbeat(raft)
-}
-
-function answerRead(raft: Raft, { from, index, context }: PendingRead): void {
-  if (from === raft.id) raft.readStates.push({ index, context })
-  else raft.send('MsgReadIndexResp', from, { index, context })
 }

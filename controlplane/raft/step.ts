@@ -1,10 +1,10 @@
 // What every role does with a message: the rules about terms come first, then votes, then the role's own.
 // And the clock.
 
+import { advanceCommit } from './commit.ts'
 import { answerVote, hup } from './election.ts'
 import { type Message, makeMessage, NONE } from './messages.ts'
 import type { Raft } from './raft.ts'
-import { broadcastAppend } from './replicate.ts'
 import { stepCandidate } from './step-candidate.ts'
 import { stepFollower } from './step-follower.ts'
 import { stepLeader } from './step-leader.ts'
@@ -63,7 +63,7 @@ export function applied(raft: Raft, index: number, entryBytes: number, payloadBy
   raft.log.appliedTo(Math.max(index, raft.log.applied), entryBytes)
   raft.uncommittedBytes = Math.max(0, raft.uncommittedBytes - payloadBytes)
   // What is applied now may have held back the commit index.
-  if (raft.role === 'leader' && raft.maybeCommit()) broadcastAppend(raft)
+  if (raft.role === 'leader') advanceCommit(raft)
   if (
     raft.role === 'leader' &&
     raft.tracker.config.autoLeave &&

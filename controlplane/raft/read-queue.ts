@@ -16,7 +16,7 @@ export interface PendingRead {
   readonly context: Uint8Array
 }
 
-export class ReadOnlyQueue implements AckedIndexer {
+export class ReadQueue implements AckedIndexer {
   #pending: PendingRead[] = []
   // Reads are numbered from 1 in order of arrival; #pending[i] has number #confirmed + 1 + i.
   #confirmed = 0
