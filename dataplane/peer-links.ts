@@ -106,7 +106,9 @@ export class PeerLinks implements ControlHandler {
       } else {
         this.sessions.setKeepalive(record.session, peer.keepaliveMs, nowMs)
       }
-    } else if (peer.address !== null) {
+    }
+    // A plain network may join weft's own nodes as well; on it a peer is known by its address alone.
+    if (peer.address !== null) {
       this.plainPeers.push(id)
       this.plainAddresses.push(mappedAddress(peer.address.bytes))
     }
