@@ -4,6 +4,7 @@
 // for a lab has no way out), enters a lab, measures, and prints one JSON object or a table. Progress goes
 // to standard error.
 
+import { execFileSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
@@ -51,6 +52,13 @@ function wholeNumber(
   return value
 }
 
+/** Agents start as the launcher starts them: with Node's compile cache, filled by the launcher itself. */
+function warmAgents(): void {
+  const root = fileURLToPath(new URL('..', import.meta.url))
+  process.env.NODE_COMPILE_CACHE ??= `${root}node_modules/.cache/weft`
+  execFileSync(`${root}weft`, ['version'], { stdio: 'ignore' })
+}
+
 interface Command {
   readonly name: string
   readonly json: boolean
@@ -93,7 +101,10 @@ async function main(): Promise<void> {
   const command = commandLine()
   const obstacle = labObstacle()
   if (obstacle !== undefined) fail(obstacle)
-  if (!insideLab()) fetchPeers(say)
+  if (!insideLab()) {
+    warmAgents()
+    fetchPeers(say)
+  }
   enterLab()
   const module = (await import(`./${command.name}.ts`)) as { bench: Bench }
   const bench = module.bench
