@@ -7,8 +7,9 @@ import type { CompiledPort, CompiledTables } from '../dataplane/compiled.ts'
 import { PROTOCOL_TCP } from '../dataplane/compiled.ts'
 import { type CounterRow, counterMemory } from '../dataplane/counters.ts'
 import { EdgeError } from '../dataplane/edge/errors.ts'
+import { applyIngress, type IngressWish, NO_INGRESS } from '../dataplane/edge/ingress.ts'
 import { close } from '../dataplane/edge/libc.ts'
-import { configureLink, releaseIngress } from '../dataplane/edge/link.ts'
+import { configureLink } from '../dataplane/edge/link.ts'
 import { type MeshHost, openMeshHost } from '../dataplane/edge/mesh-host.ts'
 import { trimMemory } from '../dataplane/edge/trim.ts'
 import { type OpenedDevice, openTap, setPersistent } from '../dataplane/edge/tuntap.ts'
@@ -34,6 +35,8 @@ interface LocalDevice {
 export class EngineThread implements EngineHandle {
   readonly counters: SharedArrayBuffer = counterMemory()
   private readonly devices: Map<string, LocalDevice> = new Map()
+  /** The ingress rules that are made, by namespace ("" = the agent's own). */
+  private readonly ingress: Map<string, IngressWish> = new Map()
   private mesh: MeshHost | null = null
   private worker: Worker | null = null
   private wakeFd = -1
@@ -75,6 +78,7 @@ export class EngineThread implements EngineHandle {
       const next = this.message(tables)
       this.tell({ kind: 'swap', next })
       await this.reply()
+      await this.applyIngress(ingressWishes(tables))
       await this.applyMesh(tables)
       const kept = new Set(tables.ports.map(deviceKey))
       for (const name of [...this.devices.keys()]) {
@@ -96,6 +100,7 @@ export class EngineThread implements EngineHandle {
 
   private async begin(tables: CompiledTables, options: EngineOptions): Promise<void> {
     await this.openDevices(tables, [])
+    await this.applyIngress(ingressWishes(tables))
     await this.openMesh(tables)
     this.wakeFd = openWake()
     const first = this.message(tables)
@@ -177,17 +182,21 @@ export class EngineThread implements EngineHandle {
     const device = this.devices.get(key)
     if (device === undefined) return
     this.devices.delete(key)
-    const { opened, port } = device
+    const { opened } = device
     setPersistent(opened, false)
     close(opened.fd)
-    if (!port.ingress) return
-    try {
-      await releaseIngress(
-        port.addresses.map((address) => address.text),
-        port.netns ?? undefined,
-      )
-    } catch (error) {
-      this.options?.log.warn('could not remove the ingress rule', { error: String(error) })
+  }
+
+  /** The rules in the tasks' namespaces that bring answers back into the mesh. */
+  private async applyIngress(wishes: ReadonlyMap<string, IngressWish>): Promise<void> {
+    const before = this.ingress
+    for (const namespace of new Set([...before.keys(), ...wishes.keys()])) {
+      const wish = wishes.get(namespace) ?? NO_INGRESS
+      if (JSON.stringify(wish) === JSON.stringify(before.get(namespace))) continue
+      // Noted first: when it fails half-way, the next call makes it again.
+      this.ingress.delete(namespace)
+      await applyIngress(wish, namespace === '' ? undefined : namespace)
+      if (wish !== NO_INGRESS) this.ingress.set(namespace, wish)
     }
   }
 
@@ -243,6 +252,7 @@ export class EngineThread implements EngineHandle {
     }
     if (this.mesh !== null) close(this.mesh.device.fd)
     this.mesh = null
+    await this.applyIngress(new Map())
     for (const key of [...this.devices.keys()]) await this.closeDevice(key)
     if (this.wakeFd >= 0) closeWake(this.wakeFd)
     this.wakeFd = -1
@@ -254,6 +264,29 @@ function deviceKey(port: CompiledPort): string {
   const addresses = port.addresses.map((address) => address.text).join(',')
   const mac = Buffer.from(port.mac).toString('hex')
   return [port.netns ?? '', port.device, mac, addresses, port.mtu, port.defaultRoute].join(' ')
+}
+
+/** What each namespace must send back into the mesh: its addresses on the ingress network, and the UDP
+ * ports on which it serves published ones. */
+function ingressWishes(tables: CompiledTables): Map<string, IngressWish> {
+  const served = new Map<number, Set<number>>()
+  for (const { protocol, targetPortNumber, service } of tables.publishedPorts) {
+    if (protocol === PROTOCOL_TCP) continue
+    for (const backend of tables.services[service]!.backends) {
+      const { port } = tables.endpoints[tables.backends[backend]!.endpoint]!
+      served.set(port, (served.get(port) ?? new Set()).add(targetPortNumber))
+    }
+  }
+  const wishes = new Map<string, { addresses: string[]; udpPorts: number[] }>()
+  tables.ports.forEach((port, p) => {
+    if (!port.ingress) return
+    const namespace = port.netns ?? ''
+    const wish = wishes.get(namespace) ?? { addresses: [], udpPorts: [] }
+    wish.addresses.push(...port.addresses.map((address) => address.text))
+    wish.udpPorts.push(...(served.get(p) ?? []))
+    wishes.set(namespace, wish)
+  })
+  return wishes
 }
 
 function meshMtu(tables: CompiledTables): number {

@@ -3,7 +3,8 @@
 
 import { closeSync } from 'node:fs'
 import { EdgeError } from './errors.ts'
-import { configureLink, type LinkOptions, planLink, releaseIngress } from './link.ts'
+import { applyIngress, type IngressWish, NO_INGRESS } from './ingress.ts'
+import { configureLink, type LinkOptions, planLink } from './link.ts'
 import { inNamespace } from './netns.ts'
 import { readSysctl } from './sysctl.ts'
 import { insideLab, run } from './testing/lab.ts'
@@ -29,13 +30,10 @@ t.test('the plan, in words', async (t) => {
   t.strictSame(
     commands[4].map(({ line }) => line),
     [
-      'link set dev eth0 address 02:42:0a:00:00:02 mtu 1400 txqueuelen 1000 ' +
-        'gso_max_size 60000 gso_max_segs 44 up',
+      'link set dev eth0 address 02:42:0a:00:00:02 mtu 1400 txqueuelen 1000 gso_max_size 60000 gso_max_segs 44 up',
       'addr replace 10.0.0.2/24 dev eth0',
       'route replace default via 10.0.0.1 dev eth0',
       'route replace default via 10.0.0.1 dev eth0 table 4789',
-      'rule add pref 4788 from 10.0.0.2 lookup main suppress_prefixlength 0',
-      'rule add pref 4789 from 10.0.0.2 lookup 4789',
     ],
   )
   t.strictSame(
@@ -44,8 +42,6 @@ t.test('the plan, in words', async (t) => {
       'addr replace FD00:0::2/64 dev eth0 nodad',
       'route replace default via fd00::1 dev eth0',
       'route replace default via fd00::1 dev eth0 table 4789',
-      'rule add pref 4788 from FD00:0::2 lookup main suppress_prefixlength 0',
-      'rule add pref 4789 from FD00:0::2 lookup 4789',
     ],
   )
   t.ok(sysctls.some(([name, value]) => name === 'ipv6/conf/eth0/accept_ra' && value === '0'))
@@ -59,6 +55,8 @@ t.test('a new device, the same again, and one taken over with other wishes', asy
   run('ip', 'netns', 'add', 'web1')
   const tap = openTap({ name: 'eth0', namespace: '/run/netns/web1', persistent: true })
   await configureLink(OPTIONS)
+  const ingress: IngressWish = { addresses: ['10.0.0.2', 'FD00:0::2'], udpPorts: [53] }
+  await applyIngress(ingress, '/run/netns/web1')
   const link = inside('-d', 'link', 'show', 'eth0')
   for (const part of [
     'mtu 1400',
@@ -83,8 +81,13 @@ t.test('a new device, the same again, and one taken over with other wishes', asy
     '0',
   )
 
+  // A socket bound to no address: the port decides, and the route names the source.
+  const unbound = inside('route', 'get', '8.8.8.8', 'ipproto', 'udp', 'sport', '53')
+  t.match(unbound, 'via 10.0.0.1 dev eth0 table 4789 src 10.0.0.2')
+
   const rules = inside('rule') + inside('-6', 'rule')
   await configureLink(OPTIONS)
+  await applyIngress(ingress, '/run/netns/web1')
   t.equal(inside('rule') + inside('-6', 'rule'), rules, 'twice is once')
 
   closeSync(tap.fd)
@@ -98,10 +101,15 @@ t.test('a new device, the same again, and one taken over with other wishes', asy
   t.match(after, 'fd00::9/64')
   t.notMatch(after, 'fd00::2/64', 'not wanted any more')
 
-  await releaseIngress(OPTIONS.addresses, '/run/netns/web1')
-  t.notMatch(inside('rule') + inside('-6', 'rule'), '4789')
-  await releaseIngress(OPTIONS.addresses, '/run/netns/web1')
-  await releaseIngress(OPTIONS.addresses, '/run/netns/gone')
+  run('ip', '-n', 'web1', 'rule', 'add', 'pref', '4789', 'from', '10.0.0.0/24', 'lookup', '4789')
+  await applyIngress({ addresses: ['10.0.0.9'], udpPorts: [54] }, '/run/netns/web1')
+  t.match(inside('rule'), /from 10\.0\.0\.9 lookup 4789[^]*ipproto udp sport 54 lookup 4789/)
+  t.notMatch(inside('rule'), /10\.0\.0\.2 |sport 53/, 'changed')
+  t.notMatch(inside('-6', 'rule'), '4789', 'no address of the family, no rule')
+  await applyIngress(NO_INGRESS, '/run/netns/web1')
+  t.match(inside('rule'), 'from 10.0.0.0/24 lookup 4789', 'a rule of somebody else stays')
+  t.notMatch(inside('rule'), /10\.0\.0\.9|sport/)
+  await applyIngress(NO_INGRESS, '/run/netns/gone')
   closeSync(again.fd)
 })
 

@@ -1,25 +1,18 @@
 // Configuring a device inside its namespace: what a container finds when it looks at its interface.
 // The plan is a pure function; carrying it out is a few writes below /proc/sys (made by this thread
-// while it is in the namespace) and one run of `ip -batch`. Everything is said so that saying it
-// twice changes nothing: a device taken over from an earlier agent goes through the same steps, and
-// only what differs is touched, since its container is in the middle of using it.
+// while it is in the namespace) and one run of `ip -batch`. Everything is said so that saying it twice
+// changes nothing: a device taken over from an earlier agent goes through the same steps, and only what
+// differs is touched, since its container is in the middle of using it.
 //
 // Deliberately not done: nothing is removed when an endpoint goes, because the device takes its
-// addresses, routes and settings with it. The one rule of the ingress network is not tied to the
-// device, so releaseIngress() takes it back.
+// addresses, routes and settings with it. The rules of the ingress network are not tied to the device:
+// ingress.ts.
 
 import { type AddressFamily, canonicalAddress, familyOf } from './address.ts'
 import { changeIp, type IpCommand, queryIp } from './command.ts'
-import { EdgeError } from './errors.ts'
+import { INGRESS_TABLE } from './ingress.ts'
 import { inNamespace, type NetworkNamespace } from './netns.ts'
 import { writeSysctl } from './sysctl.ts'
-
-/** Preference of the rule that sends answers of published ports back; before main (32766), behind
- * what an administrator would put first. */
-export const INGRESS_RULE_PREFERENCE = 4789
-
-/** Routing table of that rule, inside the task's namespace. */
-export const INGRESS_TABLE = 4789
 
 export interface LinkOptions {
   readonly name: string
@@ -38,8 +31,7 @@ export interface LinkOptions {
   readonly gsoSegmentCountMax?: number
   /** One gateway per family: everything goes out through this device. */
   readonly defaultGateways?: readonly string[]
-  /** On the ingress network: what comes from this device's own addresses goes back through it,
-   * whatever the default route says. One gateway per family. */
+  /** On the ingress network: where the rules of ingress.ts lead to. One gateway per family. */
   readonly ingressGateways?: readonly string[]
 }
 
@@ -47,10 +39,6 @@ export interface LinkPlan {
   /** [name below /proc/sys/net, value], in order; a setting that is not there is passed over. */
   readonly sysctls: readonly (readonly [string, string])[]
   readonly commands: Readonly<Record<AddressFamily, readonly IpCommand[]>>
-}
-
-function withoutPrefix(address: string): string {
-  return address.replace(/\/.*$/, '')
 }
 
 /** What configureLink does, without doing it. */
@@ -73,13 +61,6 @@ export function planLink(options: LinkOptions): LinkPlan {
       line: `route replace default via ${gateway} dev ${name} table ${INGRESS_TABLE}`,
     })
   }
-  if ((options.ingressGateways ?? []).length > 0) {
-    for (const address of options.addresses) {
-      for (const line of ingressRules('add', address)) {
-        commandsOf(address).push({ line, tolerate: 'exists' })
-      }
-    }
-  }
   return { sysctls: hasIpv6 ? quietIpv6(name) : [noIpv6(name)], commands: { 4: four, 6: six } }
 }
 
@@ -98,9 +79,8 @@ function linkLine(options: LinkOptions): string {
   return words.join(' ')
 }
 
-/** Addresses come from the tables alone: no router advertisement, no autoconfiguration, no
- * duplicate detection, and no link-local address of the kernel's making, which nobody could reach.
- */
+/** Addresses come from the tables alone: no router advertisement, no autoconfiguration, no duplicate
+ * detection, and no link-local address of the kernel's making, which nobody could reach. */
 function quietIpv6(name: string): [string, string][] {
   const at = `ipv6/conf/${name}`
   return [
@@ -118,25 +98,13 @@ function noIpv6(name: string): [string, string] {
   return [`ipv6/conf/${name}/disable_ipv6`, '1']
 }
 
-/** What the main table reaches without its default route goes there: neighbours on the network,
- * other networks of the task. Only the rest, the mesh's clients, goes to the gateway. */
-function ingressRules(verb: 'add' | 'del', address: string): string[] {
-  const from = withoutPrefix(address)
-  const rule = `rule ${verb} pref`
-  return [
-    `${rule} ${INGRESS_RULE_PREFERENCE - 1} from ${from} lookup main suppress_prefixlength 0`,
-    `${rule} ${INGRESS_RULE_PREFERENCE} from ${from} lookup ${INGRESS_TABLE}`,
-  ]
-}
-
 interface AddressReport {
   addr_info?: { local?: string; prefixlen?: number; scope?: string }[]
 }
 
 /** Configures a device that exists. `adopted` says that it was taken over: addresses that are not
  * wanted any more are then removed, the wanted ones stay untouched. Throws EdgeError NAMESPACE_*,
- * NO_PERMISSION, COMMAND_*; the device may then be half configured, and calling again completes it.
- */
+ * NO_PERMISSION, COMMAND_*; the device may then be half configured, and calling again completes it. */
 export async function configureLink(options: LinkOptions, adopted = false): Promise<void> {
   const plan = planLink(options)
   inNamespace(options.namespace, () => {
@@ -170,23 +138,4 @@ async function staleAddresses(options: LinkOptions): Promise<string[]> {
     .filter(({ scope }) => scope === 'global')
     .map(({ local, prefixlen }) => `${local}/${prefixlen}`)
     .filter((address) => !wanted.has(address))
-}
-
-/** Takes back the rules that ingressGateways made; a namespace that is gone took them along. */
-export async function releaseIngress(
-  addresses: readonly string[],
-  namespace?: NetworkNamespace,
-): Promise<void> {
-  for (const family of [4, 6] as const) {
-    const commands = addresses
-      .filter((address) => familyOf(address) === family)
-      .flatMap((address) => ingressRules('del', address))
-      .map((line): IpCommand => ({ line, tolerate: 'missing' }))
-    try {
-      await changeIp(commands, { namespace, family })
-    } catch (error) {
-      const gone = namespace !== undefined && error instanceof EdgeError
-      if (!gone || !/namespace|No such file/.test(error.message)) throw error
-    }
-  }
 }

@@ -249,7 +249,7 @@ function packetTests(scene: Scene, web: [string, string]): void {
 
 await sceneTest('changes', async (scene) => {
   const web = scene.service('web', { ports: PORTS })
-  t.test('the agents start', () => scene.startAgents())
+  await scene.startAgents()
   quiesceTests(scene, web)
   removalTests(scene, web)
   swapTests(scene, web)

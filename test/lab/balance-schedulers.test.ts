@@ -13,7 +13,7 @@ const PORTS = [
 
 const EVEN: Readonly<Record<string, number>> = { b1: 2, b2: 2, b3: 2 }
 
-function allTests(scene: Scene): void {
+async function allTests(scene: Scene): Promise<void> {
   const rr = scene.service('rr', { ports: PORTS })
   const wrr = scene.service('wrr', { ports: PORTS, scheduler: 'wrr' })
   const lc = scene.service('lc', { ports: PORTS, scheduler: 'lc' })
@@ -22,9 +22,7 @@ function allTests(scene: Scene): void {
   scene.weights('wrr', { b1: 3, b2: 2, b3: 1 })
   scene.weights('wlc', { b1: 4, b2: 2, b3: 0 })
 
-  t.test('the agents start', async () => {
-    await scene.startAgents()
-  })
+  await scene.startAgents()
 
   for (const client of ['c1', 'c2']) {
     for (const family of [0, 1] as const) {
@@ -137,4 +135,4 @@ function names(calls: readonly Call[]): string[] {
   return calls.map((call) => call.greeting.name).sort()
 }
 
-await sceneTest('schedulers', async (scene) => allTests(scene))
+await sceneTest('schedulers', allTests)
