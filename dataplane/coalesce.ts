@@ -8,9 +8,10 @@
 //
 // What may merge follows Linux GRO (net/ipv4/tcp_offload.c, udp_offload.c): same network, MACs, addresses,
 // ports; IPv4 without options or fragments, same TOS, DF and TTL; IPv6 without extension headers, same
-// first word and hop limit; TCP with equal header length, options and acknowledgement, flags ACK or
+// first word and hop limit; TCP with equal header length, options, acknowledgement and window, flags ACK or
 // ACK|PSH, payload following on directly; UDP with payload of the same size. A shorter payload or PSH
-// closes an item. A frame is only ever tried on the newest item of its flow, so a flow is never reordered.
+// closes an item. A frame is only ever tried on the newest item of its flow, and a frame that cannot merge
+// closes its flow's item: a flow is never reordered.
 
 import {
   ETHERNET_HEADER_SIZE,
@@ -59,7 +60,10 @@ export class Coalescer {
   private readonly open: Uint8Array = new Uint8Array(COALESCE_ITEMS_MAX)
   private readonly view: DataView
 
-  // What measure() found in the frame at hand.
+  /** Candidates in the window: while there are none, a frame that cannot merge has nothing to close. */
+  private candidates = 0
+
+  // What measure() found in the frame at hand; hash 0: no flow that could have an item.
   private protocol = 0
   private family = 0
   private frameHeaderSize = 0
@@ -71,6 +75,7 @@ export class Coalescer {
 
   clear(): void {
     this.count = 0
+    this.candidates = 0
   }
 
   /** Adds the frame [at, at + size), merging it where it may. `mergeUdp`: the device takes UDP
@@ -83,19 +88,32 @@ export class Coalescer {
     partial: boolean,
     mergeUdp: boolean,
   ): boolean {
-    const candidate = partial && this.measure(at, size, mergeUdp)
+    const candidate = this.measure(at, size, mergeUdp) && partial
     if (candidate) {
       for (let i = this.count - 1; i >= 0; i--) {
         if (this.hash[i] !== this.frameHash) continue
         if (this.network[i] !== network || this.peer[i] !== peer) continue
-        if (!this.sameFlow(this.at[i]!, at)) continue
-        if (this.open[i] === 1 && this.append(i, at, size)) return true
+        // Equal hash: the flow's newest item, or (once in 2^31) another's. Older ones are out of bounds.
+        if (this.open[i] === 1 && this.agrees(this.at[i]!, at) && this.append(i, at, size))
+          return true
         break
       }
+    } else if (this.candidates > 0 && this.frameHash !== 0) {
+      this.closeFlow()
     }
     if (this.count === COALESCE_ITEMS_MAX) return false
     this.start(at, size, network, peer, partial, candidate)
     return true
+  }
+
+  /** Closes the newest item with the hash of the frame at hand, which must not be overtaken. An item of
+   * another flow with this hash merely stops growing. */
+  private closeFlow(): void {
+    for (let i = this.count - 1; i >= 0; i--) {
+      if (this.hash[i] !== this.frameHash) continue
+      this.open[i] = 0
+      return
+    }
   }
 
   private start(
@@ -117,6 +135,7 @@ export class Coalescer {
     this.open[i] = candidate ? 1 : 0
     this.hash[i] = candidate ? this.frameHash : 0
     if (!candidate) return
+    this.candidates++
     const payload = size - this.frameHeaderSize
     this.headerSize[i] = this.frameHeaderSize
     this.gsoSize[i] = payload
@@ -155,12 +174,14 @@ export class Coalescer {
     return ETHERNET_HEADER_SIZE + (this.family === 4 ? IPV4_HEADER_SIZE : IPV6_HEADER_SIZE)
   }
 
-  /** Whether the frame may merge at all; sets protocol, family, header size and flow hash. */
+  /** Whether the frame's headers let it merge; sets protocol, family, header size and flow hash, the latter
+   * also for a TCP segment that only its flags or want of payload keep apart. */
   private measure(at: number, size: number, mergeUdp: boolean): boolean {
     const view = this.view
     const ip = at + ETHERNET_HEADER_SIZE
     const type = size > ETHERNET_HEADER_SIZE + IPV4_HEADER_SIZE ? ethernetType(view, at) : 0
     let hash: number
+    this.frameHash = 0
     if (type === ETHERTYPE_IPV4) {
       this.family = 4
       // Version 4, five words; whole packet in the frame; neither MF nor an offset.
@@ -171,6 +192,7 @@ export class Coalescer {
       hash = view.getInt32(ip + 12) ^ Math.imul(view.getInt32(ip + 16), 0x9e3779b1)
     } else if (type === ETHERTYPE_IPV6) {
       this.family = 6
+      if (view.getUint8(ip) >>> 4 !== 6) return false
       if (view.getUint16(ip + 4) !== size - ETHERNET_HEADER_SIZE - IPV6_HEADER_SIZE) return false
       this.protocol = view.getUint8(ip + 6)
       hash = view.getInt32(ip + 20) ^ Math.imul(view.getInt32(ip + 36), 0x9e3779b1)
@@ -182,19 +204,21 @@ export class Coalescer {
       if (size < this.l4Offset() + TCP_HEADER_SIZE) return false
       const tcpSize = tcpHeaderSize(view, l4)
       this.frameHeaderSize = this.l4Offset() + tcpSize
+      this.frameHash = (hash ^ Math.imul(view.getInt32(l4), 0x85ebca6b)) | 1
       if (tcpSize < TCP_HEADER_SIZE || (tcpFlags(view, l4) & ~TCP_PSH) !== TCP_ACK) return false
     } else if (this.protocol === PROTOCOL_UDP && mergeUdp) {
       this.frameHeaderSize = this.l4Offset() + UDP_HEADER_SIZE
+      if (size < this.frameHeaderSize) return false
+      this.frameHash = (hash ^ Math.imul(view.getInt32(l4), 0x85ebca6b)) | 1
+      if (view.getUint16(l4 + 4) !== size - this.l4Offset()) return false
     } else {
       return false
     }
-    if (size <= this.frameHeaderSize) return false
-    this.frameHash = (hash ^ Math.imul(view.getInt32(l4), 0x85ebca6b)) | 1
-    return true
+    return size > this.frameHeaderSize
   }
 
   /** Whether two candidates belong to one flow and their headers agree where they must. */
-  private sameFlow(a: number, b: number): boolean {
+  private agrees(a: number, b: number): boolean {
     const view = this.view
     // Both MAC addresses: three words.
     if (view.getInt32(a) !== view.getInt32(b)) return false
@@ -221,7 +245,8 @@ export class Coalescer {
     if (view.getInt32(l4A) !== view.getInt32(l4B)) return false
     if (this.protocol !== PROTOCOL_TCP) return true
     if (view.getInt32(l4A + 8) !== view.getInt32(l4B + 8)) return false
-    if (view.getUint8(l4A + 12) !== view.getUint8(l4B + 12)) return false
+    // Header size, flags but for PSH, window: a window that moves must reach its receiver.
+    if (((view.getInt32(l4A + 12) ^ view.getInt32(l4B + 12)) & ~(TCP_PSH << 16)) !== 0) return false
     for (let k = TCP_HEADER_SIZE; k < this.frameHeaderSize - this.l4Offset(); k += 4) {
       if (view.getInt32(l4A + k) !== view.getInt32(l4B + k)) return false
     }
