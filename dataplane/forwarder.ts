@@ -47,7 +47,7 @@ import {
   isIpv6LinkLocal,
   isIpv6Unspecified,
 } from '../wire/ipv6.ts'
-import { clampTcpMss, TCP_SYN, tcpFlags, tcpSourcePort, tcpTargetPort } from '../wire/tcp.ts'
+import { clampTcpMss, TCP_SYN, tcpFlags, tcpTargetPort } from '../wire/tcp.ts'
 import { Answers } from './answers.ts'
 import { type Balance, MESH_ZONE } from './balance.ts'
 import {

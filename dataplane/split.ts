@@ -4,7 +4,8 @@
 // pieces of gsoSize. Each piece gets a copy of the headers with
 //
 //   IPv4   identification + i, total length, header checksum; IPv6: payload length
-//   TCP    sequence + i * gsoSize; FIN and PSH only on the last (RFC 9293 3.8.1; Linux tcp_offload.c)
+//   TCP    sequence + i * gsoSize; FIN and PSH only on the last, CWR only on the first
+//          (RFC 3168 section 6.1.2; Linux net/ipv4/tcp_offload.c)
 //   UDP    length
 //   L4 checksum: the folded pseudo-header sum of the segment ("partial"), or a complete one
 //
@@ -26,6 +27,7 @@ import {
   setTcpChecksum,
   setTcpFlags,
   setTcpSequence,
+  TCP_CWR,
   TCP_FIN,
   TCP_PSH,
   tcpFlags,
@@ -103,8 +105,8 @@ export class Splitter {
     const partial = foldSum(this.pseudoSum + l4Length)
     if (this.tcp) {
       setTcpSequence(view, l4At, (this.sequence + i * this.payloadSize) >>> 0)
-      if (!last) setTcpFlags(view, l4At, this.flags & ~(TCP_FIN | TCP_PSH))
-      else setTcpFlags(view, l4At, this.flags)
+      const cleared = (last ? 0 : TCP_FIN | TCP_PSH) | (i > 0 ? TCP_CWR : 0)
+      setTcpFlags(view, l4At, this.flags & ~cleared)
       setTcpChecksum(view, l4At, partial)
     } else {
       setUdpLength(view, l4At, l4Length)

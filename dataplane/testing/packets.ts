@@ -4,7 +4,7 @@
 
 import assert from 'node:assert/strict'
 import { checksumPlain, sumBytesPlain } from '../../wire/checksum.ts'
-import { TCP_FIN, TCP_PSH } from '../../wire/tcp.ts'
+import { TCP_CWR, TCP_FIN, TCP_PSH } from '../../wire/tcp.ts'
 import {
   VNET_GSO_NONE,
   VNET_GSO_TCPV4,
@@ -249,13 +249,13 @@ export function segmentsOf(fields: PacketFields, gsoSize: number): PacketFields[
   const segments: PacketFields[] = []
   for (let from = 0; from < payload.length; from += gsoSize) {
     const last = from + gsoSize >= payload.length
-    const flags = fields.flags ?? 0x10
+    const cleared = (last ? 0 : TCP_FIN | TCP_PSH) | (from > 0 ? TCP_CWR : 0)
     segments.push({
       ...fields,
       payload: payload.slice(from, from + gsoSize),
       identification: ((fields.identification ?? 0) + segments.length) & 0xffff,
       sequence: ((fields.sequence ?? 0) + from) >>> 0,
-      flags: last ? flags : flags & ~(TCP_FIN | TCP_PSH),
+      flags: (fields.flags ?? 0x10) & ~cleared,
     })
   }
   return segments
