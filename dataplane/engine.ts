@@ -37,10 +37,13 @@ import { Staging } from './staging.ts'
 import { type LocalPort, Topology } from './topology.ts'
 import { Transmitter } from './transmitter.ts'
 
-/** Layout of the slab: arena, answers, then the socket's buffers. */
+/** Layout of the slab: arena, answers, a gap, then the socket's buffers. The gap is for the virtio-net header
+ * of a frame that came in the clear: it is 2 bytes longer than the VXLAN header whose place it takes. Between
+ * datagrams those bytes belong to one that has been delivered before. */
 const ARENA_AT = 0
 const ANSWERS_AT: number = ARENA_AT + ARENA_SIZE
-export const SLAB_SOCKET_AT: number = ANSWERS_AT + ANSWER_AREA_SIZE
+const SOCKET_GAP = 64
+export const SLAB_SOCKET_AT: number = ANSWERS_AT + ANSWER_AREA_SIZE + SOCKET_GAP
 
 // Poll tokens. Ports follow from TOKEN_PORT.
 const TOKEN_WAKE = 0
@@ -365,20 +368,24 @@ export class Engine {
 
   private drainPort(local: LocalPort, nowMs: number): void {
     const { transmitter, forwarder, frame } = this
+    forwarder.inHand = frame
     for (let i = 0; i < DEVICE_READS_MAX; i++) {
       if (transmitter.full()) transmitter.flush(nowMs)
-      if (readFrame(local.port, transmitter.frameAt(), frame) <= 0) return
+      if (readFrame(local.port, transmitter.frameAt(), frame) <= 0) break
       forwarder.fromPort(frame, local, nowMs)
     }
+    forwarder.inHand = null
   }
 
   private drainTun(tun: Port, nowMs: number): void {
     const { transmitter, forwarder, frame } = this
+    forwarder.inHand = frame
     for (let i = 0; i < DEVICE_READS_MAX; i++) {
       if (transmitter.full()) transmitter.flush(nowMs)
-      if (readFrame(tun, transmitter.frameAt(), frame) <= 0) return
+      if (readFrame(tun, transmitter.frameAt(), frame) <= 0) break
       forwarder.fromMesh(frame, tun, nowMs)
     }
+    forwarder.inHand = null
   }
 
   /** Milliseconds until something is due, -1 = nothing is. */
@@ -419,7 +426,8 @@ export class Engine {
 
   private hooks(staging: Staging): PeerHooks {
     return {
-      sendHandshake: (endpoint, bytes) => this.transmitter.sendBare(endpoint, bytes),
+      sendHandshake: (endpoint, bytes) =>
+        this.transmitter.sendBare(endpoint, bytes, this.parts.clock.nowMs()),
       sendKeepalive: (session, nowMs) => this.links.sendKeepalive(session, nowMs),
       sessionUp: (session, nowMs) => {
         const peer = this.links.peerOfSession[session]!

@@ -19,6 +19,7 @@ import {
   NEIGHBOUR_OWN,
   NEIGHBOUR_UNKNOWN,
 } from '../vxlan/neighbour.ts'
+import { ENVELOPE_TAG_SIZE } from '../wire/envelope.ts'
 import {
   ETHERNET_HEADER_SIZE,
   ETHERTYPE_IPV4,
@@ -102,6 +103,8 @@ export interface ForwarderParts {
 export class Forwarder {
   /** The mesh's TUN; null when nothing is published. */
   tun: Port | null = null
+  /** The frame that was read to the end of the arena and is being looked at; null = there is none. */
+  inHand: Frame | null = null
   /** Director's service index for a published port: published[family is 6 ? 1 : 0 + protocol is UDP ? 2 : 0]
    * [port], -1 = not published. */
   readonly published: readonly Int32Array[] = [0, 1, 2, 3].map(() => new Int32Array(65536).fill(-1))
@@ -399,6 +402,7 @@ export class Forwarder {
   sendStaged(peer: number, nowMs: number): void {
     const frame = this.copy
     for (const staged of this.staging.take(peer)) {
+      if (this.transmitter.full()) this.transmitter.flush(nowMs)
       const at = this.transmitter.frameAt()
       this.slab.bytes.set(staged.bytes, at)
       frame.setWhole(at, staged.bytes.length)
@@ -408,9 +412,14 @@ export class Forwarder {
     }
   }
 
-  /** The flow's real server is gone: tells both ends. Called by the balancer, before it forgets the flow. */
+  /** The flow's real server is gone: tells both ends. Called by the balancer, before it forgets the flow: in
+   * the middle of the look-up for a frame, or when it sweeps through many flows. */
   resetFlow(connection: number, nowMs: number): void {
     const director = this.balance.director
+    // The next free place of the arena is where the frame in hand lies, and behind it the tag of its seal.
+    const keep = this.inHand === null ? 0 : this.inHand.extentEnd() + ENVELOPE_TAG_SIZE
+    if (this.transmitter.full()) this.transmitter.flush(nowMs, keep)
+    this.transmitter.claim(keep)
     const zone = director.zoneOf(connection)
     const network = zone === MESH_ZONE ? this.topology.ingress : this.topology.networks[zone - 1]
     if (network === null || network === undefined) return
@@ -440,6 +449,7 @@ export class Forwarder {
     const endpoint = this.endpointOfAddress(frame, network, true)
     const local = endpoint < 0 ? null : this.topology.endpointPort[endpoint]
     if (local === null || local === undefined) return
+    this.setGatewaySource(frame, network)
     this.setTarget(frame, endpoint)
     this.delivery.deliver(frame, local.port)
   }
@@ -484,10 +494,7 @@ export class Forwarder {
     this.broadcastHere(frame, network, local)
     this.transmitter.claim(end)
     for (let i = 0; i < network.peers.length; i++) {
-      if (this.transmitter.full()) {
-        this.transmitter.flush(nowMs)
-        this.transmitter.claim(end)
-      }
+      if (this.transmitter.full()) this.transmitter.flush(nowMs, end)
       const at = this.transmitter.frameAt()
       this.slab.bytes.copyWithin(at, from, end)
       const copy = this.copy

@@ -113,6 +113,13 @@ export class Frame {
     return this.at + this.size
   }
 
+  /** Offset behind the last byte that belongs to the frame where it lies, slots included. */
+  extentEnd(): number {
+    if (this.shape !== SCATTERED) return this.at + this.headSize
+    const slots = Math.ceil((this.size - this.headSize) / this.slotSize)
+    return this.slotAt + (slots - 1) * this.stride + this.slotSize
+  }
+
   isGso(): boolean {
     return this.gsoType !== VNET_GSO_NONE
   }

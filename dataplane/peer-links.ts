@@ -107,7 +107,7 @@ export class PeerLinks implements ControlHandler {
         this.sessions.setKeepalive(record.session, peer.keepaliveMs, nowMs)
       }
     }
-    // A plain network may join weft's own nodes as well; on it a peer is known by its address alone.
+    // Networks in the clear reach peers with and without keys.
     if (peer.address !== null) {
       this.plainPeers.push(id)
       this.plainAddresses.push(mappedAddress(peer.address.bytes))
@@ -201,6 +201,7 @@ export class PeerLinks implements ControlHandler {
   sendKeepalive(session: number, nowMs: number): void {
     const peer = this.peerOfSession[session]!
     if (peer < 0) return
+    if (this.transmitter.full()) this.transmitter.flush(nowMs)
     const at = this.transmitter.frameAt() - VXLAN_HEADER_SIZE
     this.transmitter.sendControl(peer, writeKeepalive(this.slab.view, at))
     this.dueMs = Math.min(this.dueMs, nowMs)

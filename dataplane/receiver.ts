@@ -8,7 +8,7 @@
 //   5. The forwarder gets each item once.
 //
 // A datagram whose first byte has the VXLAN I bit (0x08) is RFC 7348 in the clear: accepted only from the
-// address of a peer, for a network that is plain. Everything else that is not ours is counted and
+// address of a peer in the tables, for a network that is plain. Everything else that is not ours is counted and
 // forgotten.
 
 import type { UnderlaySocket } from '../base/device.ts'
@@ -92,7 +92,7 @@ export interface ReceiverParts {
 export class Receiver {
   /** True when local devices take UDP super-packets (USO, Linux 6.2). */
   mergeUdp = false
-  /** Who may send in the clear: 16 bytes of address each, and their peer numbers. */
+  /** Peers whose address the tables name: 16 bytes of it each, and their peer numbers. */
   plainAddresses: Uint8Array[] = []
   plainPeers: number[] = []
 

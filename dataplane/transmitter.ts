@@ -141,7 +141,7 @@ export class Transmitter {
       linearize(bytes, frame)
       stride = HEADROOM + splitter.headerSize + splitter.payloadSize + ENVELOPE_TAG_SIZE
       first = Math.max(this.frameAt(), frame.end() + HEADROOM)
-      // A super-packet cut into very many tiny segments: no stack makes one unasked.
+      // The device was told how many segments to ask for; who writes to it past the kernel may ask for more.
       if (first + splitter.count * stride > this.end) return DROP_BAD_HEADER
       splitter.copyPayloads(bytes, frame.at, first, stride)
     }
@@ -202,7 +202,9 @@ export class Transmitter {
   }
 
   /** Sends a datagram that needs no seal and is not chained: a handshake message, copied to the arena. */
-  sendBare(endpoint: number, message: Uint8Array): void {
+  sendBare(endpoint: number, message: Uint8Array, nowMs: number): void {
+    // A timer may call all peers at once. No frame is lost: one that is in hand now lies far behind `start`.
+    if (this.full()) this.flush(nowMs)
     const at = this.frameAt()
     this.slab.bytes.set(message, at)
     let number = this.socket.sending.begin(endpoint)
@@ -251,9 +253,12 @@ export class Transmitter {
     return DROP_NONE
   }
 
-  /** Sends the burst and starts the arena over. */
-  flush(nowMs: number): void {
+  /** Sends the burst and starts the arena over, at `from`: what lies before it, a frame still in hand, stays.
+   * That comes first, because a session that is told of its datagrams may answer with a handshake message,
+   * which goes out with the next flush. */
+  flush(nowMs: number, from: number = this.start): void {
     this.flushMessages()
+    this.at = Math.max(this.start, from)
     for (let i = 0; i < this.touched.length; i++) {
       const peer = this.touched[i]!
       const session = this.peers.session[peer]!
@@ -264,7 +269,6 @@ export class Transmitter {
       if (session >= 0) this.sessions.onSealed(session, datagrams, data, nowMs)
     }
     this.touched.length = 0
-    this.at = this.start
   }
 
   /** flush() after a probe: the errno with which the kernel refused it, 0 = it went out. */

