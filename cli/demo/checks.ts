@@ -38,7 +38,7 @@ async function publishedPort(scene: Scene, family: 4 | 6): Promise<string> {
     const { replica, saw } = await ask(scene.client, url(address, PUBLISHED_PORT))
     assert(saw === own, `through ${node.name}, ${replica} saw ${saw} instead of ${own}`)
   }
-  return `every node answers, the client is seen as ${own}`
+  return `every node answers, client seen as ${own}`
 }
 
 async function vipSpread(scene: Scene, vip: string): Promise<string> {

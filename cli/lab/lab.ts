@@ -15,6 +15,7 @@ import { insideLab } from './enter.ts'
 import { Host } from './host.ts'
 import { LINK_MEMBERS_MAX, LINKS_MAX } from './limits.ts'
 import { type LabProcess, must, run } from './process.ts'
+import { threadsStarted } from './thread.ts'
 
 /** First value of the prefix's counter: link 0 is 192.168.10.0/24. */
 const FIRST_PREFIX = 10
@@ -153,6 +154,7 @@ export class Lab {
   async #close(): Promise<void> {
     await Promise.all([...this.#processes].map((child) => child.stop()))
     await Promise.all([...this.hosts.values()].map((host) => host.release()))
+    await threadsStarted()
     // The kernel empties a namespace some time after its name is gone; what is visible here goes at once.
     const input = this.#devices.map((device) => `link del ${device}\n`).join('')
     if (input !== '') await run(['ip', '-force', '-batch', '-'], { input })

@@ -9,6 +9,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import koffi from 'koffi'
 import { PROBE_ANSWER_BYTES_MAX } from './limits.ts'
 import type { ProbeAnswer, ProbeRequest } from './probe.ts'
+import { STARTED } from './thread.ts'
 
 /** linux/sched.h */
 const CLONE_NEWNET = 0x40000000
@@ -86,3 +87,4 @@ parentPort?.on('message', async (asked: ProbeRequest) => {
   const durationMs = performance.now() - startMs
   parentPort?.postMessage({ id: asked.id, durationMs, ...outcome } satisfies ProbeAnswer)
 })
+parentPort?.postMessage(STARTED)

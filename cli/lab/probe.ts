@@ -2,8 +2,8 @@
 // works per thread, and a socket belongs to the namespace of the thread that made it; so one process can
 // ask from any place of the lab without starting a command there.
 
-import { Worker } from 'node:worker_threads'
 import { PROBE_TIMEOUT_MS } from './limits.ts'
+import { endThread, startThread, type Thread } from './thread.ts'
 
 /** What the probe's thread is asked to do. */
 export interface ProbeRequest {
@@ -31,28 +31,24 @@ export interface ProbeAnswer {
 }
 
 export class Probe {
-  readonly #worker: Worker
+  readonly #thread: Thread
   readonly #waiting = new Map<number, (answer: ProbeAnswer) => void>()
   #nextId = 1
   #failure: Error | undefined
 
   constructor(netns: string) {
-    this.#worker = new Worker(new URL('./probe-worker.ts', import.meta.url), {
-      workerData: { netns },
-      execArgv: ['--disable-warning=ExperimentalWarning'],
-    })
-    this.#worker.unref()
-    this.#worker.on('message', (answer: ProbeAnswer) => {
+    this.#thread = startThread<ProbeAnswer>('./probe-worker.ts', { netns }, (answer) => {
       this.#waiting.get(answer.id)?.(answer)
       this.#waiting.delete(answer.id)
     })
+    this.#thread.worker.unref()
     const fail = (error: Error): void => {
       this.#failure ??= error
       for (const [id, resolve] of this.#waiting) resolve(failed(id, error.message))
       this.#waiting.clear()
     }
-    this.#worker.on('error', fail)
-    this.#worker.on('exit', () => fail(new Error('the probe has ended')))
+    this.#thread.worker.on('error', fail)
+    this.#thread.worker.on('exit', () => fail(new Error('the probe has ended')))
   }
 
   /** Asks without throwing: `error` says what went wrong. */
@@ -66,13 +62,13 @@ export class Probe {
     const timeoutMs = options.timeoutMs ?? PROBE_TIMEOUT_MS
     return new Promise((resolve) => {
       // A thread at work keeps the program alive; an idle one does not.
-      if (this.#waiting.size === 0) this.#worker.ref()
+      if (this.#waiting.size === 0) this.#thread.worker.ref()
       this.#waiting.set(id, (answer) => {
-        if (this.#waiting.size <= 1) this.#worker.unref()
+        if (this.#waiting.size <= 1) this.#thread.worker.unref()
         resolve(answer)
       })
       const text = options.text === undefined ? {} : { text: options.text }
-      this.#worker.postMessage({ id, kind, url, timeoutMs, ...text } satisfies ProbeRequest)
+      this.#thread.worker.postMessage({ id, kind, url, timeoutMs, ...text } satisfies ProbeRequest)
     })
   }
 
@@ -92,7 +88,7 @@ export class Probe {
   }
 
   async close(): Promise<void> {
-    await this.#worker.terminate()
+    await endThread(this.#thread)
   }
 }
 

@@ -3,6 +3,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import koffi from 'koffi'
 import type { Sight, SnifferOrder } from './sniffer.ts'
+import { STARTED } from './thread.ts'
 
 const AF_PACKET = 17
 const SOCK_RAW = 3
@@ -77,6 +78,7 @@ async function watch(order: SnifferOrder): Promise<Sight> {
   return seen
 }
 
+parentPort?.postMessage(STARTED)
 watch(workerData as SnifferOrder)
   .catch((error: Error) => ({
     ...{ packets: 0, bytes: 0, readable: 0, tunnelled: 0 },

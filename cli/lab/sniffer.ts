@@ -2,7 +2,7 @@
 // host) through a packet socket, and looks for a sentence in what passes. It belongs to nobody whom
 // it watches, so that "nothing readable passed" does not rest on the word of the agents.
 
-import { Worker } from 'node:worker_threads'
+import { endThread, startThread } from './thread.ts'
 
 export interface SnifferOrder {
   readonly device: string
@@ -23,15 +23,12 @@ export interface Sight {
 /** Listens on `device` for `durationMs` and reports what passed. Rejects when it may not listen. */
 export function sniff(device: string, marker: string, durationMs: number): Promise<Sight> {
   return new Promise((resolve, reject) => {
-    const worker = new Worker(new URL('./sniffer-worker.ts', import.meta.url), {
-      workerData: { device, marker, durationMs } satisfies SnifferOrder,
-      execArgv: ['--disable-warning=ExperimentalWarning'],
-    })
-    worker.on('message', (sight: Sight) => {
+    const order = { device, marker, durationMs } satisfies SnifferOrder
+    const thread = startThread<Sight>('./sniffer-worker.ts', order, (sight) => {
       if (sight.error === undefined) resolve(sight)
       else reject(new Error(sight.error))
-      worker.terminate()
+      endThread(thread)
     })
-    worker.on('error', reject)
+    thread.worker.on('error', reject)
   })
 }

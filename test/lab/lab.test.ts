@@ -90,3 +90,12 @@ labTest('close() ends processes, links and namespaces, also when called twice', 
   t.equal((await must(['ip', 'netns', 'list'])).trim(), '')
   t.notMatch(await must(['ip', '-o', 'link']), /br0/)
 })
+
+labTest('a probe that is closed while it starts takes nobody with it', async (t, lab) => {
+  const host = await lab.host('h')
+  for (let i = 0; i < 10; i++) {
+    const answer = host.probe.try('get', 'http://127.0.0.1/')
+    await host.release()
+    t.match((await answer).error, /ended|ECONNREFUSED/)
+  }
+})
