@@ -49,6 +49,7 @@ import { Opener } from './opener.ts'
 import { isLaterFragment } from './packet.ts'
 import { TCP_CLOSE, TCP_MACHINE, TCP_SECURE_TABLE, TCP_TIME_WAIT } from './proto-tcp.ts'
 import { type Quoted, readQuoted } from './quoted.ts'
+import { ESTIMATE_INTERVAL_SECONDS } from './rates.ts'
 import { writeReset } from './reset.ts'
 import { ServiceTable } from './service-table.ts'
 import { defaultSettings, type Settings } from './settings.ts'
@@ -486,6 +487,7 @@ export class Director {
       this.#second = second
       this.defence.second()
       this.services.second(this.#tick)
+      if (second % ESTIMATE_INTERVAL_SECONDS === 0) this.services.statistics.rates.estimate()
       this.#tracker.tcpTable = this.defence.secure ? TCP_SECURE_TABLE : TCP_MACHINE.table
     }
     const built = this.services.work()
@@ -548,6 +550,28 @@ export class Director {
   data(connection: number): number {
     const table = this.#table(connection)
     return table.records[(connection >>> 1) * table.stride + DATA]!
+  }
+
+  /** The connection whose number is the first >= `from` in use, -1 when there is none: to walk over all. */
+  nextConnection(from: number): number {
+    const [four, six] = this.connections.tables
+    for (
+      let connection = Math.max(from, 2);
+      connection >> 1 < Math.max(four.high, six.high);
+      connection++
+    ) {
+      const table = this.#table(connection)
+      const entry = connection >>> 1
+      if (entry < table.high && table.bytes[entry * table.stride * 4 + PROTOCOL_BYTE] !== 0) {
+        return connection
+      }
+    }
+    return -1
+  }
+
+  /** Seconds from the director's present until `deadline`, a tick; negative when it is past. */
+  secondsUntil(deadline: number): number {
+    return ((deadline - this.#tick) * TICK_MS) / 1000
   }
 
   setData(connection: number, value: number): void {

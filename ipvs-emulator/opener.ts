@@ -54,6 +54,13 @@ function templateProtocol(protocol: number): number {
   return 192 + (protocol & 31)
 }
 
+/** Protocol of the packets that a template with protocol byte `byte` is for, 0 for one by mark. */
+export function templatedProtocol(byte: number): number {
+  const low = byte - 192
+  // 132 (SCTP) and 6 (TCP) differ in their lower five bits: 4 and 6.
+  return low === (SCTP & 31) ? SCTP : low
+}
+
 export class Opener {
   readonly #connections: Connections
   readonly #services: ServiceTable

@@ -4,18 +4,10 @@
 
 import { ConfigError } from './config.ts'
 import { REAL_SERVERS_MAX, SERVICES_MAX } from './limits.ts'
+import { Rates } from './rates.ts'
+import { ACTIVE_CONNECTIONS, STATISTICS_COLUMNS } from './statistics-columns.ts'
 
-export const CONNECTIONS = 0
-export const IN_PACKETS = 1
-export const OUT_PACKETS = 2
-export const IN_BYTES = 3
-export const OUT_BYTES = 4
-/** Gauges: connections now. */
-export const ACTIVE_CONNECTIONS = 5
-export const INACTIVE_CONNECTIONS = 6
-/** Gauge: persistence templates now. */
-export const PERSISTENT_CONNECTIONS = 7
-export const STATISTICS_COLUMNS = 8
+export * from './statistics-columns.ts'
 
 /** Row of the sum over everything. */
 export const TOTAL_ROW = 0
@@ -26,6 +18,7 @@ const ROWS_MAX: number = 1 + SERVICES_MAX + REAL_SERVERS_MAX
 export class Statistics {
   /** The rows; replaced when private memory grows. */
   values: Float64Array
+  readonly rates: Rates = new Rates(this)
   readonly #shared: boolean
   readonly #free: number[] = []
   #rows = 1
@@ -35,6 +28,11 @@ export class Statistics {
     this.#shared = shared !== undefined
     this.values = shared ?? new Float64Array(ROWS_FIRST * STATISTICS_COLUMNS)
     if (this.values.length < STATISTICS_COLUMNS) throw new ConfigError('statistics', 'no row fits')
+  }
+
+  /** Rows in use or free, the total's included. */
+  get rows(): number {
+    return this.#rows
   }
 
   /** Rows that can still be allocated. */
@@ -62,11 +60,13 @@ export class Statistics {
 
   clear(row: number): void {
     this.values.fill(0, row * STATISTICS_COLUMNS, (row + 1) * STATISTICS_COLUMNS)
+    this.rates.clear(row)
   }
 
   /** Sets the counters of a row to zero (ipvsadm -Z), not its gauges. */
   zero(row: number): void {
     this.values.fill(0, row * STATISTICS_COLUMNS, row * STATISTICS_COLUMNS + ACTIVE_CONNECTIONS)
+    this.rates.clear(row)
   }
 
   add(row: number, column: number, amount: number): void {

@@ -1,0 +1,231 @@
+// Listings in ipvsadm's format, column for column (ipvsadm 1.31, numeric output). Pure text of plain values:
+// listing.ts makes them.
+
+import { parseAddress } from './address.ts'
+import type { Five, ListedConnection, ListedServer, ListedService } from './listing.ts'
+
+/** What the columns of a service listing show. */
+export type Columns = 'plain' | 'stats' | 'rate' | 'thresholds' | 'persistent-conn'
+
+export interface ListOptions {
+  readonly columns: Columns
+  /** Full numbers instead of K, M, G, T. */
+  readonly exact: boolean
+  /** Entries in the order of configuration. */
+  readonly unsorted: boolean
+  /** Size of the connection table in the heading. */
+  readonly tableSize: number
+}
+
+const SERVICE_NAME_MAX = 33
+const SERVER_NAME_MAX = 28
+/** The version of the kernel interface that ipvsadm prints. */
+const VERSION = '1.2.1'
+
+/** `ipvsadm -L -n`. */
+export function formatServices(services: readonly ListedService[], options: ListOptions): string {
+  const lines = [`IP Virtual Server version ${VERSION} (size=${options.tableSize})`]
+  lines.push(...title(options.columns))
+  for (const service of ordered(services, options.unsorted)) {
+    lines.push(serviceLine(service, options))
+    for (const server of orderedServers(service, options.unsorted)) {
+      lines.push(serverLine(server, options))
+    }
+  }
+  return `${lines.join('\n')}\n`
+}
+
+function title(columns: Columns): string[] {
+  const local = 'Prot LocalAddress:Port'
+  const remote = '  -> RemoteAddress:Port'
+  const right = (names: string[]): string => names.map((name) => name.padStart(8)).join(' ')
+  switch (columns) {
+    case 'stats':
+      return [
+        `${local.padEnd(33)} ${right(['Conns', 'InPkts', 'OutPkts', 'InBytes', 'OutBytes'])}`,
+        remote,
+      ]
+    case 'rate':
+      return [`${local.padEnd(33)} ${right(['CPS', 'InPPS', 'OutPPS', 'InBPS', 'OutBPS'])}`, remote]
+    case 'thresholds':
+      return [`${local.padEnd(33)} Uthreshold Lthreshold ActiveConn InActConn `, remote]
+    case 'persistent-conn':
+      return [`${local.padEnd(33)} Weight    PersistConn ActiveConn InActConn `, remote]
+    case 'plain':
+      return [`${local} Scheduler Flags`, `${remote}           Forward Weight ActiveConn InActConn`]
+  }
+}
+
+function serviceLine(service: ListedService, options: ListOptions): string {
+  const name = serviceName(service)
+  if (options.columns === 'stats') return name.padEnd(33) + five(service.counters, options.exact)
+  if (options.columns === 'rate') return name.padEnd(33) + five(service.rates, options.exact)
+  const parts = [name, service.scheduler]
+  if (service.schedulerFlags.length > 0) parts.push(`(${service.schedulerFlags.join(',')})`)
+  if (service.persistenceSeconds > 0) {
+    parts.push(`persistent ${service.persistenceSeconds}`)
+    const mask = maskOf(service)
+    if (mask !== null) parts.push(`mask ${mask}`)
+  }
+  if (service.onePacket) parts.push('ops')
+  return parts.join(' ')
+}
+
+function serviceName(service: ListedService): string {
+  if (service.mark !== 0) return `FWM  ${service.mark}${service.family === 0 ? '' : ' IPv6'}`
+  const end = endpoint(service.family, service.address, service.port)
+  const name = `${service.protocol.toUpperCase().padEnd(4)} ${end}`
+  return service.family === 0 ? name.slice(0, SERVICE_NAME_MAX) : name
+}
+
+function serverLine(server: ListedServer, options: ListOptions): string {
+  const end = endpoint(server.family, server.address, server.port)
+  const name = `  -> ${(server.family === 0 ? end.slice(0, SERVER_NAME_MAX) : end).padEnd(28)}`
+  const left = (value: number, width: number): string => String(value).padEnd(width)
+  const { active, inactive } = server
+  switch (options.columns) {
+    case 'stats':
+      return name + five(server.counters, options.exact)
+    case 'rate': {
+      const plain = server.rates.slice(0, 3).map((rate) => String(rate).padStart(8))
+      const bytes = server.rates.slice(3).map((rate) => largeNumber(rate, options.exact))
+      return `${name} ${plain.join(' ')}${bytes.join('')}`
+    }
+    case 'thresholds':
+      return `${name} ${[server.upperThreshold, server.lowerThreshold, active, inactive].map((n) => left(n, 10)).join(' ')}`
+    case 'persistent-conn':
+      return `${name} ${left(server.weight, 9)} ${left(server.persistent, 11)} ${left(active, 10)} ${left(inactive, 10)}`
+    case 'plain':
+      return `${name} Masq    ${left(server.weight, 6)} ${left(active, 10)} ${left(inactive, 10)}`
+  }
+}
+
+function five(values: Five, exact: boolean): string {
+  return values.map((value) => largeNumber(value, exact)).join('')
+}
+
+/** A number nine columns wide, shortened by thousands from 10^8 on unless `exact`. */
+export function largeNumber(value: number, exact: boolean): string {
+  if (exact) {
+    const text = String(value)
+    return text.padStart(text.length <= 8 ? 9 : text.length + 1)
+  }
+  if (value < 1e8) return String(value).padStart(9)
+  const [unit, divisor] =
+    value < 1e9 ? ['K', 1e3] : value < 1e11 ? ['M', 1e6] : value < 1e14 ? ['G', 1e9] : ['T', 1e12]
+  return String(Math.floor(value / (divisor as number))).padStart(8) + unit
+}
+
+/** `ipvsadm -S -n`: lines that `ipvsadm -R` takes. */
+export function formatRules(services: readonly ListedService[]): string {
+  const lines: string[] = []
+  for (const service of ordered(services, false)) {
+    const name = ruleName(service)
+    const parts = [`-A ${name} -s ${service.scheduler}`]
+    if (service.persistenceSeconds > 0) {
+      parts.push(`-p ${service.persistenceSeconds}`)
+      const mask = maskOf(service)
+      if (mask !== null) parts.push(`-M ${mask}`)
+    }
+    if (service.onePacket) parts.push('-o')
+    if (service.schedulerFlags.length > 0) parts.push(`-b ${service.schedulerFlags.join(',')}`)
+    lines.push(parts.join(' '))
+    for (const server of orderedServers(service, false)) {
+      const end = endpoint(server.family, server.address, server.port)
+      lines.push(`-a ${name} -r ${end} -m -w ${server.weight}`)
+    }
+  }
+  return lines.length === 0 ? '' : `${lines.join('\n')}\n`
+}
+
+function ruleName(service: ListedService): string {
+  if (service.mark !== 0) return `-f ${service.mark}${service.family === 0 ? '' : ' -6'}`
+  const option = { tcp: '-t', udp: '-u', sctp: '--sctp-service' }[service.protocol]
+  return `${option} ${endpoint(service.family, service.address, service.port)}`
+}
+
+/** `ipvsadm -L -n -c`. */
+export function formatConnections(connections: readonly ListedConnection[]): string {
+  const line = (
+    protocol: string,
+    expire: string,
+    state: string,
+    source: string,
+    virtual: string,
+    destination: string,
+  ): string =>
+    `${protocol.padEnd(3)} ${expire.padEnd(6)} ${state.padEnd(11)} ${source.padEnd(18)} ` +
+    `${virtual.padEnd(18)} ${destination}`
+  const lines = [
+    'IPVS connection entries',
+    line('pro', 'expire', 'state', 'source', 'virtual', 'destination'),
+  ]
+  for (const c of connections) {
+    const two = (value: number): string => String(value).padStart(2, '0')
+    const expire = `${two(Math.floor(c.expiresSeconds / 60))}:${two(c.expiresSeconds % 60)}`
+    lines.push(
+      line(
+        c.protocol,
+        expire,
+        c.state,
+        endpoint(c.family, c.client, c.clientPort),
+        endpoint(c.family, c.virtual, c.virtualPort),
+        endpoint(c.family, c.server, c.serverPort),
+      ),
+    )
+  }
+  return `${lines.join('\n')}\n`
+}
+
+/** `ipvsadm -L --timeout`; seconds of Timeouts.get(). */
+export function formatTimeouts(timeouts: readonly [number, number, number]): string {
+  return `Timeout (tcp tcpfin udp): ${timeouts.join(' ')}\n`
+}
+
+function endpoint(family: number, address: string, port: number): string {
+  return family === 0 ? `${address}:${port}` : `[${address}]:${port}`
+}
+
+/** The persistence mask as ipvsadm writes it, null when it covers the whole address. */
+function maskOf(service: ListedService): string | null {
+  const prefix = service.persistencePrefix
+  if (service.family !== 0) return prefix === 128 ? null : String(prefix)
+  if (prefix === 32) return null
+  const mask = prefix === 0 ? 0 : (-1 << (32 - prefix)) >>> 0
+  return [24, 16, 8, 0].map((shift) => (mask >>> shift) & 255).join('.')
+}
+
+/** By mark, address family, protocol, address, port: the order of ipvsadm. */
+function ordered(services: readonly ListedService[], unsorted: boolean): ListedService[] {
+  const sorted = [...services]
+  if (unsorted) return sorted
+  const number = { tcp: 6, udp: 17, sctp: 132 }
+  return sorted.sort(
+    (a, b) =>
+      a.mark - b.mark ||
+      a.family - b.family ||
+      number[a.protocol] - number[b.protocol] ||
+      compareAddresses(a.family, a.address, b.address) ||
+      a.port - b.port,
+  )
+}
+
+function orderedServers(service: ListedService, unsorted: boolean): ListedServer[] {
+  const sorted = [...service.servers]
+  if (unsorted) return sorted
+  return sorted.sort((a, b) => compareAddresses(a.family, a.address, b.address) || a.port - b.port)
+}
+
+function compareAddresses(family: number, a: string, b: string): number {
+  const left = sortKey(family, a)
+  const right = sortKey(family, b)
+  return left < right ? -1 : left > right ? 1 : 0
+}
+
+/** Hexadecimal digits of an address: their order as text is that of the numbers. */
+function sortKey(family: number, text: string): string {
+  const words = new Int32Array(4)
+  parseAddress(text, words)
+  const hex = (word: number): string => (word >>> 0).toString(16).padStart(8, '0')
+  return family === 0 ? hex(words[0]!) : [...words].map(hex).join('')
+}

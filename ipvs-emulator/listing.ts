@@ -1,0 +1,199 @@
+// What a director holds, as plain values for listings: read-only, allocated freely, for the control side.
+
+import { formatAddress, parseAddress } from './address.ts'
+import type { Protocol } from './config.ts'
+import {
+  ADDRESSES,
+  type ConnTable,
+  DEADLINE,
+  FLAGS_BYTE,
+  PORTS,
+  PROTOCOL_BYTE,
+  REPLY_PORTS,
+  STATE_BYTE,
+  TEMPLATE,
+} from './conn-table.ts'
+import type { Director } from './director.ts'
+import { IPV4, SCTP, TCP, UDP } from './flow.ts'
+import { templatedProtocol } from './opener.ts'
+import { SCTP_MACHINE } from './proto-sctp.ts'
+import { TCP_MACHINE } from './proto-tcp.ts'
+import { UDP_MACHINE } from './proto-udp.ts'
+import { RATE_COLUMNS } from './rates.ts'
+import { SCHEDULER_DEFAULT } from './sched.ts'
+import type { RealServer, Service } from './service.ts'
+import type { Statistics } from './statistics.ts'
+
+/** Connections, packets in and out, bytes in and out. */
+export type Five = readonly [number, number, number, number, number]
+
+export interface ListedServer {
+  readonly family: number
+  readonly address: string
+  readonly port: number
+  readonly weight: number
+  readonly upperThreshold: number
+  readonly lowerThreshold: number
+  readonly active: number
+  readonly inactive: number
+  readonly persistent: number
+  readonly counters: Five
+  readonly rates: Five
+}
+
+/** A service as ipvsadm knows it: one virtual address or one mark. */
+export interface ListedService {
+  readonly key: string
+  readonly zone: number
+  readonly family: number
+  /** 0 = by address. */
+  readonly mark: number
+  readonly protocol: Protocol
+  readonly address: string
+  readonly port: number
+  readonly scheduler: string
+  readonly schedulerFlags: readonly string[]
+  /** 0 = not persistent. */
+  readonly persistenceSeconds: number
+  readonly persistencePrefix: number
+  readonly onePacket: boolean
+  readonly counters: Five
+  readonly rates: Five
+  readonly servers: readonly ListedServer[]
+}
+
+export interface ListedConnection {
+  /** "TCP", "UDP", "SCTP", or "IP" for a template by mark. */
+  readonly protocol: string
+  readonly expiresSeconds: number
+  readonly state: string
+  readonly family: number
+  readonly client: string
+  readonly clientPort: number
+  readonly virtual: string
+  readonly virtualPort: number
+  readonly server: string
+  readonly serverPort: number
+}
+
+/** All services, one per virtual address and per mark, with their real servers of that address family. A
+ * service without either is listed by nobody: it is reached by name only. */
+export function listServices(director: Director): ListedService[] {
+  const listed: ListedService[] = []
+  for (const service of director.services.services) {
+    if (service === null || service.gone) continue
+    const { config } = service
+    const statistics = director.services.statistics
+    const common = {
+      key: service.key,
+      zone: config.zone,
+      scheduler: config.scheduler ?? SCHEDULER_DEFAULT,
+      schedulerFlags: config.schedulerFlags ?? [],
+      persistenceSeconds: config.persistenceSeconds ?? 0,
+      onePacket: config.onePacket ?? false,
+      counters: counters(statistics, service.row),
+      rates: rates(statistics, service.row),
+    }
+    const of = (
+      family: number,
+    ): Pick<ListedService, 'family' | 'persistencePrefix' | 'servers'> => ({
+      family,
+      persistencePrefix:
+        family === IPV4 ? (config.persistencePrefix4 ?? 32) : (config.persistencePrefix6 ?? 128),
+      servers: serversOf(service, family).map((server) => listServer(server, statistics)),
+    })
+    for (const { protocol, address, port } of config.virtuals) {
+      const family = parseAddress(address, new Int32Array(4))
+      listed.push({ ...common, ...of(family), mark: 0, protocol, address, port })
+    }
+    if ((config.mark ?? 0) === 0) continue
+    for (const family of [0, 1]) {
+      const view = of(family)
+      if (view.servers.length === 0) continue
+      listed.push({
+        ...common,
+        ...view,
+        mark: config.mark!,
+        protocol: 'tcp',
+        address: family === IPV4 ? '0.0.0.0' : '::',
+        port: 0,
+      })
+    }
+  }
+  return listed
+}
+
+function serversOf(service: Service, family: number): RealServer[] {
+  return service.pools.filter((pool) => pool.family === family).flatMap((pool) => pool.servers)
+}
+
+function listServer(server: RealServer, statistics: Statistics): ListedServer {
+  return {
+    family: server.pool.family,
+    address: formatAddress(server.pool.family, server.address),
+    port: server.port,
+    weight: server.weight,
+    upperThreshold: server.upperThreshold,
+    lowerThreshold: server.lowerThreshold,
+    active: server.active,
+    inactive: server.inactive,
+    persistent: server.templates,
+    counters: counters(statistics, server.row),
+    rates: rates(statistics, server.row),
+  }
+}
+
+function counters(statistics: Statistics, row: number): Five {
+  return Array.from({ length: RATE_COLUMNS }, (_, i) => statistics.get(row, i)) as unknown as Five
+}
+
+function rates(statistics: Statistics, row: number): Five {
+  return Array.from({ length: RATE_COLUMNS }, (_, i) =>
+    statistics.rates.get(row, i),
+  ) as unknown as Five
+}
+
+/** Connections of real servers, templates included, up to `limit` of them. */
+export function listConnections(director: Director, limit: number): ListedConnection[] {
+  const listed: ListedConnection[] = []
+  for (
+    let connection = director.nextConnection(0);
+    connection >= 0 && listed.length < limit;
+    connection = director.nextConnection(connection + 1)
+  ) {
+    if (director.realServerOf(connection) >= 0) listed.push(listConnection(director, connection))
+  }
+  return listed
+}
+
+function listConnection(director: Director, connection: number): ListedConnection {
+  const family = connection & 1
+  const table = director.connections.tables[family] as ConnTable
+  const at = (connection >>> 1) * table.stride
+  const byteAt = at * 4
+  const address = (which: number): string =>
+    formatAddress(family, table.records, at + ADDRESSES + which * table.words)
+  const template = (table.bytes[byteAt + FLAGS_BYTE]! & TEMPLATE) !== 0
+  const byte = table.bytes[byteAt + PROTOCOL_BYTE]!
+  const protocol = template ? templatedProtocol(byte) : byte
+  const ports = table.records[at + PORTS]!
+  const server = director.services.servers[director.realServerOf(connection)]!
+  return {
+    protocol:
+      protocol === TCP ? 'TCP' : protocol === UDP ? 'UDP' : protocol === SCTP ? 'SCTP' : 'IP',
+    expiresSeconds: Math.max(Math.floor(director.secondsUntil(table.records[at + DEADLINE]!)), 0),
+    state: template ? 'NONE' : stateName(protocol, table.bytes[byteAt + STATE_BYTE]!),
+    family,
+    client: address(0),
+    clientPort: ports >>> 16,
+    virtual: address(1),
+    virtualPort: ports & 0xffff,
+    server: formatAddress(family, server.address),
+    serverPort: template ? server.port : table.records[at + REPLY_PORTS]! >>> 16,
+  }
+}
+
+function stateName(protocol: number, state: number): string {
+  const machine = protocol === TCP ? TCP_MACHINE : protocol === UDP ? UDP_MACHINE : SCTP_MACHINE
+  return machine.stateNames[state]!
+}
