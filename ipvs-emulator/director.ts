@@ -569,9 +569,14 @@ export class Director {
     return -1
   }
 
-  /** Seconds from the director's present until `deadline`, a tick; negative when it is past. */
-  secondsUntil(deadline: number): number {
-    return ((deadline - this.#tick) * TICK_MS) / 1000
+  /** Ticks from the director's present until `deadline`, a tick; negative when it is past. */
+  ticksUntil(deadline: number): number {
+    return deadline - this.#tick
+  }
+
+  /** The tick that comes `ticks` after the director's present. */
+  tickIn(ticks: number): number {
+    return this.#tick + ticks
   }
 
   setData(connection: number, value: number): void {

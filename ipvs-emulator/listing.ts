@@ -15,6 +15,7 @@ import {
 } from './conn-table.ts'
 import type { Director } from './director.ts'
 import { IPV4, SCTP, TCP, UDP } from './flow.ts'
+import { TICK_MS } from './limits.ts'
 import { templatedProtocol } from './opener.ts'
 import { SCTP_MACHINE } from './proto-sctp.ts'
 import { TCP_MACHINE } from './proto-tcp.ts'
@@ -181,7 +182,10 @@ function listConnection(director: Director, connection: number): ListedConnectio
   return {
     protocol:
       protocol === TCP ? 'TCP' : protocol === UDP ? 'UDP' : protocol === SCTP ? 'SCTP' : 'IP',
-    expiresSeconds: Math.max(Math.floor(director.secondsUntil(table.records[at + DEADLINE]!)), 0),
+    expiresSeconds: Math.max(
+      Math.floor((director.ticksUntil(table.records[at + DEADLINE]!) * TICK_MS) / 1000),
+      0,
+    ),
     state: template ? 'NONE' : stateName(protocol, table.bytes[byteAt + STATE_BYTE]!),
     family,
     client: address(0),

@@ -1,0 +1,138 @@
+// Goal: flows go on after a restart as if nothing had happened, and damaged or outdated state does no harm.
+// Method: random flows through one director, saved, loaded into a fresh one, compared by listings and packets.
+
+import fc from 'fast-check'
+import t from 'tap'
+import { TCP_ACK, TCP_SYN } from '../wire/tcp.ts'
+import { REPLY } from './director.ts'
+import { SCTP, TCP, UDP } from './flow.ts'
+import { FlowStateError, loadFlows, saveFlows } from './flow-state.ts'
+import { lab, NETS, service, show, ZONE } from './lab-fixture.ts'
+import { listConnections } from './listing.ts'
+import { build, checksumsHold, ends } from './packet-fixture.ts'
+
+function populate(): ReturnType<typeof lab> {
+  const self = lab()
+  self.apply(...configuration())
+  for (const [n, net] of Object.values(NETS).entries()) {
+    for (let port = 1; port <= 30; port++) {
+      const zone = ZONE + 10 * n + (port % 2)
+      const protocol = [TCP, UDP, SCTP][port % 3]!
+      const fields = {
+        protocol,
+        source: net.client,
+        target: net.vip,
+        sourcePort: port,
+        targetPort: 80,
+      }
+      const connection = self.send(build(fields), zone)
+      t.ok(connection >= 0)
+      if (port % 4 === 0) continue
+      const back = build({ ...fields, flags: TCP_SYN | TCP_ACK })
+      const { view, ipAt, l4At, end } = back
+      self.director.track(connection, REPLY, view, ipAt, l4At, end, 1, 40, self.now)
+      self.director.setData(connection, port * 3)
+      self.send(build({ ...fields, flags: TCP_ACK, chunk: 0 }), zone)
+    }
+  }
+  return self
+}
+
+function configuration(): ReturnType<typeof service>[] {
+  return Object.entries(NETS).flatMap(([name, net], n) => [
+    service(net, { key: name, zone: ZONE + 10 * n }),
+    service(net, { key: `${name} persistent`, zone: ZONE + 10 * n + 1, persistenceSeconds: 300 }),
+  ])
+}
+
+t.test('a fresh director goes on where the old one stopped', async (t) => {
+  const before = populate()
+  const bytes = saveFlows(before.director)
+  const after = lab()
+  after.now = 77_000
+  after.director.advance(after.now, 1)
+  after.apply(...configuration())
+  const result = loadFlows(after.director, bytes, 0)
+  t.same(result, { loaded: before.director.connectionCount, skipped: 0 })
+  const listed = (self: ReturnType<typeof lab>): string[] =>
+    listConnections(self.director, 1000)
+      .map((c) => JSON.stringify(c))
+      .sort()
+  t.same(listed(after), listed(before))
+  const gauges = (self: ReturnType<typeof lab>): number[] => [
+    ...self.director.services.statistics.values.slice(5, 8),
+  ]
+  t.same(gauges(after), gauges(before), 'active, inactive, persistent')
+  const net = NETS.v4!
+  const packet = build({
+    protocol: TCP,
+    source: net.client,
+    target: net.vip,
+    sourcePort: 6,
+    targetPort: 80,
+    flags: TCP_ACK,
+  })
+  const connection = after.send(packet)
+  t.ok(connection >= 0 && checksumsHold(packet))
+  t.equal(after.director.data(connection), 18)
+  t.match(ends(packet), show(net.client, 6))
+  const second = saveFlows(after.director)
+  t.equal(second.length, bytes.length)
+  const again = loadFlows(after.director, bytes, 0)
+  t.same(again, { loaded: 0, skipped: result.loaded }, 'nothing is loaded twice')
+})
+
+t.test('templates keep their connections, and everything ends in its time', async (t) => {
+  const after = lab()
+  after.apply(...configuration())
+  loadFlows(after.director, saveFlows(populate().director), 0)
+  after.wait(1000_000)
+  t.equal(after.director.connectionCount, 0)
+  t.same([...after.director.services.statistics.values.slice(5, 8)], [0, 0, 0])
+})
+
+t.test('time that passed meanwhile counts', async (t) => {
+  const bytes = saveFlows(populate().director)
+  const after = lab()
+  after.apply(...configuration())
+  const { loaded, skipped } = loadFlows(after.director, bytes, 200_000)
+  t.ok(loaded > 0 && skipped > 0, `${loaded} live on, ${skipped} would have ended`)
+})
+
+t.test('flows of servers that are not there any more, or elsewhere, are left out', async (t) => {
+  const before = populate()
+  const bytes = saveFlows(before.director)
+  const after = lab()
+  const moved = configuration().map((config) => ({
+    ...config,
+    realServers: config.realServers
+      .slice(1)
+      .map((server, i) => (i === 0 ? { ...server, port: 9999 } : server)),
+  }))
+  after.apply(...moved)
+  const { loaded, skipped } = loadFlows(after.director, bytes, 0)
+  t.equal(loaded + skipped, before.director.connectionCount)
+  t.ok(loaded > 0 && skipped > loaded)
+  for (const connection of listConnections(after.director, 1000)) {
+    if (connection.state !== 'NONE' || connection.clientPort !== 0)
+      t.equal(connection.serverPort, 8080)
+  }
+})
+
+t.test('damaged bytes are refused and leave nothing behind', async (t) => {
+  const bytes = saveFlows(populate().director)
+  const after = lab()
+  after.apply(...configuration())
+  fc.assert(
+    fc.property(fc.nat(bytes.length - 1), fc.integer({ min: 1, max: 255 }), (at, change) => {
+      const damaged = bytes.slice()
+      damaged[at]! ^= change
+      t.throws(() => loadFlows(after.director, damaged, 0), FlowStateError)
+    }),
+    { numRuns: 100, seed: 1 },
+  )
+  for (const length of [0, 3, 15, 40, bytes.length - 1]) {
+    t.throws(() => loadFlows(after.director, bytes.subarray(0, length), 0), FlowStateError)
+  }
+  t.equal(after.director.connectionCount, 0)
+})
