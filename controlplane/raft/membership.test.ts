@@ -3,7 +3,17 @@
 
 import t from 'tap'
 import { encodeConfChange } from './codec.ts'
-import { type ConfChange, type ConfChangeSingle, EMPTY_CONF_STATE, NO_BYTES } from './messages.ts'
+import {
+  type ConfChange,
+  type ConfChangeSingle,
+  EMPTY_CONF_STATE,
+  type Entry,
+  type Message,
+  type MessageType,
+  makeMessage,
+  NO_BYTES,
+} from './messages.ts'
+import type { RawNode } from './raw-node.ts'
 import { MemoryStorage } from './storage.ts'
 import { drain, makeNode, TestCluster, voters } from './test-cluster.ts'
 
@@ -206,4 +216,90 @@ t.test('the target of a transfer is removed: the transfer is off', async (t) => 
   t.equal(cluster.node(1).basicStatus().leadTransferee, 3)
   cluster.settle()
   t.equal(cluster.node(1).basicStatus().leadTransferee, 0)
+})
+
+function changeEntry(index: number, term: number, change: ConfChange): Entry {
+  return { index, term, type: 'EntryConfChangeV2', data: encodeConfChange(change) }
+}
+
+function from(id: number, type: MessageType, term: number, fields: Partial<Message> = {}): Message {
+  return makeMessage(type, 1, { from: id, term, ...fields })
+}
+
+t.test('a candidate must win in every configuration in its log', async (t) => {
+  const storage = new MemoryStorage(voters(1, 2, 3))
+  // Neither change is known to be committed: (1 2 3) -> (1 2 3 4) -> (1 2 3 4 5).
+  storage.append([changeEntry(1, 1, set('auto', add(4))), changeEntry(2, 1, set('auto', add(5)))])
+  storage.hardState = { term: 1, vote: 0, commit: 0 }
+  const node = makeNode(1, storage)
+  node.campaign()
+  const asked = drain(node, storage).map(({ to }) => to)
+  t.same(asked, [2, 3, 4, 5])
+  node.step(from(2, 'MsgVoteResp', 2))
+  t.equal(node.basicStatus().role, 'candidate', 'a majority of three, but not of four')
+  t.equal(node.step(from(5, 'MsgVoteResp', 2)), null, 'a voter that is no member yet')
+  t.equal(node.basicStatus().role, 'candidate', 'a majority of five, but not of four')
+  node.step(from(4, 'MsgVoteResp', 2))
+  t.equal(node.basicStatus().role, 'leader')
+})
+
+t.test('a leader commits no further than the configuration in force may say', async (t) => {
+  const storage = new MemoryStorage(voters(1))
+  // A lone voter lost its commit index: (1) -> (1)&&(1) by 1, (1) by 2, (2)&&(1) by 3, (2) by 4.
+  storage.append([
+    changeEntry(1, 1, set('joint-explicit', { type: 'add-learner', nodeId: 2 })),
+    changeEntry(2, 1, set('auto')),
+    changeEntry(3, 1, set('joint-explicit', add(2), remove(1))),
+    changeEntry(4, 1, set('auto')),
+  ])
+  storage.hardState = { term: 1, vote: 1, commit: 0 }
+  const node = makeNode(1, storage)
+  node.campaign()
+  drain(node, storage)
+  node.step(from(2, 'MsgVoteResp', 2))
+  t.match(node.basicStatus(), { role: 'leader', lastIndex: 5 })
+  // By itself it may commit its way up to the configuration that needs member 2 as well.
+  drain(node, storage)
+  t.match(node.status(), { commit: 3, config: { voters: [2], votersOutgoing: [1] } })
+  node.step(from(2, 'MsgAppResp', 2, { index: 5 }))
+  t.equal(node.basicStatus().commit, 5)
+})
+
+t.test('a member that is no voter any more insists only on what is committed', async (t) => {
+  const make = (commit: number): RawNode => {
+    const storage = new MemoryStorage(voters(1, 2))
+    const change = changeEntry(1, 1, set('auto', remove(1)))
+    storage.append([change, { ...change, index: 2, type: 'EntryNormal', data: NO_BYTES }])
+    storage.hardState = { term: 1, vote: 0, commit }
+    const node = makeNode(1, storage)
+    drain(node, storage)
+    node.step(from(2, 'MsgVote', 2, { index: 1, logTerm: 1 }))
+    return node
+  }
+  t.match(make(1).ready().messagesAfterAppend, [{ type: 'MsgVoteResp', reject: false }])
+  t.match(make(0).ready().messagesAfterAppend, [{ type: 'MsgVoteResp', reject: true }])
+})
+
+t.test('a change that would leave no voters is refused', async (t) => {
+  const cluster = leading([1])
+  const { index } = cluster.node(1).proposeConfChange(set('auto', remove(1)))
+  cluster.settle()
+  t.same(cluster.get(1).confState, voters(1))
+  t.equal(cluster.get(1).appliedIndex, index, 'an empty entry took its place')
+})
+
+t.test('a snapshot waits for the entries that are being applied', async (t) => {
+  const storage = new MemoryStorage(voters(2))
+  const node = makeNode(1, storage)
+  const entries = [changeEntry(1, 1, set('auto', add(1)))]
+  node.step(from(2, 'MsgApp', 1, { entries, commit: 1 }))
+  const ready = node.ready()
+  const confState = { ...voters(1, 2), learners: [3] }
+  const snapshot = { index: 9, term: 1, confState, data: NO_BYTES }
+  node.step(from(2, 'MsgSnap', 1, { snapshot }))
+  t.same(node.applyConfChange(set('auto', add(1))), voters(1, 2), 'to the configuration before it')
+  storage.append(ready.entries)
+  node.advance()
+  t.match(node.ready(), { snapshot: { index: 9 } })
+  t.same(node.status().config, confState)
 })

@@ -13,6 +13,8 @@ import { applyMembership, bytes, makeNode, store, voters } from './test-cluster.
 import type { Ready } from './types.ts'
 
 const SEEDS = 200
+// Each once found a fault that the first seeds do not.
+const KNOWN_SEEDS = [708, 730, 1280, 1416, 1914, 3654, 4798]
 const EVENTS = 4000
 const CALM_TICKS = 150
 const IDS = [1, 2, 3, 4, 5]
@@ -231,7 +233,8 @@ function sameEntry(a: Entry, b: Entry): boolean {
 
 t.test('random schedules', async (t) => {
   let progress = 0
-  for (let seed = 1; seed <= SEEDS; seed++) {
+  const seeds = Array.from({ length: SEEDS }, (_, i) => i + 1)
+  for (const seed of [...seeds, ...KNOWN_SEEDS]) {
     const world = new World(seed)
     try {
       for (let i = 0; i < EVENTS; i++) world.event()
