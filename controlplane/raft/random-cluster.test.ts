@@ -86,7 +86,7 @@ class World {
         while (member.applies.length > 0) this.#apply(member)
         this.#check(member)
         // What was to be left explicitly is left now; refused unless joint.
-        if (round < 50 && isJoint(member.confState)) member.node.proposeConfChange(LEAVE)
+        if (round < CALM_TICKS - 50 && isJoint(member.confState)) member.node.proposeConfChange(LEAVE)
       }
       const messages = this.#messages
       this.#messages = []
