@@ -107,8 +107,10 @@ function resplit(item: Item): PacketFields[] {
   })
 }
 
-const flowKey = ({ fields, network, peer }: Arrival): string =>
-  [network, peer, fields.source, fields.target, fields.protocol, fields.sourcePort].join(' ')
+const flowKey = ({ fields, network, peer }: Arrival): string => {
+  const { source, target, protocol, sourcePort, targetPort } = fields
+  return [network, peer, source, target, protocol, sourcePort, targetPort].join(' ')
+}
 
 /** What must survive: all of the frame but the IPv4 identification and what depends on it. */
 const essence = (fields: PacketFields): string => {

@@ -22,6 +22,7 @@ import {
 import { IPV4_HEADER_SIZE, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.ts'
 import { IPV6_HEADER_SIZE } from '../wire/ipv6.ts'
 import {
+  setTcpFlags,
   TCP_ACK,
   TCP_HEADER_SIZE,
   TCP_PSH,
@@ -57,6 +58,10 @@ export class Coalescer {
 
   private readonly hash: Int32Array = new Int32Array(COALESCE_ITEMS_MAX)
   private readonly nextSequence: Uint32Array = new Uint32Array(COALESCE_ITEMS_MAX)
+  /** Where an item's TCP header lies from its frame's start; 0 for UDP. */
+  private readonly tcpOffset: Uint8Array = new Uint8Array(COALESCE_ITEMS_MAX)
+  /** Item that the frame added last is in, -1 = none that could grow. */
+  private last = -1
   private readonly open: Uint8Array = new Uint8Array(COALESCE_ITEMS_MAX)
   private readonly view: DataView
 
@@ -75,6 +80,7 @@ export class Coalescer {
 
   clear(): void {
     this.count = 0
+    this.last = -1
     this.candidates = 0
   }
 
@@ -94,8 +100,10 @@ export class Coalescer {
         if (this.hash[i] !== this.frameHash) continue
         if (this.network[i] !== network || this.peer[i] !== peer) continue
         // Equal hash: the flow's newest item, or (once in 2^31) another's. Older ones are out of bounds.
-        if (this.open[i] === 1 && this.agrees(this.at[i]!, at) && this.append(i, at, size))
+        if (this.open[i] === 1 && this.agrees(this.at[i]!, at) && this.append(i, at, size)) {
+          this.last = i
           return true
+        }
         break
       }
     } else if (this.candidates > 0 && this.frameHash !== 0) {
@@ -103,7 +111,18 @@ export class Coalescer {
     }
     if (this.count === COALESCE_ITEMS_MAX) return false
     this.start(at, size, network, peer, partial, candidate)
+    this.last = candidate ? this.count - 1 : -1
     return true
+  }
+
+  /** Adds a frame that its sender cut from the same super-packet as the one added last, directly behind
+   * it (VXLAN_INNER_CONTINUES): their headers are equal where add() would compare them. False when it
+   * does not fit after all; then add() decides. */
+  extend(at: number, size: number, network: number, peer: number): boolean {
+    const i = this.last
+    if (i < 0 || this.open[i] === 0) return false
+    if (this.network[i] !== network || this.peer[i] !== peer) return false
+    return size > this.headerSize[i]! && this.append(i, at, size)
   }
 
   /** Closes the newest item with the hash of the frame at hand, which must not be overtaken. An item of
@@ -139,6 +158,7 @@ export class Coalescer {
     const payload = size - this.frameHeaderSize
     this.headerSize[i] = this.frameHeaderSize
     this.gsoSize[i] = payload
+    this.tcpOffset[i] = this.protocol === PROTOCOL_TCP ? this.l4Offset() : 0
     if (this.protocol === PROTOCOL_TCP) {
       const l4At = at + this.l4Offset()
       this.nextSequence[i] = tcpSequence(this.view, l4At) + payload
@@ -148,22 +168,26 @@ export class Coalescer {
 
   /** Appends a frame of the same flow to item i. False when sequence, size or room forbid it. */
   private append(i: number, at: number, size: number): boolean {
-    const payload = size - this.frameHeaderSize
+    const headerSize = this.headerSize[i]!
+    const payload = size - headerSize
     const frames = this.frames[i]!
     if (payload > this.gsoSize[i]! || frames === COALESCE_FRAMES_MAX) return false
     if (this.size[i]! + payload - ETHERNET_HEADER_SIZE > IP_PACKET_MAX) return false
-    if (this.protocol === PROTOCOL_TCP) {
-      const l4At = at + this.l4Offset()
+    const tcpOffset = this.tcpOffset[i]!
+    if (tcpOffset > 0) {
+      const l4At = at + tcpOffset
       if (tcpSequence(this.view, l4At) !== this.nextSequence[i]) return false
+      const flags = tcpFlags(this.view, l4At)
+      if ((flags & ~TCP_PSH) !== TCP_ACK) return false
       this.nextSequence[i] = this.nextSequence[i]! + payload
-      if ((tcpFlags(this.view, l4At) & TCP_PSH) !== 0) {
-        this.view.setUint8(this.at[i]! + this.l4Offset() + 13, TCP_ACK | TCP_PSH)
+      if ((flags & TCP_PSH) !== 0) {
+        setTcpFlags(this.view, this.at[i]! + tcpOffset, TCP_ACK | TCP_PSH)
         this.open[i] = 0
       }
     }
     if (payload < this.gsoSize[i]!) this.open[i] = 0
     const piece = i * COALESCE_FRAMES_MAX + frames - 1
-    this.pieceAt[piece] = at + this.frameHeaderSize
+    this.pieceAt[piece] = at + headerSize
     this.pieceSize[piece] = payload
     this.frames[i] = frames + 1
     this.size[i] = this.size[i]! + payload

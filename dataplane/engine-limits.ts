@@ -2,9 +2,13 @@
 
 /** Largest frame that a device hands over or takes: 64 KB of IP, an Ethernet header, a VLAN tag. */
 export const FRAME_MAX: number = 65535 + 18
-/** Bytes before a frame that its outer headers may take: envelope and VXLAN header, and before either
- * the virtio-net header of a device, which uses the same place. */
-export const HEADROOM = 32
+/** Bytes before a frame for its outer headers: envelope (16) and VXLAN header (8). A device's virtio-net
+ * header (10) uses the same place before them. No more than that, so that the segments of a
+ * super-packet, sealed where they were read, lie without a gap and go out as one range. */
+export const HEADROOM = 24
+/** Datagrams of one UDP_SEGMENT message, and bytes of all of them: what every kernel and family takes. */
+export const MESSAGE_SEGMENTS_MAX = 64
+export const MESSAGE_SIZE_MAX = 65507
 /** Headers that must lie in one piece for the stages to read them: Ethernet, 60 of IP, 60 of TCP, and
  * some room for IPv6 extension headers. */
 export const CONTIGUOUS_MIN = 256

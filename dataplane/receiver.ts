@@ -47,6 +47,7 @@ import {
   checkVxlan,
   VXLAN_HEADER_SIZE,
   VXLAN_INNER_CHECKSUM_PARTIAL,
+  VXLAN_INNER_CONTINUES,
   vxlanInnerFlags,
   vxlanVni,
 } from '../wire/vxlan.ts'
@@ -114,6 +115,12 @@ export class Receiver {
   private lastSlot = -1
   private lastPeer = -1
   private lastData = false
+  private lastCounter = -1
+  /** Message of this batch whose source has been looked at. */
+  private followedMessage = -1
+  /** Datagrams opened under the last session since settle(), and their bytes. */
+  private openedDatagrams = 0
+  private openedBytes = 0
   private lastVni = -1
   private lastNetwork: NetworkState | undefined
   private nowMs = 0
@@ -139,6 +146,7 @@ export class Receiver {
     for (let round = 0; round < SOCKET_READS_MAX; round++) {
       const messages = receiving.receive()
       if (messages <= 0) return false
+      this.followedMessage = -1
       for (let i = 0; i < messages; i++) {
         const at = receiving.at(i)
         const end = at + receiving.size(i)
@@ -198,11 +206,16 @@ export class Receiver {
     if (!sessions.windowCheck(slot, counter)) return this.drop(DROP_REPLAYED)
     const size = end - at - ENVELOPE_HEADER_SIZE - ENVELOPE_TAG_SIZE
     if (sessions.opener(slot).open(envelopeCounterAt(at), size) < 0) return this.drop(DROP_BAD_TAG)
-    if (sessions.commit(slot, counter)) this.followSource(message, slot)
+    // One look at the source per message: UDP_GRO merges what comes from one place only.
+    if (sessions.commit(slot, counter) && message !== this.followedMessage) {
+      this.followSource(message, slot)
+      this.followedMessage = message
+    }
     const peer = this.lastPeer
-    const row = this.topology.peers.row[peer]!
-    this.cells[row + RX_PACKETS]!++
-    this.cells[row + RX_BYTES]! += end - at
+    this.openedDatagrams++
+    this.openedBytes += end - at
+    const follows = counter === this.lastCounter + 1
+    this.lastCounter = counter
     const inner = at + ENVELOPE_HEADER_SIZE
     const innerEnd = end - ENVELOPE_TAG_SIZE
     if (isControl(view, inner, innerEnd)) return this.controlMessage(peer, inner, innerEnd)
@@ -210,7 +223,16 @@ export class Receiver {
     this.lastData = true
     const network = this.networkOf(vxlanVni(view, inner))
     if (network === undefined || !network.encrypted) return this.drop(DROP_UNKNOWN_VNI)
-    const partial = (vxlanInnerFlags(view, inner) & VXLAN_INNER_CHECKSUM_PARTIAL) !== 0
+    const flags = vxlanInnerFlags(view, inner)
+    const frameAt = inner + VXLAN_HEADER_SIZE
+    if (
+      follows &&
+      (flags & VXLAN_INNER_CONTINUES) !== 0 &&
+      this.coalescer.extend(frameAt, innerEnd - frameAt, network.id, peer)
+    ) {
+      return
+    }
+    const partial = (flags & VXLAN_INNER_CHECKSUM_PARTIAL) !== 0
     this.merge(inner + VXLAN_HEADER_SIZE, innerEnd, network, peer, partial)
   }
 
@@ -225,13 +247,22 @@ export class Receiver {
     this.lastSlot = slot
     this.lastPeer = peer
     this.lastData = false
+    this.lastCounter = -1
+    this.followedMessage = -1
     return true
   }
 
   /** Tells the session table once per batch that datagrams came in. */
   private settle(): void {
     if (this.lastIndex < 0) return
-    this.sessions.onOpened(this.lastSlot, this.lastData, this.nowMs)
+    if (this.openedDatagrams > 0) {
+      const row = this.topology.peers.row[this.lastPeer]!
+      this.cells[row + RX_PACKETS]! += this.openedDatagrams
+      this.cells[row + RX_BYTES]! += this.openedBytes
+      this.openedDatagrams = 0
+      this.openedBytes = 0
+      this.sessions.onOpened(this.lastSlot, this.lastData, this.nowMs)
+    }
     this.lastIndex = -1
   }
 

@@ -20,7 +20,12 @@ import {
   writeEnvelope,
 } from '../wire/envelope.ts'
 import { ETHERNET_HEADER_SIZE } from '../wire/ethernet.ts'
-import { VXLAN_HEADER_SIZE, VXLAN_INNER_CHECKSUM_PARTIAL, writeVxlan } from '../wire/vxlan.ts'
+import {
+  VXLAN_HEADER_SIZE,
+  VXLAN_INNER_CHECKSUM_PARTIAL,
+  VXLAN_INNER_CONTINUES,
+  writeVxlan,
+} from '../wire/vxlan.ts'
 import { type Counters, ENGINE_CELLS, TX_BYTES, TX_PACKETS } from './counters.ts'
 import {
   DROP_BAD_HEADER,
@@ -30,7 +35,13 @@ import {
   DROP_SEAL_FAILED,
   DROP_TOO_BIG,
 } from './drop-reasons.ts'
-import { ARENA_BURST, ARENA_SIZE, HEADROOM } from './engine-limits.ts'
+import {
+  ARENA_BURST,
+  ARENA_SIZE,
+  HEADROOM,
+  MESSAGE_SEGMENTS_MAX,
+  MESSAGE_SIZE_MAX,
+} from './engine-limits.ts'
 import { checksumFieldAt, type Frame, SCATTERED, WHOLE } from './frame.ts'
 import type { Peers } from './peers.ts'
 import { Splitter } from './split.ts'
@@ -148,15 +159,46 @@ export class Transmitter {
     for (let i = splitter.count - 1; i >= 0; i--) {
       splitter.header(bytes, view, frame.at, first + i * stride, i)
     }
+    if (session >= 0) return this.sendRun(first, stride, peer, session, vni)
     const l4 = frame.l4At - frame.at
     const field = checksumFieldAt(frame) - frame.at
     for (let i = 0; i < splitter.count; i++) {
       const at = first + i * stride
       const size = splitter.segmentSize(i)
-      if (session < 0) finishChecksum(view, at + l4, at + size, at + field)
-      const reason = this.sendOne(at, size, true, peer, session, vni)
-      if (reason !== DROP_NONE) return reason
+      finishChecksum(view, at + l4, at + size, at + field)
+      this.sendOne(at, size, true, peer, session, vni)
     }
+    return DROP_NONE
+  }
+
+  /** Encap and seal of all segments of the super-packet in the splitter, the first at `first`; they lie
+   * without gaps and leave as one message. */
+  private sendRun(
+    first: number,
+    stride: number,
+    peer: number,
+    session: number,
+    vni: number,
+  ): number {
+    const view = this.slab.view
+    const splitter = this.splitter
+    const sealer = this.sessions.sealerOf(session)
+    if (sealer === null) return DROP_NO_SESSION
+    const index = this.sessions.receiverIndexOf(session)
+    let flags = VXLAN_INNER_CHECKSUM_PARTIAL
+    for (let i = 0; i < splitter.count; i++) {
+      const at = first + i * stride
+      writeVxlan(view, at - VXLAN_HEADER_SIZE, vni, flags)
+      writeEnvelope(view, at - HEADROOM, ENVELOPE_TRANSPORT, index)
+      if (sealer.seal(at - HEADROOM + 8, VXLAN_HEADER_SIZE + splitter.segmentSize(i)) < 0) {
+        return DROP_SEAL_FAILED
+      }
+      flags = VXLAN_INNER_CHECKSUM_PARTIAL | VXLAN_INNER_CONTINUES
+    }
+    this.peers.burstFrames[peer] = this.peers.burstFrames[peer]! + splitter.count
+    const last = ENCRYPTED_OVERHEAD + splitter.segmentSize(splitter.count - 1)
+    const endpoint = this.sessions.endpointOf(session)
+    this.chainRun(peer, endpoint, first - HEADROOM, splitter.count, stride, last)
     return DROP_NONE
   }
 
@@ -207,12 +249,7 @@ export class Transmitter {
     if (this.full()) this.flush(nowMs)
     const at = this.frameAt()
     this.slab.bytes.set(message, at)
-    let number = this.socket.sending.begin(endpoint)
-    if (number < 0) {
-      this.flushMessages()
-      number = this.socket.sending.begin(endpoint)
-    }
-    this.messages++
+    const number = this.begin(endpoint)
     this.socket.sending.append(number, at, message.length)
     this.at = at + message.length
   }
@@ -221,20 +258,11 @@ export class Transmitter {
   private chain(peer: number, endpoint: number, at: number, size: number): number {
     const sending = this.socket.sending
     const peers = this.peers
-    if (peers.generation[peer] !== this.generation) {
-      peers.generation[peer] = this.generation
-      peers.openMessage[peer] = -1
-    }
-    if (peers.burstDatagrams[peer] === 0) this.touched.push(peer)
+    this.touch(peer, 1, size)
     let message = peers.openMessage[peer]!
     const segment = peers.openSegment[peer]!
     if (message < 0 || size > segment || !sending.append(message, at, size)) {
-      message = sending.begin(endpoint)
-      if (message < 0) {
-        this.flushMessages()
-        message = sending.begin(endpoint)
-      }
-      this.messages++
+      message = this.begin(endpoint)
       sending.append(message, at, size)
       peers.openMessage[peer] = message
       peers.openSegment[peer] = size
@@ -245,12 +273,59 @@ export class Transmitter {
       // Only the last datagram of a message may be shorter than the others.
       if (size < segment) peers.openMessage[peer] = -1
     }
-    peers.burstDatagrams[peer] = peers.burstDatagrams[peer]! + 1
-    const row = peers.row[peer]!
-    this.cells[row + TX_PACKETS]!++
-    this.cells[row + TX_BYTES]! += size
     this.at = Math.max(this.at, at + size)
     return DROP_NONE
+  }
+
+  /** Sends `count` datagrams that follow one another at `at`, all of `size` bytes but the last. */
+  private chainRun(
+    peer: number,
+    endpoint: number,
+    at: number,
+    count: number,
+    size: number,
+    lastSize: number,
+  ): void {
+    const total = (count - 1) * size + lastSize
+    if (count === 1 || count > MESSAGE_SEGMENTS_MAX || total > MESSAGE_SIZE_MAX) {
+      for (let i = 0; i < count; i++) {
+        this.chain(peer, endpoint, at + i * size, i === count - 1 ? lastSize : size)
+      }
+      return
+    }
+    const peers = this.peers
+    this.touch(peer, count, total)
+    const message = this.begin(endpoint)
+    this.socket.sending.segment(message, size)
+    this.socket.sending.append(message, at, total)
+    peers.openMessage[peer] = lastSize === size ? message : -1
+    peers.openSegment[peer] = size
+    peers.openCount[peer] = count
+    this.at = Math.max(this.at, at + total)
+  }
+
+  /** Counts datagrams for a peer; its open message is void if it is of an earlier burst. */
+  private touch(peer: number, datagrams: number, bytes: number): void {
+    const peers = this.peers
+    if (peers.generation[peer] !== this.generation) {
+      peers.generation[peer] = this.generation
+      peers.openMessage[peer] = -1
+    }
+    if (peers.burstDatagrams[peer] === 0) this.touched.push(peer)
+    peers.burstDatagrams[peer] = peers.burstDatagrams[peer]! + datagrams
+    const row = peers.row[peer]!
+    this.cells[row + TX_PACKETS]! += datagrams
+    this.cells[row + TX_BYTES]! += bytes
+  }
+
+  /** Begins a message, sending what there is when the batch is full. */
+  private begin(endpoint: number): number {
+    this.messages++
+    const message = this.socket.sending.begin(endpoint)
+    if (message >= 0) return message
+    this.flushMessages()
+    this.messages++
+    return this.socket.sending.begin(endpoint)
   }
 
   /** Sends the burst and starts the arena over, at `from`: what lies before it, a frame still in hand, stays.

@@ -17,6 +17,11 @@ export const VXLAN_FLAGS = 0x08
  * not to check. */
 export const VXLAN_INNER_CHECKSUM_PARTIAL = 0x01
 
+/** Inner flag: this frame is the next segment of the super-packet that the datagram with the
+ * preceding counter was cut from. Whoever merges them again need not compare the headers: they are
+ * equal but for sequence, lengths, PSH and FIN. */
+export const VXLAN_INNER_CONTINUES = 0x02
+
 const FLAGS = 0
 const INNER = 1
 const VNI = 4

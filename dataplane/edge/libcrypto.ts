@@ -101,8 +101,8 @@ function libcrypto(): Libcrypto {
 class GcmKey implements AeadKey {
   private context: number
   private readonly slabAddress: number
-  private readonly aad: Buffer
-  private readonly parameters: Buffer
+  private readonly aad: Uint8Array
+  private readonly cell: Cell
   private readonly parametersAddress: number
   private readonly setParameters: Libcrypto['setParameters']
   private readonly cipher: Libcrypto['cipher']
@@ -111,10 +111,10 @@ class GcmKey implements AeadKey {
     const crypto = libcrypto()
     this.context = context
     this.slabAddress = slab.address
-    this.aad = libc.allocatePinned(AAD_SIZE)
+    this.cell = cells.pop() ?? newCell()
+    this.parametersAddress = this.cell.address
+    this.aad = this.cell.bytes.subarray(PARAMETERS_SIZE, PARAMETERS_SIZE + AAD_SIZE)
     this.aad.set(aad)
-    this.parameters = aadParameters(this.aad)
-    this.parametersAddress = libc.addressOf(this.parameters)
     this.setParameters = crypto.setParameters
     this.cipher = crypto.cipher
   }
@@ -140,33 +140,41 @@ class GcmKey implements AeadKey {
   free(): void {
     // OpenSSL wipes the key schedule as it frees the context.
     if (this.context !== 0) libcrypto().contextFree(this.context)
+    if (this.context !== 0) cells.push(this.cell)
     this.context = 0
-    this.aad.fill(0)
   }
 }
 
-/** The parameter's name, held for good: OpenSSL knows it only by its address. */
-let aadName: Buffer | undefined
+/** One key's parameter list and additional data, in low memory (libc.ts). Cells are used again. */
+interface Cell {
+  readonly address: number
+  readonly bytes: Uint8Array
+}
 
-/** The list of one OSSL_PARAM that names `aad`. */
-function aadParameters(aad: Buffer): Buffer {
-  if (aadName === undefined) {
-    aadName = libc.allocatePinned(TLS1_AAD_NAME.length)
-    aadName.write(TLS1_AAD_NAME, 'latin1')
+const CELL_SIZE = 128
+const CELL_BLOCK_SIZE = 65536
+const cells: Cell[] = []
+
+/** Makes a block of cells and takes one. The first cell of a block holds the parameter's name. */
+function newCell(): Cell {
+  const base = libc.mmapAnonymous(CELL_BLOCK_SIZE)
+  if (base < 0) throw new EdgeError('SYSTEM', 'libcrypto', 'no memory for keys')
+  const block = Buffer.from(libc.memoryAt(base, CELL_BLOCK_SIZE))
+  block.write(TLS1_AAD_NAME, 'latin1')
+  for (let at = CELL_SIZE; at < CELL_BLOCK_SIZE; at += CELL_SIZE) {
+    const putWord = (offset: number, value: number): void => {
+      block.writeUInt32LE(value % WORD, at + offset)
+      block.writeUInt32LE(Math.floor(value / WORD), at + offset + 4)
+    }
+    putWord(0, base)
+    block.writeUInt32LE(OSSL_PARAM_OCTET_STRING, at + PARAMETER_TYPE)
+    putWord(PARAMETER_DATA, base + at + PARAMETERS_SIZE)
+    putWord(PARAMETER_DATA_SIZE, AAD_SIZE)
+    block.writeUInt32LE(UNMODIFIED, at + PARAMETER_RETURN_SIZE)
+    block.writeUInt32LE(UNMODIFIED, at + PARAMETER_RETURN_SIZE + 4)
+    cells.push({ address: base + at, bytes: block.subarray(at, at + CELL_SIZE) })
   }
-  const list = libc.allocatePinned(PARAMETERS_SIZE)
-  list.fill(0)
-  const putWord = (at: number, value: number): void => {
-    list.writeUInt32LE(value % WORD, at)
-    list.writeUInt32LE(Math.floor(value / WORD), at + 4)
-  }
-  putWord(0, libc.addressOf(aadName))
-  list.writeUInt32LE(OSSL_PARAM_OCTET_STRING, PARAMETER_TYPE)
-  putWord(PARAMETER_DATA, libc.addressOf(aad))
-  putWord(PARAMETER_DATA_SIZE, AAD_SIZE)
-  list.writeUInt32LE(UNMODIFIED, PARAMETER_RETURN_SIZE)
-  list.writeUInt32LE(UNMODIFIED, PARAMETER_RETURN_SIZE + 4)
-  return list
+  return cells.pop()!
 }
 
 function checkSize(what: string, bytes: Uint8Array, size: number): void {
