@@ -54,6 +54,8 @@ export interface SendBatch {
 
 /** Messages that came in through the underlay socket; valid until the next receive(). */
 export interface ReceiveBatch {
+  /** Messages that one receive() can bring; fewer mean that none is left. */
+  readonly capacity: number
   /** Fills the batch without blocking. Returns the number of messages, 0 when none waits, or
    * -errno. */
   receive(): number

@@ -33,6 +33,9 @@ import {
 } from './engine-limits.ts'
 import { type Frame, GATHERED, headersEnd, SCATTERED, WHOLE } from './frame.ts'
 
+/** Small frames that a device may bring before its reads are no longer scattered. */
+const SCATTER_CREDIT = 32
+
 /** Headers of a full-sized TCP segment: Ethernet, IPv4, TCP with timestamps. The first guess. */
 const TYPICAL_HEADER_SIZE = 14 + 20 + 32
 
@@ -43,6 +46,8 @@ export class Port {
   /** Guess for the next read: headers in front of the payload, and payload per segment. */
   headerSize: number = TYPICAL_HEADER_SIZE
   segmentSize: number
+  /** Reads that are still scattered although no super-packet comes. */
+  scatterCredit = 0
 
   constructor(device: FrameDevice, linkSize: number, mtu: number) {
     this.device = device
@@ -58,7 +63,9 @@ export function readFrame(port: Port, at: number, frame: Frame): number {
   const linkGap = ETHERNET_HEADER_SIZE - port.linkSize
   const head = port.headerSize + port.segmentSize
   const slots = Math.ceil((FRAME_MAX - head) / port.segmentSize)
-  const scatter = head >= CONTIGUOUS_MIN && slots <= SCATTER_SLOTS_MAX
+  // Describing fifty slots costs the kernel and us more than a small packet itself: a device that has not
+  // brought a super-packet for a while is read in one piece.
+  const scatter = port.scatterCredit > 0 && head >= CONTIGUOUS_MIN && slots <= SCATTER_SLOTS_MAX
   const readAt = at + linkGap - VNET_HEADER_SIZE
   const stride = HEADROOM + head + ENVELOPE_TAG_SIZE
   let got: number
@@ -73,6 +80,7 @@ export function readFrame(port: Port, at: number, frame: Frame): number {
     got = port.device.read(readAt, VNET_HEADER_SIZE + FRAME_MAX)
   }
   if (got <= 0) return got
+  if (port.scatterCredit > 0) port.scatterCredit--
   if (got <= VNET_HEADER_SIZE) return 0
   frame.at = at
   frame.size = got - VNET_HEADER_SIZE + linkGap
@@ -86,8 +94,9 @@ export function vnetAt(port: Port, frame: Frame): number {
   return frame.at + ETHERNET_HEADER_SIZE - port.linkSize - VNET_HEADER_SIZE
 }
 
-/** After a super-packet whose shape was guessed wrong: guess this shape next. */
+/** After a super-packet: scatter the next reads, guessing its shape. */
 export function learnShape(view: DataView, port: Port, frame: Frame): void {
+  port.scatterCredit = SCATTER_CREDIT
   const headerSize = headersEnd(view, frame) - frame.at
   if (frame.gsoSize === port.segmentSize && headerSize === port.headerSize) return
   if (headerSize + frame.gsoSize < CONTIGUOUS_MIN) return

@@ -157,6 +157,8 @@ export class Receiver {
       }
       this.flush()
       this.settle()
+      // A batch that is not full has emptied the socket: asking again would cost a call for nothing.
+      if (messages < receiving.capacity) return false
     }
     return true
   }

@@ -13,7 +13,7 @@
 /** Longest time spent looking. About twice what waking an idle core costs. */
 export const SPIN_MS = 0.08
 /** A yield that took longer let another thread work rather than answer a message. */
-export const YIELD_CONTENDED_MS = 0.06
+export const YIELD_CONTENDED_MS = 0.2
 /** How long spinning rests after contention: at first and at most. */
 export const REST_MS_MIN = 5
 export const REST_MS_MAX = 640

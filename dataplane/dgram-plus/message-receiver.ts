@@ -208,6 +208,11 @@ export class MessageReceiver {
     return segmentSize > 0 && segmentSize < size ? segmentSize : size
   }
 
+  /** Messages that one receive() can bring. */
+  get capacity(): number {
+    return this.buffers.count
+  }
+
   /** Offset in the memory of message i's first byte. */
   at(i: number): number {
     return this.buffers.at + this.slots[i]! * this.buffers.size

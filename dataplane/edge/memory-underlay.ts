@@ -195,6 +195,10 @@ class MemoryReceiveBatch implements ReceiveBatch {
     this.options = options
   }
 
+  get capacity(): number {
+    return this.options.receive.count
+  }
+
   receive(): number {
     this.messages.length = 0
     if (this.socket.closed) return -EBADF

@@ -219,6 +219,7 @@ export function captureUnderlay(
 ): UnderlaySocket {
   const local: Party = { bytes: addressBytes(localAddress), port: inner.port }
   const receiving: ReceiveBatch = {
+    capacity: inner.receiving.capacity,
     receive(): number {
       const count = inner.receiving.receive()
       if (count <= 0) writer.flush()
