@@ -50,6 +50,8 @@ import {
   IPV6_HEADER_SIZE,
   ipv6SourceAt,
   ipv6TargetAt,
+  isIpv6Multicast,
+  isIpv6Unspecified,
   setIpv6HopLimit,
   writeIpv6Header,
 } from '../wire/ipv6.ts'
@@ -119,13 +121,21 @@ export class Answers {
     frame.partial = false
   }
 
+  /** Whether an error or reset may ever be made for this frame (RFC 1122 section 3.2.2, RFC 4443 section
+   * 2.4 (e)). */
+  isAnswerable(frame: Frame): boolean {
+    const view = this.slab.view
+    const { protocol, l3At, l4At } = frame
+    if (frame.fragment === LATER_FRAGMENT) return false
+    if (frame.family === 4) return protocol !== PROTOCOL_ICMP || !isIcmpError(icmpType(view, l4At))
+    if (isIpv6Unspecified(view, ipv6SourceAt(l3At))) return false
+    if (isIpv6Multicast(view, ipv6TargetAt(l3At))) return false
+    return protocol !== PROTOCOL_ICMPV6 || !isIcmpv6Error(icmpv6Type(view, l4At))
+  }
+
   /** Whether an error or reset may be made for this frame now. Takes a token. */
   mayAnswer(frame: Frame, nowMs: number): boolean {
-    const view = this.slab.view
-    if (frame.fragment === LATER_FRAGMENT) return false
-    if (frame.protocol === PROTOCOL_ICMP && isIcmpError(icmpType(view, frame.l4At))) return false
-    if (frame.protocol === PROTOCOL_ICMPV6 && isIcmpv6Error(icmpv6Type(view, frame.l4At)))
-      return false
+    if (!this.isAnswerable(frame)) return false
     const refill = ((nowMs - this.refilledMs) * ANSWERS_PER_SECOND) / 1000
     if (refill >= 1) {
       this.tokens = Math.min(ANSWERS_BURST, this.tokens + refill)

@@ -33,7 +33,7 @@ import {
   DROP_NOT_SYN,
   DROP_ORPHAN_FRAGMENT,
 } from './drop-reasons.ts'
-import type { Frame } from './frame.ts'
+import { type Frame, LATER_FRAGMENT } from './frame.ts'
 
 /** Zone of packets that clients of the routing mesh send to this node's own addresses. */
 export const MESH_ZONE = 0
@@ -82,6 +82,8 @@ export class Balance {
     if (protocol !== PROTOCOL_TCP && protocol !== PROTOCOL_UDP) return this.related(frame, zone)
     let connection = director.lookup(zone, view, l3At, l4At, protocol, end)
     if (connection < 0) {
+      // Where ports would be, a later fragment has payload.
+      if (frame.fragment === LATER_FRAGMENT) return DROP_ORPHAN_FRAGMENT
       const chosen =
         service >= 0 ? service : director.findService(zone, view, l3At, l4At, protocol, 0)
       if (chosen < 0) return DROP_NO_BACKEND
@@ -135,6 +137,7 @@ export class Balance {
     if (protocol !== PROTOCOL_TCP && protocol !== PROTOCOL_UDP) return DROP_NONE
     let connection = director.lookup(zone, view, l3At, l4At, protocol, end)
     if (connection < 0) {
+      if (frame.fragment === LATER_FRAGMENT) return DROP_ORPHAN_FRAGMENT
       connection = director.insertTracked(zone, zone, view, l3At, l4At, protocol, end, nowMs)
       if (connection < 0) return reasonOf(connection)
     } else if (director.direction !== FORWARD || director.serviceOf(connection) >= 0) {

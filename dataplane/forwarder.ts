@@ -164,6 +164,8 @@ export class Forwarder {
     if (target === FDB_GATEWAY) return this.toGateway(frame, local, nowMs)
     if (this.topology.endpointServes[local.endpoint] === 1) {
       this.balance.reply(frame, network.zone, nowMs)
+    } else {
+      this.balance.connection = -1
     }
     this.toEndpoint(frame, network, target, local, nowMs)
   }
@@ -306,10 +308,11 @@ export class Forwarder {
     if (ingress === null) return this.drop(DROP_NOT_PUBLISHED)
     const service = this.publishedService(frame)
     const masquerade = isLoopback(view, frame)
-    const reason =
+    let reason =
       service === NOT_TRANSPORT
         ? DROP_NOT_PUBLISHED
         : this.balance.forward(frame, MESH_ZONE, service, masquerade, nowMs)
+    if (reason === DROP_NO_BACKEND && service < 0) reason = DROP_NOT_PUBLISHED
     if (reason !== DROP_NONE) return this.refuseMesh(frame, reason, nowMs)
     const endpoint = this.balance.endpointOf(this.balance.connection)
     if (endpoint < 0) return this.refuseMesh(frame, DROP_NO_BACKEND, nowMs)
@@ -382,7 +385,7 @@ export class Forwarder {
     } else if (reason === STAGED) {
       this.staging.keep(frame, network, peer)
     } else if (reason === DROP_TOO_BIG) {
-      this.answerTooBig(frame, this.topology.peers.packetMax[peer]!, origin, nowMs)
+      this.answerTooBig(frame, network, this.topology.peers.packetMax[peer]!, origin, nowMs)
     } else {
       this.drop(reason)
     }
@@ -544,6 +547,7 @@ export class Forwarder {
     if (reason !== DROP_NO_BACKEND && reason !== DROP_NOT_SYN && reason !== DROP_NO_ROUTE) {
       return this.drop(reason)
     }
+    if (!this.answers.isAnswerable(frame)) return this.drop(reason)
     if (!this.answers.mayAnswer(frame, nowMs)) return this.drop(DROP_ANSWER_LIMITED)
     this.drop(reason)
     const size = this.writeRefusal(frame, reason)
@@ -552,7 +556,7 @@ export class Forwarder {
 
   private refuseMesh(frame: Frame, reason: number, nowMs: number): void {
     const answered =
-      (reason === DROP_NO_BACKEND || reason === DROP_NOT_SYN) &&
+      (reason === DROP_NO_BACKEND || reason === DROP_NOT_SYN || reason === DROP_NOT_PUBLISHED) &&
       this.tun !== null &&
       this.answers.mayAnswer(frame, nowMs)
     this.drop(reason)
@@ -567,14 +571,25 @@ export class Forwarder {
       if (size > 0) this.cells[ENGINE_CELLS.resets]!++
       return size
     }
-    return reason === DROP_NO_BACKEND ? this.answers.writePortUnreachable(frame) : 0
+    const unreachable = reason === DROP_NO_BACKEND || reason === DROP_NOT_PUBLISHED
+    return unreachable ? this.answers.writePortUnreachable(frame) : 0
   }
 
-  private answerTooBig(frame: Frame, mtu: number, origin: LocalPort | null, nowMs: number): void {
+  private answerTooBig(
+    frame: Frame,
+    network: NetworkState,
+    mtu: number,
+    origin: LocalPort | null,
+    nowMs: number,
+  ): void {
     this.drop(DROP_TOO_BIG)
     const port = origin === null ? this.tun : origin.port
     if (port === null || !this.answers.mayAnswer(frame, nowMs)) return
-    this.sendAnswer(this.answers.writeTooBig(frame, mtu), port)
+    this.answer.setWhole(this.answers.at, this.answers.writeTooBig(frame, mtu))
+    if (parseFrame(this.slab.view, this.answer) !== DROP_NONE) return
+    // A frame that was balanced already: what its sender knows is the flow as it was before.
+    if (this.balance.connection >= 0) this.balance.reply(this.answer, network.zone, nowMs)
+    this.delivery.deliver(this.answer, port)
   }
 
   /** Sends the answer about a frame that has been counted already. */

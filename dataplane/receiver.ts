@@ -55,7 +55,6 @@ import { Coalescer } from './coalesce.ts'
 import { type Counters, ENGINE_CELLS, RX_BYTES, RX_PACKETS } from './counters.ts'
 import {
   DROP_BAD_TAG,
-  DROP_DATAGRAM_TRUNCATED,
   DROP_HANDSHAKE_REFUSED,
   DROP_NONE,
   DROP_NOT_OURS,

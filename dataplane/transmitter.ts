@@ -113,13 +113,14 @@ export class Transmitter {
     if (encrypted) {
       if (session < 0) return DROP_NO_SESSION
       if (packet > this.peers.packetMax[peer]!) return DROP_TOO_BIG
+      // Without an address there is nobody to call: staging would wait for nothing.
+      if (this.sessions.endpointOf(session) < 0) return DROP_NO_ENDPOINT
       if (this.sessions.sealerOf(session) === null) {
         // The handshake message must not be written where the frame lies.
         this.claim(frame.end())
         this.sessions.wantSession(session, nowMs)
         return STAGED
       }
-      if (this.sessions.endpointOf(session) < 0) return DROP_NO_ENDPOINT
     } else if (this.peers.endpoint[peer]! < 0) {
       return DROP_NO_ENDPOINT
     }

@@ -13,7 +13,7 @@
 
 import assert from 'node:assert/strict'
 import { type ManualClock, manualClock } from '../../base/clock.ts'
-import type { FrameDevice, SendBatch, UnderlaySocket } from '../../base/device.ts'
+import type { AeadFactory, FrameDevice, SendBatch, UnderlaySocket } from '../../base/device.ts'
 import { type Prng, prng } from '../../base/prng.ts'
 import type { Slab } from '../../base/slab.ts'
 import { SCHEDULERS } from '../../ipvs-emulator/sched.ts'
@@ -52,12 +52,14 @@ export interface WorldOptions {
   readonly guarded?: boolean
   /** Devices take UDP super-packets. Default true. */
   readonly mergeUdp?: boolean
+  /** Default 1024. */
   readonly connectionsMax?: number
   /** Messages per send batch, and datagrams merged on the way in. */
   readonly sendCount?: number
   readonly merge?: boolean
   /** Puts something between engine and edge, such as a fault injector. */
   readonly wrapSocket?: (socket: UnderlaySocket, slab: Slab) => UnderlaySocket
+  readonly wrapAead?: (aead: AeadFactory) => AeadFactory
   readonly wrapDevice?: (device: FrameDevice, slab: Slab) => FrameDevice
 }
 
@@ -90,20 +92,21 @@ export class Node {
       ...(options.merge === undefined ? {} : { merge: options.merge }),
     })
     const checked = checkedSocket(this.socket)
+    const aead = new PlainAeadFactory(this.slab)
     this.engine = new Engine({
       slab: this.slab,
       socket: options.wrapSocket?.(checked, this.slab) ?? checked,
       poller: this.poller,
       wakeFd: -1,
       onWake: () => {},
-      aead: new PlainAeadFactory(this.slab),
+      aead: options.wrapAead?.(aead) ?? aead,
       clock: world.clock,
       randomBytes: (size) => Uint8Array.from({ length: size }, () => world.random.below(256)),
       random: () => world.random.nextU32(),
       counters: this.counters,
       privateKey: privateKeyOf(name),
       presharedKey: new Uint8Array(32),
-      ...(options.connectionsMax === undefined ? {} : { connectionsMax: options.connectionsMax }),
+      connectionsMax: options.connectionsMax ?? 1024,
     })
     this.tun = new MemoryDevice({ name: 'weft0', slab: this.slab, poller: this.poller })
     this.tunPort = new Port(this.wrap(this.tun), 0, 1500)
