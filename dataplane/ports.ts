@@ -121,7 +121,7 @@ export class Delivery {
     const view = this.slab.view
     const at = frame.at + ETHERNET_HEADER_SIZE - port.linkSize - VNET_HEADER_SIZE
     if (frame.shape === GATHERED && frame.pieceCount > 0) finishMerged(view, frame)
-    this.writeOffload(frame, port, at)
+    this.writeOffload(frame, at)
     const headSize = frame.at + frame.headSize - at
     if (frame.shape === WHOLE || (frame.shape === GATHERED && frame.pieceCount === 0)) {
       return port.device.write(at, headSize) === headSize ? DROP_NONE : DROP_DEVICE_REFUSED
@@ -130,7 +130,7 @@ export class Delivery {
     return port.device.writeGather(this.pieces, count) > 0 ? DROP_NONE : DROP_DEVICE_REFUSED
   }
 
-  private writeOffload(frame: Frame, port: Port, at: number): void {
+  private writeOffload(frame: Frame, at: number): void {
     const view = this.slab.view
     if (!frame.partial) {
       clearVnet(view, at)

@@ -38,7 +38,6 @@ import {
   envelopeType,
   isPlainVxlan,
 } from '../wire/envelope.ts'
-import { ETHERNET_HEADER_SIZE } from '../wire/ethernet.ts'
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.ts'
 import { setTcpChecksum } from '../wire/tcp.ts'
 import { setUdpChecksum, udpChecksum } from '../wire/udp.ts'
