@@ -144,6 +144,7 @@ export class Forwarder {
     const offload = readOffload(view, vnetAt(local.port, frame), frame, local.port.linkSize)
     if (offload !== DROP_NONE) return this.drop(offload)
     if (frame.isGso()) learnShape(view, local.port, frame)
+    else linearize(this.slab.bytes, frame)
     const network = local.network
     this.cells[network.row + TX_PACKETS]! += frame.packets
     this.cells[network.row + TX_BYTES]! += frame.size
@@ -305,6 +306,7 @@ export class Forwarder {
     const offload = readOffload(view, vnetAt(tun, frame), frame, tun.linkSize)
     if (offload !== DROP_NONE) return this.drop(offload)
     if (frame.isGso()) learnShape(view, tun, frame)
+    else linearize(this.slab.bytes, frame)
     if (ingress === null) return this.drop(DROP_NOT_PUBLISHED)
     const service = this.publishedService(frame)
     const masquerade = isLoopback(view, frame)

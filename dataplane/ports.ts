@@ -2,7 +2,8 @@
 //
 // read() brings a frame into the arena, guessing its shape: most large frames of a device have the same
 // header and segment size as the last one, so the kernel is asked to scatter the payload to where each
-// segment will be sealed. A wrong guess costs one move of the bytes, and teaches the next guess.
+// segment will be sealed. A wrong guess costs one move of the bytes, and teaches the next guess. So does a
+// frame that is one packet but longer than the guessed first segment: the forwarder moves it together.
 //
 // deliver() is the way out: it writes the virtio-net header in front of the frame and hands over the
 // pieces. One super-packet is one system call, whatever it was made of.
