@@ -184,6 +184,8 @@ export class Engine {
     mergeUdp: boolean,
   ): void {
     const nowMs = this.parts.clock.nowMs()
+    // What this turn has made so far goes out under the tables it was made with.
+    this.transmitter.flush(nowMs)
     const peers = this.links.swap(tables, nowMs)
     this.topology.swap(tables, portOf, peers, nowMs)
     this.receiver.forget()
