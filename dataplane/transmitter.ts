@@ -41,6 +41,7 @@ import {
   HEADROOM,
   MESSAGE_SEGMENTS_MAX,
   MESSAGE_SIZE_MAX,
+  PEERS_MAX,
 } from './engine-limits.ts'
 import { checksumFieldAt, type Frame, SCATTERED, WHOLE } from './frame.ts'
 import type { Peers } from './peers.ts'
@@ -65,8 +66,9 @@ export class Transmitter {
   private readonly peers: Peers
   private readonly cells: Float64Array
 
-  /** Peers that got a datagram since the last flush, and how many. */
-  private readonly touched: number[] = []
+  /** Peers that got a datagram since the last flush. */
+  private readonly touched: Int32Array = new Int32Array(PEERS_MAX)
+  private touchedCount = 0
   /** Rises at each flush: tells whether a peer's open message is of this burst. */
   private generation = 1
   private messages = 0
@@ -312,7 +314,7 @@ export class Transmitter {
       peers.generation[peer] = this.generation
       peers.openMessage[peer] = -1
     }
-    if (peers.burstDatagrams[peer] === 0) this.touched.push(peer)
+    if (peers.burstDatagrams[peer] === 0) this.touched[this.touchedCount++] = peer
     peers.burstDatagrams[peer] = peers.burstDatagrams[peer]! + datagrams
     const row = peers.row[peer]!
     this.cells[row + TX_PACKETS]! += datagrams
@@ -335,7 +337,7 @@ export class Transmitter {
   flush(nowMs: number, from: number = this.start): void {
     this.flushMessages()
     this.at = Math.max(this.start, from)
-    for (let i = 0; i < this.touched.length; i++) {
+    for (let i = 0; i < this.touchedCount; i++) {
       const peer = this.touched[i]!
       const session = this.peers.session[peer]!
       const datagrams = this.peers.burstDatagrams[peer]!
@@ -344,7 +346,7 @@ export class Transmitter {
       this.peers.burstFrames[peer] = 0
       if (session >= 0) this.sessions.onSealed(session, datagrams, data, nowMs)
     }
-    this.touched.length = 0
+    this.touchedCount = 0
   }
 
   /** flush() after a probe: the errno with which the kernel refused it, 0 = it went out. */

@@ -59,7 +59,7 @@ export interface WorldOptions {
   readonly merge?: boolean
   /** Puts something between engine and edge, such as a fault injector. */
   readonly wrapSocket?: (socket: UnderlaySocket, slab: Slab) => UnderlaySocket
-  readonly wrapAead?: (aead: AeadFactory) => AeadFactory
+  readonly wrapAead?: (aead: AeadFactory, slab: Slab) => AeadFactory
   readonly wrapDevice?: (device: FrameDevice, slab: Slab) => FrameDevice
 }
 
@@ -99,7 +99,7 @@ export class Node {
       poller: this.poller,
       wakeFd: -1,
       onWake: () => {},
-      aead: options.wrapAead?.(aead) ?? aead,
+      aead: options.wrapAead?.(aead, this.slab) ?? aead,
       clock: world.clock,
       randomBytes: (size) => Uint8Array.from({ length: size }, () => world.random.below(256)),
       random: () => world.random.nextU32(),
