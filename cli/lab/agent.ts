@@ -79,10 +79,13 @@ export class Agent {
 
   async #running(version: number, timeoutMs: number): Promise<void> {
     const what = `the agent of ${this.node} to run tables version ${version}`
+    const said = new RegExp(`tables (running|swapped|unchanged) version=${version}\\b`)
     const look = async (): Promise<boolean | 'ended'> => {
       if (!this.process?.running) return 'ended'
       const samples = await this.metrics()
-      return samples.some((s) => s.name === 'weft_tables_version' && s.value === version)
+      const runs = samples.some((s) => s.name === 'weft_tables_version' && s.value === version)
+      // The loop runs them first; the host's rules follow, and then the agent says so.
+      return runs && said.test(this.process.stderr)
     }
     const seen = await waitFor(look, { what, timeoutMs }).catch((error: Error) => {
       throw new Error(`${error.message}\n${this.process?.stderr.slice(-2000) ?? ''}`)
