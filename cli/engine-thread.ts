@@ -114,9 +114,10 @@ export class EngineThread implements EngineHandle {
     worker.on('exit', () => this.fail(new Error('the packet loop ended')))
     const reply = await this.reply()
     if (reply.kind === 'refused') {
-      const remedy =
-        reply.code === 'EADDRINUSE' ? ': stop who uses it, or name another listenPort' : ''
-      throw new EdgeError('SYSTEM', reply.subject, `${reply.sentence}${remedy}`)
+      const { code, subject, sentence } = reply
+      if (code !== 'EADDRINUSE') throw new EdgeError('SYSTEM', subject, `${subject}: ${sentence}`)
+      const remedy = 'stop who uses it, or name another listenPort'
+      throw new EdgeError('SYSTEM', subject, `${subject} is in use`, remedy)
     }
     this.isRunning = true
     await this.applyMesh(tables)
