@@ -3,40 +3,27 @@
 // tables that name it, and takes away after them what they no longer name.
 
 import { Worker } from 'node:worker_threads'
-import type { CompiledPort, CompiledTables } from '../dataplane/compiled.ts'
+import type { CompiledTables } from '../dataplane/compiled.ts'
 import { PROTOCOL_TCP } from '../dataplane/compiled.ts'
 import { type CounterRow, counterMemory } from '../dataplane/counters.ts'
 import { EdgeError } from '../dataplane/edge/errors.ts'
-import { applyIngress, type IngressWish, NO_INGRESS } from '../dataplane/edge/ingress.ts'
 import { close } from '../dataplane/edge/libc.ts'
-import { configureLink } from '../dataplane/edge/link.ts'
-import { type MeshHost, openMeshHost } from '../dataplane/edge/mesh-host.ts'
+import { type MeshHost, openMeshHost, repairMeshHost } from '../dataplane/edge/mesh-host.ts'
 import { trimMemory } from '../dataplane/edge/trim.ts'
-import { type OpenedDevice, openTap, setPersistent } from '../dataplane/edge/tuntap.ts'
 import { closeWake, openWake, ringWake } from '../dataplane/edge/wake.ts'
 import type { EngineHandle, EngineOptions } from '../dataplane/engine-handle.ts'
-import { SEGMENTS_PER_FRAME_MAX } from '../dataplane/engine-limits.ts'
 import type { DeviceHandle, FromEngine, TablesMessage, ToEngine } from './engine-protocol.ts'
+import { LocalDevices } from './local-devices.ts'
 
-/** Largest UDP payload over IPv4; what one message of SEGMENTS_PER_FRAME_MAX datagrams must not exceed. */
-const MESSAGE_MAX = 65507
-/** Outer headers per segment inside that message, see transmitter.ts. */
-const SEGMENT_OVERHEAD = 40 + 14
 const TUN_NAME = 'weft0'
-const TRANSMIT_QUEUE_LENGTH = 2000
 /** By then the start is over and the first packets have warmed up what they need. */
 const TRIM_AFTER_MS = 5000
 
-interface LocalDevice {
-  readonly opened: OpenedDevice
-  readonly port: CompiledPort
-}
-
 export class EngineThread implements EngineHandle {
   readonly counters: SharedArrayBuffer = counterMemory()
-  private readonly devices: Map<string, LocalDevice> = new Map()
-  /** The ingress rules that are made, by namespace ("" = the agent's own). */
-  private readonly ingress: Map<string, IngressWish> = new Map()
+  private devices: LocalDevices | null = null
+  /** The tables that run. */
+  private current: CompiledTables | null = null
   private mesh: MeshHost | null = null
   private worker: Worker | null = null
   private wakeFd = -1
@@ -67,23 +54,23 @@ export class EngineThread implements EngineHandle {
 
   swap(tables: CompiledTables): Promise<void> {
     return this.inTurn(async () => {
+      const devices = this.devices!
       const made: string[] = []
       try {
-        await this.openDevices(tables, made)
+        await devices.open(tables.ports, made)
         await this.openMesh(tables)
       } catch (error) {
-        for (const name of made) await this.closeDevice(name)
+        for (const key of made) devices.close(key)
+        await devices.open(this.current!.ports, []).catch(() => {})
         throw error
       }
       const next = this.message(tables)
       this.tell({ kind: 'swap', next })
       await this.reply()
-      await this.applyIngress(ingressWishes(tables))
+      this.current = tables
+      await devices.applyIngress(tables)
       await this.applyMesh(tables)
-      const kept = new Set(tables.ports.map(deviceKey))
-      for (const name of [...this.devices.keys()]) {
-        if (!kept.has(name)) await this.closeDevice(name)
-      }
+      devices.retain(tables.ports)
     })
   }
 
@@ -99,8 +86,12 @@ export class EngineThread implements EngineHandle {
   }
 
   private async begin(tables: CompiledTables, options: EngineOptions): Promise<void> {
-    await this.openDevices(tables, [])
-    await this.applyIngress(ingressWishes(tables))
+    const devices = new LocalDevices(options.runDirectory, options.log)
+    this.devices = devices
+    await devices.open(tables.ports, [])
+    await devices.applyIngress(tables)
+    devices.sweep()
+    if (tables.publishedPorts.length === 0) await repairMeshHost(options.runDirectory)
     await this.openMesh(tables)
     this.wakeFd = openWake()
     const first = this.message(tables)
@@ -120,6 +111,7 @@ export class EngineThread implements EngineHandle {
       throw new EdgeError('SYSTEM', subject, `${subject} is in use`, remedy)
     }
     this.isRunning = true
+    this.current = tables
     await this.applyMesh(tables)
     this.trimTimer = setTimeout(trimMemory, TRIM_AFTER_MS)
     this.trimTimer.unref()
@@ -156,58 +148,13 @@ export class EngineThread implements EngineHandle {
     ringWake(this.wakeFd)
   }
 
-  // -- devices --------------------------------------------------------------------------------------
-
-  private async openDevices(tables: CompiledTables, made: string[]): Promise<void> {
-    const links: Promise<void>[] = []
-    for (const port of tables.ports) {
-      const key = deviceKey(port)
-      if (this.devices.has(key)) continue
-      const namespace = port.netns ?? undefined
-      const opened = openTap({
-        name: port.device,
-        persistent: true,
-        ...(namespace === undefined ? {} : { namespace }),
-      })
-      this.devices.set(key, { opened, port })
-      made.push(key)
-      if (opened.adopted) this.options?.log.info('took over device', { device: port.device })
-      links.push(configureLink(linkOptions(port), opened.adopted))
-    }
-    const results = await Promise.allSettled(links)
-    const failed = results.find((result) => result.status === 'rejected')
-    if (failed !== undefined) throw failed.reason
-  }
-
-  private async closeDevice(key: string): Promise<void> {
-    const device = this.devices.get(key)
-    if (device === undefined) return
-    this.devices.delete(key)
-    const { opened } = device
-    setPersistent(opened, false)
-    close(opened.fd)
-  }
-
-  /** The rules in the tasks' namespaces that bring answers back into the mesh. */
-  private async applyIngress(wishes: ReadonlyMap<string, IngressWish>): Promise<void> {
-    const before = this.ingress
-    for (const namespace of new Set([...before.keys(), ...wishes.keys()])) {
-      const wish = wishes.get(namespace) ?? NO_INGRESS
-      if (JSON.stringify(wish) === JSON.stringify(before.get(namespace))) continue
-      // Noted first: when it fails half-way, the next call makes it again.
-      this.ingress.delete(namespace)
-      await applyIngress(wish, namespace === '' ? undefined : namespace)
-      if (wish !== NO_INGRESS) this.ingress.set(namespace, wish)
-    }
-  }
-
   private message(tables: CompiledTables): TablesMessage {
     const devices: DeviceHandle[] = []
     let mergeUdp = true
     for (const port of tables.ports) {
-      const local = this.devices.get(deviceKey(port))
-      if (local === undefined) continue
-      const { fd, udpSegmentation } = local.opened
+      const opened = this.devices?.opened(port)
+      if (opened === undefined) continue
+      const { fd, udpSegmentation } = opened
       devices.push({ name: port.name, device: port.device, fd, mtu: port.mtu })
       mergeUdp &&= udpSegmentation
     }
@@ -253,61 +200,13 @@ export class EngineThread implements EngineHandle {
     }
     if (this.mesh !== null) close(this.mesh.device.fd)
     this.mesh = null
-    await this.applyIngress(new Map())
-    for (const key of [...this.devices.keys()]) await this.closeDevice(key)
+    await this.devices?.undoAll()
+    this.devices = null
     if (this.wakeFd >= 0) closeWake(this.wakeFd)
     this.wakeFd = -1
   }
 }
 
-/** What makes two ports the same device: a change of any of it means another device. */
-function deviceKey(port: CompiledPort): string {
-  const addresses = port.addresses.map((address) => address.text).join(',')
-  const mac = Buffer.from(port.mac).toString('hex')
-  return [port.netns ?? '', port.device, mac, addresses, port.mtu, port.defaultRoute].join(' ')
-}
-
-/** What each namespace must send back into the mesh: its addresses on the ingress network, and the UDP
- * ports on which it serves published ones. */
-function ingressWishes(tables: CompiledTables): Map<string, IngressWish> {
-  const served = new Map<number, Set<number>>()
-  for (const { protocol, targetPortNumber, service } of tables.publishedPorts) {
-    if (protocol === PROTOCOL_TCP) continue
-    for (const backend of tables.services[service]!.backends) {
-      const { port } = tables.endpoints[tables.backends[backend]!.endpoint]!
-      served.set(port, (served.get(port) ?? new Set()).add(targetPortNumber))
-    }
-  }
-  const wishes = new Map<string, { addresses: string[]; udpPorts: number[] }>()
-  tables.ports.forEach((port, p) => {
-    if (!port.ingress) return
-    const namespace = port.netns ?? ''
-    const wish = wishes.get(namespace) ?? { addresses: [], udpPorts: [] }
-    wish.addresses.push(...port.addresses.map((address) => address.text))
-    wish.udpPorts.push(...(served.get(p) ?? []))
-    wishes.set(namespace, wish)
-  })
-  return wishes
-}
-
 function meshMtu(tables: CompiledTables): number {
   return tables.networks[tables.ingressNetwork]?.mtu ?? 1280
-}
-
-function linkOptions(port: CompiledPort): Parameters<typeof configureLink>[0] {
-  const segment = port.mtu + SEGMENT_OVERHEAD
-  const segments = Math.min(SEGMENTS_PER_FRAME_MAX, Math.floor(MESSAGE_MAX / segment))
-  const gateways = port.gateways.map((gateway) => gateway.text)
-  return {
-    name: port.device,
-    namespace: port.netns ?? undefined,
-    mac: [...port.mac].map((byte) => byte.toString(16).padStart(2, '0')).join(':'),
-    addresses: port.addresses.map((address, i) => `${address.text}/${port.prefixLengths[i]}`),
-    mtu: port.mtu,
-    transmitQueueLength: TRANSMIT_QUEUE_LENGTH,
-    gsoSizeMax: Math.min(65535, segments * (port.mtu - 40)),
-    gsoSegmentCountMax: segments,
-    ...(port.defaultRoute ? { defaultGateways: gateways } : {}),
-    ...(port.ingress ? { ingressGateways: gateways } : {}),
-  }
 }

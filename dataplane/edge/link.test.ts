@@ -103,7 +103,7 @@ t.test('a new device, the same again, and one taken over with other wishes', asy
 
   run('ip', '-n', 'web1', 'rule', 'add', 'pref', '4789', 'from', '10.0.0.0/24', 'lookup', '4789')
   await applyIngress({ addresses: ['10.0.0.9'], udpPorts: [54] }, '/run/netns/web1')
-  t.match(inside('rule'), /from 10\.0\.0\.9 lookup 4789[^]*ipproto udp sport 54 lookup 4789/)
+  t.match(inside('rule'), /from 10\.0\.0\.9 lookup 4789[\s\S]*ipproto udp sport 54 lookup 4789/)
   t.notMatch(inside('rule'), /10\.0\.0\.2 |sport 53/, 'changed')
   t.notMatch(inside('-6', 'rule'), '4789', 'no address of the family, no rule')
   await applyIngress(NO_INGRESS, '/run/netns/web1')

@@ -11,6 +11,7 @@
 // there, so a change that was written down and not made is harmless. A setting is restored only if
 // it still has the value that we gave it.
 
+import { existsSync } from 'node:fs'
 import { changeIp, type IpCommand } from './command.ts'
 import { EdgeError } from './errors.ts'
 import { type Journal, type JournalRecord, openJournal } from './journal.ts'
@@ -60,18 +61,14 @@ export interface MeshHost {
  * JOURNAL, and what openTun throws. */
 export async function openMeshHost(options: MeshHostOptions = {}): Promise<MeshHost> {
   const { tunName = 'weft0', mtu = 1500, runDirectory = '/run/weft' } = options
-  const identity = namespaceIdentity()
-  const cookie = identity.replace(/^.*\//, '')
-  const journal = openJournal<MeshStep>(`${runDirectory}/mesh-${cookie}.journal`, identity)
+  const { path, identity } = journalPlace(runDirectory)
+  const journal = openJournal<MeshStep>(path, identity)
   try {
-    const { leftover } = journal
-    const failed = await undoRecords(journal, leftover)
-    if (failed !== undefined) throw failed
-    journal.clear()
+    const leftover = await repair(journal)
     const facts = await readFacts(tunName)
     // Not in the journal: the TUN goes with its descriptor, however this process ends.
     const device = openTun({ name: tunName, persistent: false })
-    const host = new LinuxMeshHost(journal, device, facts, leftover.length)
+    const host = new LinuxMeshHost(journal, device, facts, leftover)
     try {
       await configureTun(device.name, mtu)
     } catch (error) {
@@ -83,6 +80,32 @@ export async function openMeshHost(options: MeshHostOptions = {}): Promise<MeshH
     journal.close()
     throw error
   }
+}
+
+/** Takes back what a killed predecessor left, for an agent that publishes nothing itself. Returns the number
+ * of changes. Throws EdgeError ALREADY_RUNNING, JOURNAL, COMMAND_*. */
+export async function repairMeshHost(runDirectory: string): Promise<number> {
+  const { path, identity } = journalPlace(runDirectory)
+  if (!existsSync(path)) return 0
+  const journal = openJournal<MeshStep>(path, identity)
+  try {
+    return await repair(journal)
+  } finally {
+    journal.close()
+  }
+}
+
+function journalPlace(runDirectory: string): { path: string; identity: string } {
+  const identity = namespaceIdentity()
+  return { path: `${runDirectory}/mesh-${identity.replace(/^.*\//, '')}.journal`, identity }
+}
+
+async function repair(journal: Journal<MeshStep>): Promise<number> {
+  const { leftover } = journal
+  const failed = await undoRecords(journal, leftover)
+  if (failed !== undefined) throw failed
+  journal.clear()
+  return leftover.length
 }
 
 class LinuxMeshHost implements MeshHost {

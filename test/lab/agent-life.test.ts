@@ -73,15 +73,13 @@ function endTests(scene: Scene, before: Record<string, string>): void {
   t.test('a signal in the middle of the start undoes what was made until then', async (t) => {
     const agent = scene.agent('node1')
     for (const ms of MOMENTS_MS) {
-      for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-        launch(scene, agent)
-        const { process } = agent
-        await process!.output(/serving metrics/)
-        await pause(ms)
-        process!.signal(signal)
-        t.equal(await process!.ended, 0, `${signal} ${ms} ms after the first words`)
-        t.same(differences(before, await states(scene)), [], process!.stderr)
-      }
+      launch(scene, agent)
+      const { process } = agent
+      await process!.output(/serving metrics/)
+      await pause(ms)
+      process!.signal('SIGINT')
+      t.equal(await process!.ended, 0, `${ms} ms after the first words`)
+      t.same(differences(before, await states(scene)), [], process!.stderr)
     }
   })
 
@@ -129,13 +127,13 @@ function crashTests(scene: Scene, before: Record<string, string>): void {
 
   t.test('kill -9 in the middle of the start', async (t) => {
     const agent = scene.agent('node1')
-    for (const ms of [0, 60, 120, 250]) {
+    for (const ms of [0, 80, 200]) {
       launch(scene, agent)
       await agent.process!.output(/serving metrics/)
       await pause(ms)
       await agent.crash()
       await agent.start(scene.plan.tables('node1'))
-      t.equal(await agent.stop(), 0, agent.process?.stderr)
+      t.equal(await agent.stop(), 0)
       t.same(differences(before, await states(scene)), [], `${ms} ms after the first words`)
     }
   })
@@ -144,11 +142,9 @@ function crashTests(scene: Scene, before: Record<string, string>): void {
     const agent = scene.agent('node1')
     await agent.start(scene.plan.tables('node1'))
     await agent.crash()
-    const { endpoints, services, publishedPorts, ...rest } = scene.plan.tables('node1')
-    const bare = { ...rest, endpoints: [], services: [], publishedPorts: [] }
-    await agent.start(bare)
-    const left = differences(before, await states(scene))
-    t.same(left, [], `of ${endpoints.length} ${services.length} ${publishedPorts.length}`)
+    const tables = scene.plan.tables('node1')
+    await agent.start({ ...tables, endpoints: [], services: [], publishedPorts: [] })
+    t.same(differences(before, await states(scene)), [])
     t.equal(await agent.stop(), 0)
     t.same(differences(before, await states(scene)), [])
   })

@@ -185,6 +185,30 @@ function swapTests(scene: Scene, web: [string, string]): void {
     await closeAll(calls.values())
   })
 
+  t.test('a container keeps its interface when its MTU or addresses change', async (t) => {
+    const { plan } = scene
+    const calls = await callEach(scene, 'c1', web[0])
+    const network = plan.networks.get('front')!
+    const endpoint = plan.endpoints.get('c1.front')!
+    plan.networks.set('front', { ...network, mtu: 1300 })
+    plan.endpoints.set('c1.front', { ...endpoint, addresses: [endpoint.addresses[0]!] })
+    plan.version++
+    await scene.reload()
+    const show = ['ip', 'addr', 'show', 'eth0']
+    t.match(await scene.host('c1').must(show), /mtu 1300/)
+    t.notMatch(await scene.host('c1').must(show), endpoint.addresses[1]!)
+    for (const [name, call] of calls) t.equal(await call.say('on'), 'on', name)
+    plan.networks.set('front', network)
+    plan.endpoints.set('c1.front', endpoint)
+    plan.version++
+    await scene.reload()
+    t.match(await scene.host('c1').must(show), endpoint.addresses[1]!)
+    t.match(await scene.host('c1').must(show), /mtu 1418/)
+    for (const [name, call] of calls) t.equal(await call.say('on'), 'on', name)
+    t.same(await scene.at('c1').tally(web[1], 80, 3), { b1: 1, b2: 1, b3: 1 })
+    await closeAll(calls.values())
+  })
+
   t.test('a changed file is seen without a signal', async (t) => {
     const call = await scene.at('c1').connect(web[0], 80)
     scene.plan.version++
