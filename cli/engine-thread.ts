@@ -9,11 +9,13 @@ import { type CounterRow, counterMemory } from '../dataplane/counters.ts'
 import { EdgeError } from '../dataplane/edge/errors.ts'
 import { close } from '../dataplane/edge/libc.ts'
 import { type MeshHost, openMeshHost, repairMeshHost } from '../dataplane/edge/mesh-host.ts'
+import type { MeshPort } from '../dataplane/edge/mesh-plan.ts'
 import { trimMemory } from '../dataplane/edge/trim.ts'
 import { closeWake, openWake, ringWake } from '../dataplane/edge/wake.ts'
 import type { EngineHandle, EngineOptions } from '../dataplane/engine-handle.ts'
 import type { DeviceHandle, FromEngine, TablesMessage, ToEngine } from './engine-protocol.ts'
 import { LocalDevices } from './local-devices.ts'
+import { LoopbackProxy } from './loopback-proxy.ts'
 
 const TUN_NAME = 'weft0'
 /** By then the start is over and the first packets have warmed up what they need. */
@@ -25,6 +27,7 @@ export class EngineThread implements EngineHandle {
   /** The tables that run. */
   private current: CompiledTables | null = null
   private mesh: MeshHost | null = null
+  private loopback: LoopbackProxy | null = null
   private worker: Worker | null = null
   private wakeFd = -1
   private isRunning = false
@@ -176,19 +179,22 @@ export class EngineThread implements EngineHandle {
   }
 
   private async applyMesh(tables: CompiledTables): Promise<void> {
-    await this.mesh?.apply({
-      addresses: tables.node.addresses.map((address) => address.text),
-      ports: tables.publishedPorts.map((published) => ({
-        protocol: published.protocol === PROTOCOL_TCP ? 'tcp' : 'udp',
-        port: published.portNumber,
-      })),
+    const addresses = tables.node.addresses.map((address) => address.text)
+    const ports = tables.publishedPorts.map(({ protocol, portNumber }): MeshPort => {
+      return { protocol: protocol === PROTOCOL_TCP ? 'tcp' : 'udp', port: portNumber }
     })
+    await this.mesh?.apply({ addresses, ports })
+    const own = addresses.find((address) => address.includes(':')) ?? addresses[0] ?? null
+    this.loopback ??= new LoopbackProxy(this.options!.log)
+    this.loopback.apply(own, ports)
   }
 
   // -- the end --------------------------------------------------------------------------------------
 
   private async undo(): Promise<void> {
     clearTimeout(this.trimTimer)
+    this.loopback?.close()
+    this.loopback = null
     await this.mesh?.undoAll()
     const worker = this.worker
     if (worker !== null) {

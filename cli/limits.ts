@@ -19,3 +19,9 @@ export const RELOAD_QUIET_MAX_MS: number = 2000
 export const STOP_TIMEOUT_MS: number = 15_000
 /** Captures that one agent writes. */
 export const CAPTURES_MAX: number = 16
+
+/** Connections that clients on this node may have open to [::1]. */
+export const LOOPBACK_CONNECTIONS_MAX: number = 1024
+/** UDP clients on [::1] that are remembered, and how long a silent one is. */
+export const LOOPBACK_UDP_CLIENTS_MAX: number = 1024
+export const LOOPBACK_UDP_IDLE_MS: number = 180_000

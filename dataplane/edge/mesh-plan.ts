@@ -15,9 +15,8 @@
 // Around it:
 // - Forwarding is on: a packet from eth0 leaves through weft0.
 // - accept_local on weft0: answers come in from it with this node's own address as their source.
-// - route_localnet on weft0: a client on the node may use 127.0.0.1:PORT. (::1 cannot leave the
-//   loopback device at all: ip6_rcv_core drops it. IPv6 clients on the node use one of its
-//   addresses.)
+// - route_localnet on weft0: a client on the node may use 127.0.0.1:PORT. (::1 cannot: a packet
+//   to it is accepted from the loopback device only, ip6_rcv_core. cli/loopback-proxy.ts serves it.)
 // - rp_filter 2 on weft0 makes the effective value 2 whatever conf/all says, because the kernel
 //   takes the larger of both (ip-sysctl.rst): no change of a host-wide setting is needed. Loose
 //   mode refuses a device without addresses (fib_validate_source, no_addr), so weft0 has one.
@@ -32,6 +31,11 @@
 //   exists, which Docker keeps in front and never flushes.
 // - IPv6 forwarding makes a host stop accepting router advertisements unless accept_ra is 2.
 //   Devices that accepted them go on doing so.
+//
+// Limit: a fragment has no port that a rule could see, not even the first one. Fragmented datagrams to
+// published ports need a kernel that puts them together before it routes, as it does wherever connection
+// tracking is in use (nf_defrag_ipv4, nf_defrag_ipv6): on every host with Docker's or another stateful
+// packet filter. Elsewhere they end at the host's own UDP sockets.
 //
 // Deliberately not done: native nftables rule sets are not looked at; a device that appears later
 // and wants router advertisements must be set to accept_ra=2 by whoever adds it.

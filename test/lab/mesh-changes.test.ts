@@ -73,7 +73,9 @@ function portTests(scene: Scene): void {
 
   t.test('nothing published leaves nothing on the host', async (t) => {
     const published = await rulesOf(scene)
+    t.same(await scene.at('node1').tally('::1', TCP_PORT, 3), ALL)
     await replacePublished(scene, [])
+    t.equal(nameOf(await scene.at('node1').who('::1', TCP_PORT)), 'ECONNREFUSED')
     t.notMatch(await rulesOf(scene), '4789')
     for (const to of targets(scene)) {
       t.equal(nameOf(await scene.at('out').who(to, TCP_PORT)), 'ECONNREFUSED')
