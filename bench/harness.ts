@@ -1,7 +1,7 @@
-// The harness of the benchmarks. Contestants are set up once and measured in turn: weft, first peer,
-// second peer, weft, … so that whatever else the machine does falls on all of them alike. A figure is the
-// median over the rounds, a ratio the ratio of medians; the lowest and highest ratio of a single round
-// stand beside it. A peer that is not there keeps its row, with the reason.
+// The harness of the benchmarks. Contestants are set up once and measured in turn: weft, first
+// peer, second peer, weft, … so that whatever else the machine does falls on all of them alike. A
+// figure is the median over the rounds, a ratio the ratio of medians; the lowest and highest ratio
+// of a single round stand beside it. A peer that is not there keeps its row, with the reason.
 
 import os from 'node:os'
 import type { Lab } from '../cli/lab/lab.ts'

@@ -1,8 +1,8 @@
 // npm run bench -- NAME [--json] [--rounds N] [--seconds S]
 //
-// Finds bench/NAME.ts, fetches what its peers need from outside (that must be before the lab is entered,
-// for a lab has no way out), enters a lab, measures, and prints one JSON object or a table. Progress goes
-// to standard error.
+// Finds bench/NAME.ts, fetches what its peers need from outside (that must be before the lab is
+// entered, for a lab has no way out), enters a lab, measures, and prints one JSON object or a
+// table. Progress goes to standard error.
 
 import { execFileSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
@@ -52,7 +52,8 @@ function wholeNumber(
   return value
 }
 
-/** Agents start as the launcher starts them: with Node's compile cache, filled by the launcher itself. */
+/** Agents start as the launcher starts them: with Node's compile cache, filled by the launcher
+ * itself. */
 function warmAgents(): void {
   const root = fileURLToPath(new URL('..', import.meta.url))
   process.env.NODE_COMPILE_CACHE ??= `${root}node_modules/.cache/weft`

@@ -6,7 +6,8 @@ import { reasonOf } from './peers/contestants.ts'
 import { untilReachable } from './peers/pair.ts'
 import { weftAgents, weftPair } from './peers/weft.ts'
 
-/** One pair of tasks on two hosts: "weft" goes through the VIP, its peer to the task's own address. */
+/** One pair of tasks on two hosts: "weft" goes through the VIP, its peer to the task's own
+ * address. */
 async function contestants(lab: Lab): Promise<(Contestant | AbsentContestant)[]> {
   try {
     const { plan, tasks } = await weftPair(lab)

@@ -1,10 +1,11 @@
-// weft demo [--once]: three hosts, a client, an encrypted overlay, a service of three replicas with a VIP and
-// a published port, on one machine, without privileges, without Docker (demo/scene.ts draws it).
+// weft demo [--once]: three hosts, a client, an encrypted overlay, a service of three replicas with
+// a VIP and a published port, on one machine, without privileges, without Docker (demo/scene.ts
+// draws it).
 //
-// The program runs twice. The inner half (demo/inner.ts) is inside the lab's namespaces and has everything
-// that weft does. The outer half, here, stays on the machine: it has the terminal's keys, serves the
-// agents' metrics on the machine's loopback, and makes sure that nothing is left. Whatever happens to it,
-// the namespaces and all in them go with it (lab/enter.ts).
+// The program runs twice. The inner half (demo/inner.ts) is inside the lab's namespaces and has
+// everything that weft does. The outer half, here, stays on the machine: it has the terminal's
+// keys, serves the agents' metrics on the machine's loopback, and makes sure that nothing is left.
+// Whatever happens to it, the namespaces and all in them go with it (lab/enter.ts).
 
 import type { ChildProcess } from 'node:child_process'
 import { createServer, get, type Server, type ServerResponse } from 'node:http'

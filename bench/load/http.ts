@@ -9,9 +9,10 @@ import { command } from '../peers/pair.ts'
 
 const PAGE_BYTES = 1024
 const CONNECTIONS = 32
-/** The same server again. A balancer's connections and direct ones must not meet at one port: the server
- * remembers the closed ones (TIME-WAIT) by address and port, and a new one whose timestamps, which the
- * client offsets per destination (RFC 7323, section 5.4), seem older is turned away for a second. */
+/** The same server again. A balancer's connections and direct ones must not meet at one port: the
+ * server remembers the closed ones (TIME-WAIT) by address and port, and a new one whose
+ * timestamps, which the client offsets per destination (RFC 7323, section 5.4), seem older is
+ * turned away for a second. */
 export const SECOND_PORT = 81
 
 function config(folder: string): string {

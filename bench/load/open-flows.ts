@@ -2,8 +2,8 @@
 //
 //   node open-flows.ts FIRST_PORT COUNT ADDRESS:PORT...
 //
-// COUNT source ports towards every target; the datagrams are paced so that no queue on the way overflows.
-// Running it again with the same arguments adds nothing: the flows are the same.
+// COUNT source ports towards every target; the datagrams are paced so that no queue on the way
+// overflows. Running it again with the same arguments adds nothing: the flows are the same.
 
 import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'

@@ -3,8 +3,8 @@
 //   node ping-pong.ts serve PORT
 //   node ping-pong.ts ask ADDRESS PORT SECONDS     -> {"p50": µs, "p99": µs, "count": n}
 //
-// It calls the C library's blocking read and write directly, because an event loop on either end would add
-// more than the path that is measured. A figure is half a round trip.
+// It calls the C library's blocking read and write directly, because an event loop on either end
+// would add more than the path that is measured. A figure is half a round trip.
 
 import { isIPv6 } from 'node:net'
 import process from 'node:process'

@@ -1,5 +1,5 @@
-// The places of a load-balancing benchmark: client ── front ── back, each joint a veth pair. The front
-// balances, the back serves; the client knows only the front.
+// The places of a load-balancing benchmark: client ── front ── back, each joint a veth pair. The
+// front balances, the back serves; the client knows only the front.
 
 import type { Host } from '../../cli/lab/host.ts'
 import type { Lab } from '../../cli/lab/lab.ts'

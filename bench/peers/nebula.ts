@@ -1,5 +1,5 @@
-// nebula, the distribution's and the newest: encrypted (AES-256-GCM), layer 3. Its tunnel's MTU is raised
-// from the default of 1300 to what fits a 1500-byte underlay.
+// nebula, the distribution's and the newest: encrypted (AES-256-GCM), layer 3. Its tunnel's MTU is
+// raised from the default of 1300 to what fits a 1500-byte underlay.
 
 import { mkdirSync, writeFileSync } from 'node:fs'
 import type { Host } from '../../cli/lab/host.ts'

@@ -1,5 +1,5 @@
-// The newest wireguard-go and nebula, built by `go install` into a cache folder where Go is there. The
-// distribution's packages are years old, and a comparison with those alone would flatter us.
+// The newest wireguard-go and nebula, built by `go install` into a cache folder where Go is there.
+// The distribution's packages are years old, and a comparison with those alone would flatter us.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
@@ -9,7 +9,8 @@ import { INSTALL_TIMEOUT_MS } from '../limits.ts'
 
 const CACHE = fileURLToPath(new URL('../../node_modules/.cache/weft-bench/', import.meta.url))
 
-/** Binary name, package, versions to try in turn: the newest may ask for a newer Go than there is. */
+/** Binary name, package, versions to try in turn: the newest may ask for a newer Go than there
+ * is. */
 const PACKAGES: readonly [string, string, readonly string[]][] = [
   ['wireguard', 'golang.zx2c4.com/wireguard', ['latest']],
   ['nebula', 'github.com/slackhq/nebula/cmd/nebula', ['latest', 'v1.11.0']],
@@ -22,8 +23,8 @@ export function newest(binary: string): string | undefined {
   return existsSync(path) ? path : undefined
 }
 
-/** Builds what is missing, once. A failure leaves a file BINARY.failed, which stops further tries until
- * it is removed. Needs the network: call it outside the lab. */
+/** Builds what is missing, once. A failure leaves a file BINARY.failed, which stops further tries
+ * until it is removed. Needs the network: call it outside the lab. */
 export function fetchPeers(say: (line: string) => void): void {
   if (spawnSync('go', ['version'], { env: labEnvironment() }).status !== 0) return
   mkdirSync(CACHE, { recursive: true })

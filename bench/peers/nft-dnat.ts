@@ -1,5 +1,5 @@
-// nf_tables destination NAT on the plain underlay: what the kernel does for a published port of Docker on
-// one host. The back must route its answers through the front.
+// nf_tables destination NAT on the plain underlay: what the kernel does for a published port of
+// Docker on one host. The back must route its answers through the front.
 
 import { type Chain, routed } from './chain.ts'
 import { command } from './pair.ts'

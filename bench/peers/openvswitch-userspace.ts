@@ -1,6 +1,6 @@
-// Open vSwitch's userspace datapath with a vxlan tunnel, not encrypted. One ovsdb-server and one ovs-vswitchd
-// per host, started by hand with a run folder of their own; br-phy holds the underlay port and address,
-// br-int the tunnel and the inner address.
+// Open vSwitch's userspace datapath with a vxlan tunnel, not encrypted. One ovsdb-server and one
+// ovs-vswitchd per host, started by hand with a run folder of their own; br-phy holds the underlay
+// port and address, br-int the tunnel and the inner address.
 
 import { existsSync, mkdirSync } from 'node:fs'
 import type { Host } from '../../cli/lab/host.ts'

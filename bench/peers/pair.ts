@@ -1,5 +1,6 @@
-// What an overlay peer gives a benchmark: two places that can talk through it. Every peer has two hosts of
-// its own, joined by a veth pair of MTU 1500; the daemons of the others are idle meanwhile.
+// What an overlay peer gives a benchmark: two places that can talk through it. Every peer has two
+// hosts of its own, joined by a veth pair of MTU 1500; the daemons of the others are idle
+// meanwhile.
 
 import { existsSync } from 'node:fs'
 import { labEnvironment } from '../../cli/lab/enter.ts'

@@ -14,7 +14,8 @@ export interface WeftPair {
   readonly tasks: readonly [Host, Host]
 }
 
-/** Hosts wfa and wfb, tasks t1 on the first and t2 on the second, network "bench"; no agent runs yet. */
+/** Hosts wfa and wfb, tasks t1 on the first and t2 on the second, network "bench"; no agent runs
+ * yet. */
 export async function weftPair(lab: Lab): Promise<WeftPair> {
   const hosts = await twoHosts(lab, 'wf')
   const tasks = (await lab.hostsNamed('t1', 't2')) as [Host, Host]

@@ -1,4 +1,5 @@
-// wireguard-go, the distribution's and the newest: encrypted (ChaCha20-Poly1305), layer 3, MTU 1420.
+// wireguard-go, the distribution's and the newest: encrypted (ChaCha20-Poly1305), layer 3, MTU
+// 1420.
 
 import { writeFileSync } from 'node:fs'
 import type { Host } from '../../cli/lab/host.ts'

@@ -1,4 +1,5 @@
-// What `weft demo --once` checks, in order. A check returns a sentence about what it saw, or throws one.
+// What `weft demo --once` checks, in order. A check returns a sentence about what it saw, or throws
+// one.
 
 import { MARKER } from '../demo-web.ts'
 import { sniff } from '../lab/sniffer.ts'
@@ -30,7 +31,8 @@ function counts(answers: ReadonlyMap<string, number>): string {
     .join(', ')
 }
 
-/** Asks every node for the published port and checks that the replica saw the client's own address. */
+/** Asks every node for the published port and checks that the replica saw the client's own
+ * address. */
 async function publishedPort(scene: Scene, family: 4 | 6): Promise<string> {
   const own = family === 4 ? scene.client.address : scene.client.address6
   for (const [i, node] of scene.nodes.entries()) {
@@ -52,14 +54,15 @@ async function vipSpread(scene: Scene, vip: string): Promise<string> {
 }
 
 async function nothingReadable(scene: Scene): Promise<string> {
-  // While a sentence travels, listen on the underlay of every node, and outside as a control: there the
-  // same sentence must be seen, or the listener is deaf.
+  // While a sentence travels, listen on the underlay of every node, and outside as a control: there
+  // the same sentence must be seen, or the listener is deaf.
   const devices = scene.nodes.map((_, i) => scene.underlayDevice(i))
   const control = scene.outsideDevice(0)
   const listening = Promise.all(
     [...devices, control].map((device) => sniff(device, MARKER, SNIFF_MS * 4)),
   )
-  // A listener's thread takes its time to start: the talk goes on until the last one has heard enough.
+  // A listener's thread takes its time to start: the talk goes on until the last one has heard
+  // enough.
   let over = false
   const hush = (): void => {
     over = true

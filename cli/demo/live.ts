@@ -199,7 +199,8 @@ export class Live {
     await this.#loop(REQUESTS_PER_SECOND, () => this.#ask(way, scene.shop, target))
   }
 
-  /** Alternates between looking into packets for a while and counting them by the kernel's own counters. */
+  /** Alternates between looking into packets for a while and counting them by the kernel's own
+   * counters. */
   async #listen(): Promise<void> {
     const device = this.#scene.underlayDevice(0)
     let before = deviceCounters(device)
@@ -256,7 +257,7 @@ export class Live {
         const answers = [...way.answers].sort().map(([name, count]) => `${name} ${count}`)
         return `${way.name}: ${answers.join(', ')}, ${way.failures} failed`
       })
-      const sight = `underlay: ${underlay.looked} packets looked into, ${underlay.readable} readable`
+      const sight = `underlay: ${underlay.readable} of ${underlay.looked} packets readable`
       write(`${counts.join('; ')}; ${sight}\n`)
     })
   }

@@ -1,5 +1,5 @@
-// What the two halves of the demo tell each other over their channel. The outer half has the terminal's
-// keys and the machine's loopback, the inner half has the lab.
+// What the two halves of the demo tell each other over their channel. The outer half has the
+// terminal's keys and the machine's loopback, the inner half has the lab.
 
 export type ToInner =
   /** The metrics URL on the machine's loopback; the first message. */

@@ -19,7 +19,8 @@ export function url(address: string, port: number | undefined, path: string = '/
   return `http://${host}${port === undefined ? '' : `:${port}`}${path}`
 }
 
-/** Asks from a host, over a connection of its own. Throws with the reason when there is no answer. */
+/** Asks from a host, over a connection of its own. Throws with the reason when there is no
+ * answer. */
 export async function ask(from: Host, target: string): Promise<Answer> {
   const got = await from.probe.try('get', target, { timeoutMs: REQUEST_TIMEOUT_MS })
   if (got.error !== undefined) throw new Error(`${from.name} asked ${target}: ${got.error}`)

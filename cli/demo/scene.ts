@@ -8,8 +8,8 @@
 //         |          |          |
 //     --------------------------------  underlay 192.168.10.0/24  fd00:10::/64
 //
-// Inside, on the encrypted network "front": web1, web2, web3 (one per host), shop (on node1), and the VIP
-// of the service "web". The demo stands in for the control plane: it writes the tables.
+// Inside, on the encrypted network "front": web1, web2, web3 (one per host), shop (on node1), and
+// the VIP of the service "web". The demo stands in for the control plane: it writes the tables.
 
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
@@ -36,7 +36,7 @@ export class Scene {
   readonly #servers = new Map<string, LabProcess>()
   #changes: Promise<void> = Promise.resolve()
 
-  /** Interfaces of the lab's namespace that carry node `i` (0, 1, …) on the underlay and outside. */
+  /** Interfaces of the lab's namespace that carry node `i` on the underlay and outside. */
   underlayDevice(i: number): string {
     return `br0p${i + 1}`
   }
@@ -54,8 +54,8 @@ export class Scene {
     return this.nodes[i]!.addresses6[1]!
   }
 
-  /** Builds everything and returns when every agent runs. `say` is told of each step; `beforeAgents` is
-   * called when all but the agents is there. */
+  /** Builds everything and returns when every agent runs. `say` is told of each step;
+   * `beforeAgents` is called when all but the agents is there. */
   async build(say: (line: string) => void, beforeAgents: () => Promise<void>): Promise<void> {
     const numbers = Array.from({ length: REPLICAS }, (_, i) => i + 1)
     this.nodes.push(...(await this.lab.hostsNamed(...numbers.map((n) => `node${n}`))))
@@ -102,7 +102,7 @@ export class Scene {
     await Promise.all([...this.agents].map(([node, agent]) => agent.reload(this.plan.tables(node))))
   }
 
-  /** Changes follow one another: a key pressed twice is two changes, never one on top of another. */
+  /** Changes follow one another: a key pressed twice is two changes, never one within another. */
   #change(change: () => Promise<void>): Promise<void> {
     const next = this.#changes.then(change)
     this.#changes = next.catch(() => {})

@@ -1,5 +1,5 @@
-// Drawing for the terminal: pure functions from figures to lines of at most 80 columns. Colour is a matter
-// of the paint that is handed in; without a terminal, or with NO_COLOR, it does nothing.
+// Drawing for the terminal: pure functions from figures to lines of at most 80 columns. Colour is a
+// matter of the paint that is handed in; without a terminal, or with NO_COLOR, it does nothing.
 
 export type Colour = 'green' | 'red' | 'yellow' | 'blue' | 'dim' | 'bold'
 
@@ -143,7 +143,8 @@ export function drawLive(view: LiveView, paint: Paint): string[] {
     view.loads === 0
       ? 'none (press l)'
       : `${view.loads} download${view.loads > 1 ? 's' : ''}, ${view.loadGigabits.toFixed(2)} Gb/s`
-  const rate = `${Math.round(underlay.packetsPerSecond)} packets/s, ${underlay.megabitsPerSecond.toFixed(1)} Mb/s`
+  const packets = Math.round(underlay.packetsPerSecond)
+  const rate = `${packets} packets/s, ${underlay.megabitsPerSecond.toFixed(1)} Mb/s`
   return [
     ...drawTopology(view.topology, paint),
     '',

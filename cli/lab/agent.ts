@@ -12,8 +12,8 @@ import { parseMetrics, type Sample } from './metrics.ts'
 import type { LabProcess } from './process.ts'
 import { waitFor } from './wait.ts'
 
-/** What the launcher ./weft runs in the end. It is not asked itself: a lab has no way out by which it could
- * install anything. */
+/** What the launcher ./weft runs in the end. It is not asked itself: a lab has no way out by
+ * which it could install anything. */
 const WEFT = [
   process.execPath,
   '--disable-warning=ExperimentalWarning',

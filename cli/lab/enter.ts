@@ -1,17 +1,19 @@
-// Entering a lab: the caller runs itself again inside namespaces of its own, so that whatever it makes
-// there (network namespaces, links, routes, sysctls, processes) is out of the machine's sight and is gone
-// when it is gone.
+// Entering a lab: the caller runs itself again inside namespaces of its own, so that whatever it
+// makes there (network namespaces, links, routes, sysctls, processes) is out of the machine's sight
+// and is gone when it is gone.
 //
 //   caller ── setpriv --pdeathsig ── unshare ── sh (process 1) ── the same program, INSIDE set
 //
 // - A user namespace when the caller is not root: root inside, the caller's own user outside.
 // - A network namespace: the lab's bridges stand here; no way out of it exists.
-// - A mount namespace with an empty /run: `ip netns` keeps its handles there, and so does the lab its files.
-// - A process namespace: when process 1 ends, the kernel ends everybody else in it. Each link of the
-//   chain above dies with the one before it, so even kill -9 on the caller leaves nothing behind.
+// - A mount namespace with an empty /run: `ip netns` keeps its handles there, and so does the lab
+//   its files.
+// - A process namespace: when process 1 ends, the kernel ends everybody else in it. Each link of
+//   the chain above dies with the one before it, so even kill -9 on the caller leaves nothing
+//   behind.
 //
-// Process 1 is a shell because a process 1 must reap strangers' children and ignores signals that it has
-// not asked for; a shell is good at both, a JavaScript program at neither.
+// Process 1 is a shell because a process 1 must reap strangers' children and ignores signals that
+// it has not asked for; a shell is good at both, a JavaScript program at neither.
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { accessSync, constants, existsSync, readlinkSync } from 'node:fs'
@@ -19,7 +21,8 @@ import process from 'node:process'
 
 const INSIDE = 'WEFT_LAB_INSIDE'
 
-/** Exit status when the namespaces could not be prepared although the look beforehand had succeeded. */
+/** Exit status when the namespaces could not be prepared although the look beforehand had
+ * succeeded. */
 const PREPARATION_FAILED = 97
 
 const PREPARE = [
@@ -36,8 +39,8 @@ function networkNamespace(): string {
   return readlinkSync('/proc/self/ns/net')
 }
 
-/** True inside the lab's namespaces. The variable names the network namespace that was left, so that one
- * inherited by accident never makes the machine itself pass for a lab. */
+/** True inside the lab's namespaces. The variable names the network namespace that was left, so
+ * that one inherited by accident never makes the machine itself pass for a lab. */
 export function insideLab(): boolean {
   const left = process.env[INSIDE]
   return left !== undefined && left !== '' && left !== networkNamespace()
@@ -97,7 +100,8 @@ function userNamespaceRemedy(): string {
 
 let entry: { flags: string[] } | { refusal: string } | undefined
 
-/** Why no lab can be had on this machine, as one sentence with the remedy; undefined when one can. */
+/** Why no lab can be had on this machine, as one sentence with the remedy; undefined when one
+ * can. */
 export function labObstacle(): string | undefined {
   if (insideLab()) return undefined
   if (process.platform !== 'linux') return 'A lab needs Linux: run it on a Linux machine.'
@@ -110,7 +114,8 @@ export function labObstacle(): string | undefined {
     if (!commandExists(name)) return `The command ${name} is missing: install the package ${owner}.`
   }
   if (!existsSync('/dev/net/tun')) {
-    return 'There is no /dev/net/tun: run "sudo modprobe tun", or start the container with --device /dev/net/tun.'
+    const container = 'start the container with --device /dev/net/tun'
+    return `There is no /dev/net/tun: run "sudo modprobe tun", or ${container}.`
   }
   try {
     accessSync('/dev/net/tun', constants.R_OK | constants.W_OK)
@@ -124,7 +129,8 @@ export function labObstacle(): string | undefined {
   return undefined
 }
 
-/** The command and arguments that run `argv` inside new lab namespaces. Throws what labObstacle() says. */
+/** The command and arguments that run `argv` inside new lab namespaces. Throws what labObstacle()
+ * says. */
 export function labCommand(argv: readonly string[]): [string, string[]] {
   const obstacle = labObstacle()
   if (obstacle !== undefined) throw new Error(obstacle)
@@ -139,8 +145,8 @@ function ownCommandLine(): string[] {
   return [process.execPath, ...process.execArgv, ...process.argv.slice(1)]
 }
 
-/** Runs this very program again inside a lab and exits with its status. Returns when already inside.
- * Throws what labObstacle() says. Blocks: for programs that have nothing to do outside. */
+/** Runs this very program again inside a lab and exits with its status. Returns when already
+ * inside. Throws what labObstacle() says. Blocks: for programs that have nothing to do outside. */
 export function enterLab(): void {
   if (insideLab()) return
   const [command, args] = labCommand(ownCommandLine())
@@ -149,8 +155,8 @@ export function enterLab(): void {
   process.exit(run.status ?? 1)
 }
 
-/** Runs this very program again inside a lab, with a message channel (process.send) between the two and
- * no standard input. For programs whose outer half has work of its own. */
+/** Runs this very program again inside a lab, with a message channel (process.send) between the
+ * two and no standard input. For programs whose outer half has work of its own. */
 export function spawnInLab(extraArguments: readonly string[] = []): ChildProcess {
   const [command, args] = labCommand([...ownCommandLine(), ...extraArguments])
   const env = { ...labEnvironment(), [INSIDE]: networkNamespace() }

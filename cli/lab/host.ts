@@ -1,5 +1,6 @@
-// A host or a container of a lab: one network namespace, the commands run in it and the addresses it has.
-// Processes share everything else (files, process ids) with the lab; only the network is their own.
+// A host or a container of a lab: one network namespace, the commands run in it and the addresses
+// it has. Processes share everything else (files, process ids) with the lab; only the network is
+// their own.
 
 import { Probe } from './probe.ts'
 import { type ExecResult, LabProcess, must, run, type SpawnOptions } from './process.ts'

@@ -7,8 +7,9 @@
 //      └───────┼──────┘                          .1      .2
 //            bridge  (in the lab's own namespace)
 //
-// Link number k has the prefixes 192.168.(10+k).0/24 and fd00:(10+k)::/64; its i-th member has .i and ::i.
-// veth keeps its offloads (TSO, GSO, checksum), as the virtual machines of a data centre do.
+// Link number k has the prefixes 192.168.(10+k).0/24 and fd00:(10+k)::/64; its i-th member has .i
+// and ::i. veth keeps its offloads (TSO, GSO, checksum), as the virtual machines of a data centre
+// do.
 
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { insideLab } from './enter.ts'
@@ -52,8 +53,8 @@ export class Lab {
     this.folder = mkdtempSync('/run/lab/')
   }
 
-  /** Makes a host (or a container): a network namespace with nothing but lo. Names are 1 to 15 bytes
-   * and unique in the lab. */
+  /** Makes a host (or a container): a network namespace with nothing but lo. Names are 1 to 15
+   * bytes and unique in the lab. */
   async host(name: string): Promise<Host> {
     if (!/^[a-z0-9][a-z0-9._-]{0,14}$/.test(name)) throw new Error(`bad host name "${name}"`)
     if (this.hosts.has(name)) throw new Error(`there is a host ${name} already`)
@@ -126,8 +127,8 @@ export class Lab {
     return link
   }
 
-  /** Makes `host` lose `percent` of the packets that arrive on `device`. Uses nf_tables, for the kernel's netem
-   * is often not there. Returns why not, when it cannot. */
+  /** Makes `host` lose `percent` of the packets that arrive on `device`. Uses nf_tables, for the
+   * kernel's netem is often not there. Returns why not, when it cannot. */
   async lose(host: Host, device: string, percent: number): Promise<string | undefined> {
     const share = Math.round(percent * 100)
     const chance = share >= 10_000 ? '' : `numgen random mod 10000 < ${share}`
@@ -145,7 +146,8 @@ export class Lab {
     return result.status === 0 ? undefined : `no nf_tables: ${result.stderr.trim()}`
   }
 
-  /** Ends every process, then removes the links and namespaces. Safe to call twice and after a failure. */
+  /** Ends every process, then removes the links and namespaces. Safe to call twice and after a
+   * failure. */
   close(): Promise<void> {
     this.#closed ??= this.#close()
     return this.#closed
@@ -155,7 +157,8 @@ export class Lab {
     await Promise.all([...this.#processes].map((child) => child.stop()))
     await Promise.all([...this.hosts.values()].map((host) => host.release()))
     await threadsStarted()
-    // The kernel empties a namespace some time after its name is gone; what is visible here goes at once.
+    // The kernel empties a namespace some time after its name is gone; what is visible here goes at
+    // once.
     const input = this.#devices.map((device) => `link del ${device}\n`).join('')
     if (input !== '') await run(['ip', '-force', '-batch', '-'], { input })
     for (const name of this.hosts.keys()) await run(['ip', 'netns', 'del', name])

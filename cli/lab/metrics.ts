@@ -9,7 +9,8 @@ export interface Sample {
 const LINE = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)/
 const LABEL = /(\w+)="((?:[^"\\]|\\.)*)"/g
 
-/** Parses the text format, version 0.0.4. Comment lines and lines that are not samples are passed over. */
+/** Parses the text format, version 0.0.4. Comment lines and lines that are not samples are passed
+ * over. */
 export function parseMetrics(text: string): Sample[] {
   const samples: Sample[] = []
   for (const line of text.split('\n')) {
@@ -46,8 +47,8 @@ export function sumOf(
   return sum
 }
 
-/** Merges the metrics of several agents into one text: each sample gets the label node="…", each family
- * stands together, its HELP and TYPE said once, as the format demands. */
+/** Merges the metrics of several agents into one text: each sample gets the label node="…", each
+ * family stands together, its HELP and TYPE said once, as the format demands. */
 export function mergeMetrics(texts: ReadonlyMap<string, string>): string {
   const families = new Map<string, { head: string[]; samples: string[] }>()
   for (const [node, text] of texts) {

@@ -1,5 +1,5 @@
-// The thread behind probe.ts: enters the namespace it is told, then answers requests one by one. Every
-// request uses a new connection, so that a load balancer chooses anew each time.
+// The thread behind probe.ts: enters the namespace it is told, then answers requests one by one.
+// Every request uses a new connection, so that a load balancer chooses anew each time.
 
 import { createSocket } from 'node:dgram'
 import { closeSync, openSync } from 'node:fs'

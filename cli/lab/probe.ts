@@ -1,6 +1,6 @@
-// A probe: a thread of this process that has moved into a host's network namespace. setns(CLONE_NEWNET)
-// works per thread, and a socket belongs to the namespace of the thread that made it; so one process can
-// ask from any place of the lab without starting a command there.
+// A probe: a thread of this process that has moved into a host's network namespace.
+// setns(CLONE_NEWNET) works per thread, and a socket belongs to the namespace of the thread that
+// made it; so one process can ask from any place of the lab without starting a command there.
 
 import { PROBE_TIMEOUT_MS } from './limits.ts'
 import { endThread, startThread, type Thread } from './thread.ts'
@@ -37,10 +37,14 @@ export class Probe {
   #failure: Error | undefined
 
   constructor(netns: string) {
-    this.#thread = startThread<ProbeAnswer>('./probe-worker.ts', { netns }, (answer) => {
-      this.#waiting.get(answer.id)?.(answer)
-      this.#waiting.delete(answer.id)
-    })
+    this.#thread = startThread<ProbeAnswer>(
+      new URL('./probe-worker.ts', import.meta.url),
+      { netns },
+      (answer) => {
+        this.#waiting.get(answer.id)?.(answer)
+        this.#waiting.delete(answer.id)
+      },
+    )
     this.#thread.worker.unref()
     const fail = (error: Error): void => {
       this.#failure ??= error

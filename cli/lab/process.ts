@@ -1,5 +1,5 @@
-// A process that the lab started: its output is kept (bounded), its life is bounded, and it is ended by
-// its own process group, never by name.
+// A process that the lab started: its output is kept (bounded), its life is bounded, and it is
+// ended by its own process group, never by name.
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import process from 'node:process'
@@ -51,7 +51,8 @@ export class LabProcess {
     this.argv = argv
     const [command, ...args] = argv as [string, ...string[]]
     this.#child = spawn(command, args, {
-      // A group of its own: the terminal's Ctrl-C reaches the lab, which ends its processes in order.
+      // A group of its own: the terminal's Ctrl-C reaches the lab, which ends its processes in
+      // order.
       detached: true,
       stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
       env: { ...labEnvironment(), ...options.env },
@@ -127,8 +128,8 @@ export class LabProcess {
     return this.ended
   }
 
-  /** Resolves with the match once the output (stdout, then stderr) matches. Throws when the process ends first or the
-   * deadline passes; the error carries the output. */
+  /** Resolves with the match once the output (stdout, then stderr) matches. Throws when the
+   * process ends first or the deadline passes; the error carries the output. */
   async output(pattern: RegExp, timeoutMs?: number): Promise<RegExpMatchArray> {
     const look = (): RegExpMatchArray | null =>
       this.stdout.match(pattern) ?? this.stderr.match(pattern)
@@ -154,7 +155,8 @@ export async function run(
   return { status, stdout: child.stdout, stderr: child.stderr }
 }
 
-/** Runs a command that must succeed and returns its standard output. Throws with its words otherwise. */
+/** Runs a command that must succeed and returns its standard output. Throws with its words
+ * otherwise. */
 export async function must(argv: readonly string[], options: SpawnOptions = {}): Promise<string> {
   const result = await run(argv, options)
   if (result.status !== 0) {

@@ -1,4 +1,5 @@
-// The thread behind sniffer.ts: a packet socket (packet(7)) bound to one interface, read until time is up.
+// The thread behind sniffer.ts: a packet socket (packet(7)) bound to one interface, read until time
+// is up.
 
 import { parentPort, workerData } from 'node:worker_threads'
 import koffi from 'koffi'

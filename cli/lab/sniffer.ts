@@ -1,6 +1,7 @@
-// A sniffer: a thread that listens to one interface of the lab's own namespace (a bridge's port towards a
-// host) through a packet socket, and looks for a sentence in what passes. It belongs to nobody whom
-// it watches, so that "nothing readable passed" does not rest on the word of the agents.
+// A sniffer: a thread that listens to one interface of the lab's own namespace (a bridge's port
+// towards a host) through a packet socket, and looks for a sentence in what passes. It belongs to
+// nobody whom it watches, so that "nothing readable passed" does not rest on the word of the
+// agents.
 
 import { endThread, startThread } from './thread.ts'
 
@@ -24,11 +25,15 @@ export interface Sight {
 export function sniff(device: string, marker: string, durationMs: number): Promise<Sight> {
   return new Promise((resolve, reject) => {
     const order = { device, marker, durationMs } satisfies SnifferOrder
-    const thread = startThread<Sight>('./sniffer-worker.ts', order, (sight) => {
-      if (sight.error === undefined) resolve(sight)
-      else reject(new Error(sight.error))
-      endThread(thread)
-    })
+    const thread = startThread<Sight>(
+      new URL('./sniffer-worker.ts', import.meta.url),
+      order,
+      (sight) => {
+        if (sight.error === undefined) resolve(sight)
+        else reject(new Error(sight.error))
+        endThread(thread)
+      },
+    )
     thread.worker.on('error', reject)
   })
 }

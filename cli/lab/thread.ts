@@ -1,7 +1,7 @@
-// Threads of a lab, and how to end them. A thread that is terminated while it loads a native addon (koffi)
-// takes the whole process down (abort in the addon's initialisation), and so does process.exit() at that
-// moment. A thread therefore says when it has loaded everything, and nobody ends it, or the process,
-// before. The first message of every such thread is STARTED.
+// Threads of a lab, and how to end them. A thread that is terminated while it loads a native addon
+// (koffi) takes the whole process down (abort in the addon's initialisation), and so does
+// process.exit() at that moment. A thread therefore says when it has loaded everything, and nobody
+// ends it, or the process, before. The first message of every such thread is STARTED.
 
 import { Worker } from 'node:worker_threads'
 import { KILL_GRACE_MS } from './limits.ts'
@@ -17,13 +17,13 @@ export interface Thread {
   readonly started: Promise<void>
 }
 
-/** Starts a thread of this folder's `file` with `data`; its messages after STARTED go to `hear`. */
+/** Starts a thread of `file` with `data`; its messages after STARTED go to `hear`. */
 export function startThread<Message>(
-  file: string,
+  file: URL,
   data: unknown,
   hear: (message: Message) => void,
 ): Thread {
-  const worker = new Worker(new URL(file, import.meta.url), {
+  const worker = new Worker(file, {
     workerData: data,
     execArgv: ['--disable-warning=ExperimentalWarning'],
   })
@@ -46,7 +46,8 @@ export async function endThread(thread: Thread): Promise<void> {
   await thread.worker.terminate()
 }
 
-/** Resolves when the process may exit: no thread is loading any more (or KILL_GRACE_MS have passed). */
+/** Resolves when the process may exit: no thread is loading any more (or KILL_GRACE_MS have
+ * passed). */
 export async function threadsStarted(): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<void>((resolve) => {

@@ -1,6 +1,6 @@
-// A topology: nodes, networks, tasks, services and published ports said once, and the tables.json of every
-// node derived from it. Pure: it makes nothing. Addresses are handed out in order: the first host address
-// of a subnet is the gateway, tasks and VIPs take the next ones.
+// A topology: nodes, networks, tasks, services and published ports said once, and the tables.json
+// of every node derived from it. Pure: it makes nothing. Addresses are handed out in order: the
+// first host address of a subnet is the gateway, tasks and VIPs take the next ones.
 
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { Address4, Address6 } from 'ip-address'

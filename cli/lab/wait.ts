@@ -16,8 +16,9 @@ export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
-/** Calls `look` until it returns something other than undefined, null or false, and returns that. A
- * throw counts as "not yet". Throws at the deadline, naming what was waited for and the last throw. */
+/** Calls `look` until it returns something other than undefined, null or false, and returns that.
+ * A throw counts as "not yet". Throws at the deadline, naming what was waited for and the last
+ * throw. */
 export async function waitFor<T>(
   look: () => T | Promise<T>,
   options: WaitOptions,

@@ -1,4 +1,5 @@
-// The program of clean-up.test.ts: makes a lab, says so, and ends in the way its first argument says.
+// The program of clean-up.test.ts: makes a lab, says so, and ends in the way its first argument
+// says.
 
 import process from 'node:process'
 import { enterLab } from '../../cli/lab/enter.ts'

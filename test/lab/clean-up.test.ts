@@ -1,7 +1,7 @@
-// Goal: a lab leaves nothing on the machine, however it ends.
-// Method: a child program makes a lab with hosts, a bridge and a process that would sleep for ever, then
-// ends in each of the ways there are. Afterwards the machine must show no process with its marker, no new
-// link, no new name of a network namespace.
+// Goal: a lab leaves nothing on the machine, however it ends. Method: a child program makes a lab
+// with hosts, a bridge and a process that would sleep for ever, then ends in each of the ways there
+// are. Afterwards the machine must show no process with its marker, no new link, no new name of a
+// network namespace.
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
@@ -13,8 +13,8 @@ import { waitFor } from '../../cli/lab/wait.ts'
 
 const CHILD = fileURLToPath(new URL('./clean-up-child.ts', import.meta.url))
 
-/** Ways to end: what the child does of itself, the signal that its outer process gets, and the statuses
- * that the outer process may end with (null = ended by the signal). */
+/** Ways to end: what the child does of itself, the signal that its outer process gets, and the
+ * statuses that the outer process may end with (null = ended by the signal). */
 const ENDS: readonly {
   name: string
   how: string

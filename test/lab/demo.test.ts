@@ -1,6 +1,6 @@
-// Goal: `weft demo` does what it says, and leaves nothing whenever it is ended.
-// Method: run it as a person would, from outside; read its lines, fetch its metrics URL, press Ctrl-C at
-// several moments, then look for its processes.
+// Goal: `weft demo` does what it says, and leaves nothing whenever it is ended. Method: run it as a
+// person would, from outside; read its lines, fetch its metrics URL, press Ctrl-C at several
+// moments, then look for its processes.
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -42,7 +42,8 @@ async function said(demo: Demo, pattern: RegExp): Promise<RegExpExecArray> {
   return found
 }
 
-/** Processes of the machine whose parent chain leads to `root`; they may have been orphaned since. */
+/** Processes of the machine whose parent chain leads to `root`; they may have been orphaned
+ * since. */
 function descendants(root: number): number[] {
   const parents = new Map<number, number>()
   for (const name of readdirSync('/proc')) {

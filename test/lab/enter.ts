@@ -1,5 +1,6 @@
 // Imported first by every lab test, for its effect: the test file runs itself again inside a lab's
-// namespaces (cli/lab/enter.ts). Where that cannot be, the test goes on outside and skips with the reason:
+// namespaces (cli/lab/enter.ts). Where that cannot be, the test goes on outside and skips with the
+// reason:
 //
 //   import './enter.ts'
 //   import t from 'tap'

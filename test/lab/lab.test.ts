@@ -1,5 +1,5 @@
-// The lab itself: links carry IPv4 and IPv6, containers have nothing, processes are bounded, and a process
-// of one host is out of another's sight.
+// The lab itself: links carry IPv4 and IPv6, containers have nothing, processes are bounded, and a
+// process of one host is out of another's sight.
 
 import './enter.ts'
 import process from 'node:process'
