@@ -1,5 +1,5 @@
-// Goal: encodings round-trip, are unique, and decoding survives any input. Method: random values, random
-// truncation, random bytes.
+// Goal: encodings round-trip, are unique, and decoding survives any input. Method: random values,
+// random truncation, random bytes.
 
 import fc from 'fast-check'
 import t from 'tap'

@@ -1,5 +1,5 @@
-// Compact binary forms of messages, entries, snapshots and membership changes: for the wire and for disk.
-// The same value always gives the same bytes.
+// Compact binary forms of messages, entries, snapshots and membership changes: for the wire and for
+// disk. The same value always gives the same bytes.
 //
 //   number   LEB128, 7 bits per byte, least significant first, at most 2^53 - 1
 //   bytes    number (length), then the bytes
@@ -14,8 +14,8 @@
 //   confChange   u8 transition, list of (u8 type, number nodeId), bytes context
 //                (an empty confChange leaves a joint configuration and is no bytes at all)
 //
-// Decoding checks every bound and every enumeration, and throws a DecodeError; what it returns refers to
-// the input's memory instead of copying it.
+// Decoding checks every bound and every enumeration, and throws a DecodeError; what it returns
+// refers to the input's memory instead of copying it.
 
 import type {
   ConfChange,
@@ -337,7 +337,8 @@ class Reader {
 
   list<T>(read: (reader: Reader) => T): T[] {
     const count = this.number()
-    // Every item takes a byte at least, so a count cannot make us reserve more than the input's size.
+    // Every item takes a byte at least, so a count cannot make us reserve more than the input's
+    // size.
     if (count > this.#bytes.length - this.#at) throw new DecodeError('truncated')
     const items: T[] = []
     for (let i = 0; i < count; i++) items.push(read(this))

@@ -1,5 +1,5 @@
-// Goal: no sequence of membership changes reaches a configuration that contradicts itself, or two that
-// could decide separately. Method: random changes from random configurations.
+// Goal: no sequence of membership changes reaches a configuration that contradicts itself, or two
+// that could decide separately. Method: random changes from random configurations.
 
 import fc from 'fast-check'
 import t from 'tap'

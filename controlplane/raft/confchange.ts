@@ -1,16 +1,18 @@
-// Membership changes as pure functions from configuration to configuration (Raft thesis, chapter 4).
+// Membership changes as pure functions from configuration to configuration (Raft thesis, chapter
+// 4).
 //
-// A simple change alters at most one voter, so that old and new majorities always overlap. Anything more
-// goes through a joint configuration, in which both the old voters (outgoing) and the new (incoming)
-// must agree:
+// A simple change alters at most one voter, so that old and new majorities always overlap. Anything
+// more goes through a joint configuration, in which both the old voters (outgoing) and the new
+// (incoming) must agree:
 //
-//   voters=(1 2 3)  --enterJoint(+4 -1)-->  voters=(2 3 4)&&(1 2 3)  --leaveJoint-->  voters=(2 3 4)
+//   voters=(1 2 3)  --enterJoint(+4 -1)-->  voters=(2 3 4)&&(1 2 3)
+//                   --leaveJoint-------->  voters=(2 3 4)
 //
-// Voters and learners never overlap. A voter of the outgoing half that is to become a learner therefore
-// waits in learnersNext until the joint configuration is left.
+// Voters and learners never overlap. A voter of the outgoing half that is to become a learner
+// therefore waits in learnersNext until the joint configuration is left.
 //
-// Unlike the Raft paper, and like etcd, a configuration takes effect when its entry is applied, not when
-// it is appended. That is safe because a leader has at most one unapplied change in its log
+// Unlike the Raft paper, and like etcd, a configuration takes effect when its entry is applied, not
+// when it is appended. That is safe because a leader has at most one unapplied change in its log
 // (step-leader.ts) and a candidate must win in every configuration in its log (election.ts).
 
 import type { ConfChange, ConfChangeSingle, ConfState, NodeId } from './messages.ts'
@@ -93,7 +95,8 @@ export function leaveJoint(config: ConfState): ConfState {
   }
 }
 
-/** What is wrong with a configuration that came from a snapshot or from disk; null when nothing is. */
+/** What is wrong with a configuration that came from a snapshot or from disk; null when nothing
+ * is. */
 export function configFault(config: ConfState): string | null {
   const { voters, votersOutgoing, learners, learnersNext } = config
   for (const ids of [voters, votersOutgoing, learners, learnersNext]) {

@@ -14,43 +14,43 @@ export interface Config {
   readonly id: NodeId
   readonly storage: Storage
   readonly random: Random
-  /** Last index the state machine already holds, after a restart. Entries up to it are not handed out
-   * for applying again. Default 0. */
+  /** Last index the state machine already holds, after a restart. Entries up to it are not
+   * handed out for applying again. Default 0. */
   readonly applied?: number
   /** Ticks without a sign of the leader before an election starts; the timeout is drawn from
-   * [electionTicks, 2 * electionTicks - 1] each time so that members rarely collide. Ten heartbeats are
-   * customary: fewer and one lost packet costs an election. */
+   * [electionTicks, 2 * electionTicks - 1] each time so that members rarely collide. Ten
+   * heartbeats are customary: fewer and one lost packet costs an election. */
   readonly electionTicks: number
   /** Ticks between the leader's heartbeats. */
   readonly heartbeatTicks: number
-  /** Bytes of entries in one MsgApp (at least one entry always goes). Small values waste round trips,
-   * large ones make a retransmission expensive. Default unlimited. */
+  /** Bytes of entries in one MsgApp (at least one entry always goes). Small values waste round
+   * trips, large ones make a retransmission expensive. Default unlimited. */
   readonly maxMessageBytes?: number
   /** Bytes of committed entries in one Ready, so that applying does not starve heartbeats. Default
    * maxMessageBytes. */
   readonly maxCommittedBytesPerReady?: number
-  /** Bytes of data the leader takes in beyond what is committed; further proposals are refused. Without
-   * it a leader cut off from its quorum grows without bound. Default unlimited. */
+  /** Bytes of data the leader takes in beyond what is committed; further proposals are refused.
+   * Without it a leader cut off from its quorum grows without bound. Default unlimited. */
   readonly maxUncommittedBytes?: number
   /** MsgApps on their way to one follower before the leader waits for an answer. */
   readonly maxInflightMessages: number
   /** The same in bytes of data: throughput to one follower is at most this per round trip. Default
    * unlimited; else at least maxMessageBytes. */
   readonly maxInflightBytes?: number
-  /** The leader steps down when no quorum was heard from for an election timeout, and members refuse to
-   * vote while they hear from a leader. Default false. */
+  /** The leader steps down when no quorum was heard from for an election timeout, and members
+   * refuse to vote while they hear from a leader. Default false. */
   readonly checkQuorum?: boolean
-  /** Ask before incrementing the term, so that a member coming back from a partition does not depose
-   * a working leader (thesis 9.6). Default false. */
+  /** Ask before incrementing the term, so that a member coming back from a partition does not
+   * depose a working leader (thesis 9.6). Default false. */
   readonly preVote?: boolean
   /** `safe` confirms each batch of reads by a round of heartbeats. `lease` trusts the clocks and
    * checkQuorum, which it requires: a paused leader can answer a stale read. Default safe. */
   readonly readOnly?: 'safe' | 'lease'
   /** Followers refuse proposals instead of passing them to the leader. Default false. */
   readonly disableProposalForwarding?: boolean
-  /** Membership changes are not checked against the current configuration when proposed. Only for a
-   * caller that orders and checks them itself: an impossible change is then an assertion failure when
-   * applied. Default false. */
+  /** Membership changes are not checked against the current configuration when proposed. Only
+   * for a caller that orders and checks them itself: an impossible change is then an assertion
+   * failure when applied. Default false. */
   readonly disableConfChangeValidation?: boolean
   /** A leader that is removed or demoted becomes a follower at once when it applies that. Default
    * false. */

@@ -1,5 +1,5 @@
-// Text for people: logs, the simulator's traces, and comparison with other implementations' traces. The
-// format is the one of etcd's interaction tests.
+// Text for people: logs, the simulator's traces, and comparison with other implementations' traces.
+// The format is the one of etcd's interaction tests.
 
 import { decodeConfChange } from './codec.ts'
 import type {
@@ -38,7 +38,8 @@ export function describeRole(role: Role): string {
   return ROLE_NAMES[role]
 }
 
-/** One line per part, `more` lines among the messages; `<empty Ready>` when there is nothing in it. */
+/** One line per part, `more` lines among the messages; `<empty Ready>` when there is nothing in
+ * it. */
 export function describeReady(ready: Ready, more: readonly string[] = []): string {
   const lines: string[] = []
   const { softState, hardState, snapshot } = ready
@@ -102,7 +103,8 @@ export function describeConfig(config: ConfState): string {
 }
 
 export function describeProgress(progress: ProgressStatus): string {
-  let text = `${progress.id}: ${PROGRESS_NAMES[progress.state]} match=${progress.match} next=${progress.next}`
+  const { id, state, match, next } = progress
+  let text = `${id}: ${PROGRESS_NAMES[state]} match=${match} next=${next}`
   if (progress.learner) text += ' learner'
   if (progress.paused) text += ' paused'
   if (progress.pendingSnapshot > 0) text += ` pendingSnap=${progress.pendingSnapshot}`

@@ -1,15 +1,15 @@
 // Elections: starting one, and answering a candidate.
 //
-// A configuration takes effect when applied, so a member may stand for election by one that others have
-// left behind, perhaps by two changes: and of configurations two changes apart, majorities need not
-// overlap. So a candidate must win in every configuration from the one it has applied to the last in its
-// log. It then wins in a configuration next to the newest one in force, or meets a voter whose log has a
-// change that its own lacks.
+// A configuration takes effect when applied, so a member may stand for election by one that others
+// have left behind, perhaps by two changes: and of configurations two changes apart, majorities
+// need not overlap. So a candidate must win in every configuration from the one it has applied to
+// the last in its log. It then wins in a configuration next to the newest one in force, or meets a
+// voter whose log has a change that its own lacks.
 //
-// With preVote a member first asks whether it could win, for a term it does not enter yet; only a quorum
-// of yes makes it increment its term. With checkQuorum a member that hears from a leader ignores
-// candidates altogether (step.ts). Both keep a member that comes back from a partition from deposing a
-// leader that works.
+// With preVote a member first asks whether it could win, for a term it does not enter yet; only a
+// quorum of yes makes it increment its term. With checkQuorum a member that hears from a leader
+// ignores candidates altogether (step.ts). Both keep a member that comes back from a partition from
+// deposing a leader that works.
 
 import { decodeConfChange } from './codec.ts'
 import { tryChangeConfig } from './confchange.ts'
@@ -63,10 +63,10 @@ function configsInLog(raft: Raft): ConfState[] {
   return configs
 }
 
-/** Index up to which this member's log speaks for a majority: a voter's to its end, that of a member
- * which is no voter any more (nor will be by its log) as far as it is committed. Entries behind its
- * removal are the others' affair; were it to insist on them, those left could need its vote and
- * never get it. */
+/** Index up to which this member's log speaks for a majority: a voter's to its end, that of a
+ * member which is no voter any more (nor will be by its log) as far as it is committed. Entries
+ * behind its removal are the others' affair; were it to insist on them, those left could need
+ * its vote and never get it. */
 function bindingIndex(raft: Raft): number {
   const isVoter = ({ voters, votersOutgoing }: ConfState): boolean =>
     voters.includes(raft.id) || votersOutgoing.includes(raft.id)
@@ -83,13 +83,13 @@ export function answerVote(raft: Raft, message: Message): void {
     (raft.vote === NONE && raft.lead === NONE) ||
     // or a mere question about a later term.
     (pre && message.term > raft.term)
-  // Learners answer too. One may have been promoted without knowing it yet, and its vote be needed to
-  // elect the leader who will tell it; a candidate asks only those it believes to be voters.
+  // Learners answer too. One may have been promoted without knowing it yet, and its vote be needed
+  // to elect the leader who will tell it; a candidate asks only those it believes to be voters.
   const binding = bindingIndex(raft)
   const granted = canVote && raft.log.isUpToDate(message.index, message.logTerm, binding)
   raft.send(pre ? 'MsgPreVoteResp' : 'MsgVoteResp', message.from, {
-    // A grant echoes the term asked for, which for a pre-vote is not this member's. A refusal carries
-    // this member's own, so that a candidate left behind learns of it.
+    // A grant echoes the term asked for, which for a pre-vote is not this member's. A refusal
+    // carries this member's own, so that a candidate left behind learns of it.
     term: granted ? message.term : raft.term,
     reject: !granted,
   })

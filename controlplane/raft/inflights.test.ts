@@ -1,5 +1,5 @@
-// Goal: the window counts right however it wraps and grows. Method: random operations against a plain
-// list.
+// Goal: the window counts right however it wraps and grows. Method: random operations against a
+// plain list.
 
 import fc from 'fast-check'
 import t from 'tap'

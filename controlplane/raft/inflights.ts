@@ -1,6 +1,6 @@
-// The window of MsgApps on their way to one follower: a ring of (last index, bytes) in sending order.
-// An acknowledgement of an index frees every message up to it. The ring grows on demand up to the
-// limit, since most followers never have more than a few messages outstanding.
+// The window of MsgApps on their way to one follower: a ring of (last index, bytes) in sending
+// order. An acknowledgement of an index frees every message up to it. The ring grows on demand up
+// to the limit, since most followers never have more than a few messages outstanding.
 
 const FIRST_CAPACITY = 16
 
@@ -32,7 +32,8 @@ export class Inflights {
     return this.#count >= this.#maxMessages || this.#bytes >= this.#maxBytes
   }
 
-  /** Records a message whose last entry has `index`; indexes must rise. Must not be called when full. */
+  /** Records a message whose last entry has `index`; indexes must rise. Must not be called when
+   * full. */
   add(index: number, bytes: number): void {
     if (this.#count === this.#indexes.length) this.#grow()
     const slot = (this.#start + this.#count) % this.#indexes.length

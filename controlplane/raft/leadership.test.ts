@@ -1,5 +1,5 @@
-// Goal: leadership moves when it must, stays when it can, and reads are never stale. Method: partitions,
-// transfers and reads in small clusters.
+// Goal: leadership moves when it must, stays when it can, and reads are never stale. Method:
+// partitions, transfers and reads in small clusters.
 
 import t from 'tap'
 import { type Message, makeMessage } from './messages.ts'

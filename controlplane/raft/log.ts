@@ -1,10 +1,10 @@
-// The replicated log as one piece: durable entries from Storage, the newer ones from Unstable, and the
-// three marks that move along it.
+// The replicated log as one piece: durable entries from Storage, the newer ones from Unstable, and
+// the three marks that move along it.
 //
 //   compacted | ......... applied ......... applying ......... committed ......... last
 //
-// applied <= applying <= committed <= last. Entries in (applied, applying] were handed out for applying
-// and not reported back yet.
+// applied <= applying <= committed <= last. Entries in (applied, applying] were handed out for
+// applying and not reported back yet.
 
 import { assert } from '../../base/assert.ts'
 import { entryBytes, SCAN_PAGE_BYTES } from './limits.ts'
@@ -69,14 +69,14 @@ export class RaftLog {
     return this.#storage.term(index)
   }
 
-  /** True when the entry at `index` exists and has `term`. Equal index and term mean equal logs up to
-   * there (paper, section 5.3, Log Matching). */
+  /** True when the entry at `index` exists and has `term`. Equal index and term mean equal logs
+   * up to there (paper, section 5.3, Log Matching). */
   matches(index: number, term: number): boolean {
     return this.term(index) === term
   }
 
-  /** True when a log ending in (`index`, `term`) is at least as new as this one up to `last` (paper,
-   * section 5.4.1). */
+  /** True when a log ending in (`index`, `term`) is at least as new as this one up to `last`
+   * (paper, section 5.4.1). */
   isUpToDate(index: number, term: number, last: number = this.lastIndex()): boolean {
     const lastTerm = this.term(last)
     assert(typeof lastTerm === 'number', 'the entry to compare with must have a term')
@@ -88,7 +88,8 @@ export class RaftLog {
     return lo > this.lastIndex() ? [] : this.slice(lo, this.lastIndex() + 1, maxBytes)
   }
 
-  /** Entries [lo, hi), cut short at `maxBytes` but at least one. `hi` must not lie behind the end. */
+  /** Entries [lo, hi), cut short at `maxBytes` but at least one. `hi` must not lie behind the
+   * end. */
   slice(lo: number, hi: number, maxBytes: number): readonly Entry[] | Missing {
     assert(lo <= hi && hi <= this.lastIndex() + 1, `log slice [${lo}, ${hi}) out of bounds`)
     if (lo < this.firstIndex()) return 'compacted'
@@ -114,8 +115,9 @@ export class RaftLog {
     this.unstable.truncateAndAppend(entries)
   }
 
-  /** Takes entries from the leader that follow (`index`, `term`). False, and no change, when this log
-   * does not have that entry; else what conflicts is replaced and what is new appended. */
+  /** Takes entries from the leader that follow (`index`, `term`). False, and no change, when
+   * this log does not have that entry; else what conflicts is replaced and what is new
+   * appended. */
   maybeAppend(index: number, term: number, entries: readonly Entry[]): boolean {
     if (!this.matches(index, term)) return false
     const firstNew = entries.findIndex((entry) => !this.matches(entry.index, entry.term))
@@ -123,8 +125,9 @@ export class RaftLog {
     return true
   }
 
-  /** The last index up to `index` whose term is at most `term`, and its term (0 if unknown): where two
-   * logs may agree, given that at `index` and `term` they did not. Compacted entries may agree. */
+  /** The last index up to `index` whose term is at most `term`, and its term (0 if unknown):
+   * where two logs may agree, given that at `index` and `term` they did not. Compacted entries
+   * may agree. */
   findConflictByTerm(index: number, term: number): { index: number; term: number } {
     for (let guess = index; guess > 0; guess--) {
       const ours = this.term(guess)
@@ -139,7 +142,7 @@ export class RaftLog {
     if (index <= this.#committed) return
     assert(
       index <= this.lastIndex(),
-      `commit index ${index} is beyond the last entry ${this.lastIndex()}: this member lost its log`,
+      `commit index ${index} is beyond the last entry ${this.lastIndex()}: the log was lost`,
     )
     this.#committed = index
   }
@@ -150,8 +153,8 @@ export class RaftLog {
     this.unstable.restore(snapshot)
   }
 
-  /** Sets the commit index from disk, after a restart. What a snapshot covers is committed even if the
-   * stored index is older than the snapshot. */
+  /** Sets the commit index from disk, after a restart. What a snapshot covers is committed even
+   * if the stored index is older than the snapshot. */
   restoreCommitted(index: number): void {
     assert(
       index <= this.lastIndex(),
@@ -166,8 +169,8 @@ export class RaftLog {
     return this.#applying < this.#maxAppliable(allowUnstable)
   }
 
-  /** Committed entries to apply next, within the byte limit. With `allowUnstable` they may be ones that
-   * are made durable in the same step. */
+  /** Committed entries to apply next, within the byte limit. With `allowUnstable` they may be
+   * ones that are made durable in the same step. */
   nextCommitted(allowUnstable: boolean): readonly Entry[] {
     if (!this.hasNextCommitted(allowUnstable)) return []
     const room = this.#maxApplyingBytes - this.#applyingBytes
@@ -225,8 +228,8 @@ export function totalBytes(entries: readonly Entry[]): number {
   return bytes
 }
 
-/** Bytes of data alone: an empty entry (a new leader's, or the one leaving a joint configuration) weighs
- * nothing, so no limit on data can ever refuse it. */
+/** Bytes of data alone: an empty entry (a new leader's, or the one leaving a joint
+ * configuration) weighs nothing, so no limit on data can ever refuse it. */
 export function payloadBytes(entries: readonly Entry[]): number {
   let bytes = 0
   for (const entry of entries) bytes += entry.data.length

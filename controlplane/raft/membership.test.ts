@@ -1,5 +1,5 @@
-// Goal: members come and go without losing what is committed. Method: changes in a small cluster, one rule
-// each.
+// Goal: members come and go without losing what is committed. Method: changes in a small cluster,
+// one rule each.
 
 import t from 'tap'
 import { encodeConfChange } from './codec.ts'

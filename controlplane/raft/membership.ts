@@ -24,9 +24,9 @@ export function applyConfChange(raft: Raft, change: ConfChange): ConfState {
 
 /** Takes over a snapshot from the leader. False when it brings nothing new.
  *
- * This member need not be in the snapshot's configuration. One that joins may get a snapshot from before
- * it was added, and then the entry that adds it; one that was removed learns of it this way. Until it is
- * a voter by its own configuration it does not campaign. */
+ * This member need not be in the snapshot's configuration. One that joins may get a snapshot
+ * from before it was added, and then the entry that adds it; one that was removed learns of it
+ * this way. Until it is a voter by its own configuration it does not campaign. */
 export function restoreSnapshot(raft: Raft, snapshot: Snapshot): boolean {
   if (snapshot.index <= raft.log.committed) return false
   assert(raft.role === 'follower', 'only a follower restores a snapshot')
@@ -49,7 +49,8 @@ export function switchTo(raft: Raft, config: ConfState, nextIndex: number): void
   if (raft.role !== 'leader') return
   const self = raft.tracker.get(raft.id)
   if (self === undefined || self.learner) {
-    // Without stepDownOnRemoval it goes on replicating (not counting itself) until others take over.
+    // Without stepDownOnRemoval it goes on replicating (not counting itself) until others take
+    // over.
     if (raft.config.stepDownOnRemoval) raft.becomeFollower(raft.term, NONE)
     return
   }

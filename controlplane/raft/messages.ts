@@ -1,8 +1,8 @@
-// The vocabulary of the consensus core: entries, snapshots, configurations, and the one shape that every
-// message between members has. Nothing here has behaviour beyond filling in defaults.
+// The vocabulary of the consensus core: entries, snapshots, configurations, and the one shape that
+// every message between members has. Nothing here has behaviour beyond filling in defaults.
 //
-// Terms, indexes and ids are plain numbers. They are asserted to stay below 2^53, which a cluster that
-// committed a million entries a second would reach after 285 years.
+// Terms, indexes and ids are plain numbers. They are asserted to stay below 2^53, which a cluster
+// that committed a million entries a second would reach after 285 years.
 //
 // A message is one flat record with a field for everything any type needs, the same shape for all
 // types: codec and queues stay simple and every engine sees one hidden class. docs/raft.md explains
@@ -59,8 +59,8 @@ export interface Snapshot {
   readonly data: Uint8Array
 }
 
-/** What must survive a crash besides the log (Raft paper, figure 2, plus the commit index, which is only
- * a convenience: losing it costs a little catching up). */
+/** What must survive a crash besides the log (Raft paper, figure 2, plus the commit index, which
+ * is only a convenience: losing it costs a little catching up). */
 export interface HardState {
   readonly term: number
   readonly vote: NodeId
@@ -77,7 +77,8 @@ export interface SoftState {
   readonly role: Role
 }
 
-/** An answered readIndex(): reading the state machine once it has applied `index` is linearizable. */
+/** An answered readIndex(): reading the state machine once it has applied `index` is
+ * linearizable. */
 export interface ReadState {
   readonly index: number
   /** The bytes given to readIndex(). */
@@ -90,7 +91,8 @@ export type ConfChangeType =
   /** Add a learner, or demote a voter. */
   | 'add-learner'
   | 'remove'
-  /** Changes nothing in the core: the entry tells the layers above that a member's address changed. */
+  /** Changes nothing in the core: the entry tells the layers above that a member's address
+   * changed. */
   | 'update'
 
 /** One membership change. Proposed by itself it becomes an EntryConfChange. */
@@ -142,8 +144,8 @@ export interface Message {
   readonly from: NodeId
   /** 0 in messages that are never compared by term (MsgProp, MsgReadIndex and the local ones). */
   readonly term: number
-  /** MsgApp: index before the first entry. MsgVote: the candidate's last index. Responses: the index
-   * acknowledged or refused. */
+  /** MsgApp: index before the first entry. MsgVote: the candidate's last index. Responses: the
+   * index acknowledged or refused. */
   readonly index: number
   /** Term of the entry at `index` (in a rejection: at `rejectHint`). */
   readonly logTerm: number
@@ -153,8 +155,8 @@ export interface Message {
   readonly rejectHint: number
   readonly entries: readonly Entry[]
   readonly snapshot: Snapshot | null
-  /** MsgVote only: the leader itself asked for this election (MsgTimeoutNow), so its lease is no reason
-   * to refuse. */
+  /** MsgVote only: the leader itself asked for this election (MsgTimeoutNow), so its lease is no
+   * reason to refuse. */
   readonly transfer: boolean
   /** MsgHeartbeat and its response: how many reads this heartbeat confirms; 0 for none. */
   readonly readPosition: number
@@ -165,8 +167,8 @@ export interface Message {
 export const NO_BYTES: Uint8Array = new Uint8Array(0)
 const NO_ENTRIES: readonly Entry[] = []
 
-/** A message of `type` to `to` with the given fields, all others zero. `from` and `term` are filled in
- * by the sender. */
+/** A message of `type` to `to` with the given fields, all others zero. `from` and `term` are
+ * filled in by the sender. */
 export function makeMessage(type: MessageType, to: NodeId, fields: Partial<Message> = {}): Message {
   return {
     type,

@@ -1,15 +1,15 @@
 // The leader's view of one member, and the flow control that follows from it.
 //
-//   probe      Where the logs agree is a guess. One MsgApp at a time; the next goes after a heartbeat was
-//              answered. An acceptance leads to replicate, a rejection to a better guess.
-//   replicate  The logs agree at `match`. Entries are sent without waiting, within the inflight window.
-//   snapshot   What the member needs is compacted away. Nothing is sent until it acknowledges an index
-//              that the log can continue from, or the caller reports the snapshot's fate.
+//   probe      Where the logs agree is a guess. One MsgApp at a time; the next goes when a heartbeat
+//              was answered. An acceptance leads to replicate, a rejection to a better guess.
+//   replicate  The logs agree at `match`. Entries are sent without waiting, within the window.
+//   snapshot   What the member needs is compacted away. Nothing is sent until it acknowledges an
+//              index that the log can continue from, or the caller reports the snapshot's fate.
 //
 //             acceptance                         entries compacted
 //    probe -----------------> replicate    any --------------------> snapshot
 //      ^                          |                                     |
-//      +---- rejection, loss -----+      snapshot reported  ------> probe (from behind the snapshot)
+//      +---- rejection, loss -----+      snapshot reported  ------> probe (behind the snapshot)
 //                                        acceptance         ------> replicate
 //
 // Invariants: match < next, and sentCommit < next in replicate.
@@ -51,7 +51,8 @@ export class Progress {
   }
 
   becomeProbe(): void {
-    // A snapshot that was reported as delivered is where to go on; otherwise what is known to match.
+    // A snapshot that was reported as delivered is where to go on; otherwise what is known to
+    // match.
     const base = this.state === 'snapshot' ? this.pendingSnapshot : 0
     this.#enter('probe')
     this.next = Math.max(this.match, base) + 1
@@ -102,7 +103,8 @@ export class Progress {
     return true
   }
 
-  /** The member refused a MsgApp at `rejected` and suggests `hint`. False when the refusal is stale. */
+  /** The member refused a MsgApp at `rejected` and suggests `hint`. False when the refusal is
+   * stale. */
   maybeDecreaseTo(rejected: number, hint: number): boolean {
     if (this.state === 'replicate') {
       if (rejected <= this.match) return false

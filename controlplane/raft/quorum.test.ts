@@ -1,5 +1,5 @@
-// Goal: quorum arithmetic is right for every configuration. Method: properties over random voters and
-// acknowledgements, each against a plain count.
+// Goal: quorum arithmetic is right for every configuration. Method: properties over random voters
+// and acknowledgements, each against a plain count.
 
 import fc from 'fast-check'
 import t from 'tap'

@@ -1,8 +1,9 @@
-// Quorum arithmetic: what a majority of voters has acknowledged, and how a vote stands. Pure functions
-// over sorted lists of ids.
+// Quorum arithmetic: what a majority of voters has acknowledged, and how a vote stands. Pure
+// functions over sorted lists of ids.
 //
-// A joint configuration (thesis, section 4.3) decides only what both its halves decide. An empty half
-// agrees with everything, so that a configuration with an empty second half behaves as the first alone.
+// A joint configuration (thesis, section 4.3) decides only what both its halves decide. An empty
+// half agrees with everything, so that a configuration with an empty second half behaves as the
+// first alone.
 
 import type { ConfState, NodeId } from './messages.ts'
 
@@ -17,14 +18,16 @@ export type VoteResult = 'won' | 'pending' | 'lost'
 /** The two halves of a configuration as the arithmetic needs them. */
 export type Voters = Pick<ConfState, 'voters' | 'votersOutgoing'>
 
-/** Highest index that a majority of `voters` has acknowledged; Infinity when there are no voters. */
+/** Highest index that a majority of `voters` has acknowledged; Infinity when there are no
+ * voters. */
 export function majorityIndex(voters: readonly NodeId[], acked: AckedIndexer): number {
   const count = voters.length
   if (count === 0) return Number.POSITIVE_INFINITY
   const indexes = new Array<number>(count)
   for (let i = 0; i < count; i++) indexes[i] = acked.ackedIndex(voters[i]!) ?? 0
   indexes.sort(ascending)
-  // Sorted ascending, the last floor(n/2) + 1 values are a majority; its lowest is what all of it has.
+  // Sorted ascending, the last floor(n/2) + 1 values are a majority; its lowest is what all of it
+  // has.
   return indexes[count - majoritySize(count)]!
 }
 

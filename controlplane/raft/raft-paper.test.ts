@@ -1,6 +1,6 @@
-// Goal: the rules of the Raft paper (Ongaro and Ousterhout, "In Search of an Understandable Consensus
-// Algorithm", extended version) and of Ongaro's thesis hold. Method: each test quotes its section and
-// checks the rule on one node or a small cluster, through the public face only.
+// Goal: the rules of the Raft paper (Ongaro and Ousterhout, "In Search of an Understandable
+// Consensus Algorithm", extended version) and of Ongaro's thesis hold. Method: each test quotes its
+// section and checks the rule on one node or a small cluster, through the public face only.
 
 import t from 'tap'
 import {

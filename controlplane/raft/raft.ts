@@ -1,6 +1,6 @@
-// The state of one member, and the few moves that every role shares: changing role, sending, appending.
-// What a member does with a message is in step.ts (rules common to all roles) and step-leader.ts,
-// step-candidate.ts and step-follower.ts.
+// The state of one member, and the few moves that every role shares: changing role, sending,
+// appending. What a member does with a message is in step.ts (rules common to all roles) and
+// step-leader.ts, step-candidate.ts and step-follower.ts.
 //
 //                 timeout                    quorum of votes
 //   follower ------------------> candidate ------------------> leader
@@ -33,8 +33,8 @@ export interface Draft {
   readonly data: Uint8Array
 }
 
-/** Message types that promise something about what the sender has stored, and therefore leave only after
- * it is durable (thesis, section 3.8). */
+/** Message types that promise something about what the sender has stored, and therefore leave
+ * only after it is durable (thesis, section 3.8). */
 const AFTER_APPEND: ReadonlySet<MessageType> = new Set<MessageType>([
   'MsgAppResp',
   'MsgVoteResp',
@@ -60,14 +60,14 @@ export class Raft {
 
   /** Target of a leadership transfer (thesis, section 3.10). */
   leadTransferee: NodeId = NONE
-  /** At least the index of the newest membership change in the log: no other may be proposed until this
-   * is applied. */
+  /** At least the index of the newest membership change in the log: no other may be proposed
+   * until this is applied. */
   pendingConfIndex = 0
-  /** Index of the membership change that the configuration in force comes from, if it was handed out for
-   * applying but not yet reported as applied. */
+  /** Index of the membership change that the configuration in force comes from, if it was handed
+   * out for applying but not yet reported as applied. */
   configIndex = 0
-  /** The leader's: indexes of the membership changes in its log that were not in force when it became
-   * leader or proposed them. */
+  /** The leader's: indexes of the membership changes in its log that were not in force when it
+   * became leader or proposed them. */
   tailChanges: number[] = []
   /** Bytes of data in the uncommitted tail, by the leader's reckoning. */
   uncommittedBytes = 0
@@ -121,8 +121,8 @@ export class Raft {
     assert(self !== undefined, 'only a member can lead')
     self.becomeReplicate()
     self.recentActive = true
-    // Somewhere in the inherited tail there may be a membership change. Waiting for all of it is simpler
-    // than looking.
+    // Somewhere in the inherited tail there may be a membership change. Waiting for all of it is
+    // simpler than looking.
     this.pendingConfIndex = this.log.lastIndex()
     for (const { type, index } of this.log.entriesAfter(
       this.inForceIndex(),
@@ -139,13 +139,15 @@ export class Raft {
   send(type: MessageType, to: NodeId, fields: Partial<Message> = {}): void {
     const isVote = type === 'MsgVote' || type === 'MsgPreVote'
     const isVoteResponse = type === 'MsgVoteResp' || type === 'MsgPreVoteResp'
-    // Votes may speak of a term other than the member's own and say so. Forwarded requests have none.
+    // Votes may speak of a term other than the member's own and say so. Forwarded requests have
+    // none.
     const termless = type === 'MsgProp' || type === 'MsgReadIndex' || type === 'MsgTransferLeader'
     const term = termless ? 0 : isVote || isVoteResponse ? (fields.term ?? 0) : this.term
     assert(termless || term > 0 || this.term === 0, `${type} must have a term`)
     const message = makeMessage(type, to, { ...fields, from: fields.from ?? this.id, term })
-    // A MsgVote states where the candidate's log ends. Were that tail not durable, and lost in a crash, a
-    // vote given for the long log could reach the candidate's next incarnation and elect the short one.
+    // A MsgVote states where the candidate's log ends. Were that tail not durable, and lost in a
+    // crash, a vote given for the long log could reach the candidate's next incarnation and elect
+    // the short one.
     const statesUnstableTail = type === 'MsgVote' && this.log.unstable.entryCount > 0
     if (AFTER_APPEND.has(type) || statesUnstableTail) {
       this.messagesAfterAppend.push(message)
@@ -155,7 +157,8 @@ export class Raft {
     }
   }
 
-  /** Appends to the leader's log. False, and no change, when that would exceed maxUncommittedBytes. */
+  /** Appends to the leader's log. False, and no change, when that would exceed
+   * maxUncommittedBytes. */
   appendDrafts(drafts: readonly Draft[]): boolean {
     let index = this.log.lastIndex()
     const term = this.term
@@ -172,20 +175,23 @@ export class Raft {
     }
     this.uncommittedBytes += bytes
     this.log.append(entries)
-    // The leader's own copy counts only when durable: this acknowledgement to itself waits for that.
+    // The leader's own copy counts only when durable: this acknowledgement to itself waits for
+    // that.
     this.send('MsgAppResp', this.id, { index })
     return true
   }
 
-  /** Advances the commit index to what a quorum has, as far as the configuration in force may say so.
+  /** Advances the commit index to what a quorum has, as far as the configuration in force may
+   * say so.
    *
-   * It may for entries behind the next membership change in the log, since majorities of neighbouring
-   * configurations overlap, but not from the change after that. A leader that has just one change
-   * unapplied never meets this limit; one that lost its commit index in a crash may have several. */
+   * It may for entries behind the next membership change in the log, since majorities of
+   * neighbouring configurations overlap, but not from the change after that. A leader that has
+   * just one change unapplied never meets this limit; one that lost its commit index in a crash
+   * may have several. */
   maybeCommit(): boolean {
     const index = this.tracker.committedIndex()
-    // Only an entry of its own term commits by being counted; those before it commit with it (paper,
-    // section 5.4.2).
+    // Only an entry of its own term commits by being counted; those before it commit with it
+    // (paper, section 5.4.2).
     if (index <= this.log.committed || !this.log.matches(index, this.term)) return false
     const inForce = this.inForceIndex()
     while (this.tailChanges[0] !== undefined && this.tailChanges[0] <= inForce) {

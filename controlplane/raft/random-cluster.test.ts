@@ -1,7 +1,7 @@
-// Goal: no schedule of losses, reorderings, crashes, compactions and membership changes makes two members
-// disagree. Method: seeded random schedules over the core alone, a few rules checked after every event.
-// (The simulator does the same over the whole driver, with disks and clocks that fail; this is the quick
-// check of the core by itself.) A failure names its seed.
+// Goal: no schedule of losses, reorderings, crashes, compactions and membership changes makes two
+// members disagree. Method: seeded random schedules over the core alone, a few rules checked after
+// every event. (The simulator does the same over the whole driver, with disks and clocks that fail;
+// this is the quick check of the core by itself.) A failure names its seed.
 
 import t from 'tap'
 import { type Prng, prng } from '../../base/prng.ts'
@@ -86,7 +86,8 @@ class World {
         while (member.applies.length > 0) this.#apply(member)
         this.#check(member)
         // What was to be left explicitly is left now; refused unless joint.
-        if (round < CALM_TICKS - 50 && isJoint(member.confState)) member.node.proposeConfChange(LEAVE)
+        if (round < CALM_TICKS - 50 && isJoint(member.confState))
+          member.node.proposeConfChange(LEAVE)
       }
       const messages = this.#messages
       this.#messages = []

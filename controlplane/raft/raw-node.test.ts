@@ -1,5 +1,5 @@
-// Goal: the contract of RawNode: what it refuses, what a Ready holds, what a restart brings back, and that
-// writes may be pipelined. Method: a node by itself, its Readies handled by hand.
+// Goal: the contract of RawNode: what it refuses, what a Ready holds, what a restart brings back,
+// and that writes may be pipelined. Method: a node by itself, its Readies handled by hand.
 
 import t from 'tap'
 import {

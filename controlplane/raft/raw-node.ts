@@ -1,6 +1,6 @@
-// The face of the consensus core: a pure state machine that is told of ticks, messages and requests, and
-// answers with a Ready, the list of what the caller must do next. It does no I/O, has no clock and
-// starts nothing by itself. docs/raft.md is the manual.
+// The face of the consensus core: a pure state machine that is told of ticks, messages and
+// requests, and answers with a Ready, the list of what the caller must do next. It does no I/O, has
+// no clock and starts nothing by itself. docs/raft.md is the manual.
 //
 //   node.tick() | node.step(message) | node.propose(data) | ...      any number of times
 //   while (node.hasReady()) {
@@ -8,14 +8,14 @@
 //     1. send ready.messages                        (may overlap with 2)
 //     2. make snapshot, entries, hardState durable  (fsync if ready.mustSync)
 //     3. send ready.messagesAfterAppend
-//     4. apply ready.snapshot, then ready.committedEntries (applyConfChange() for membership changes)
+//     4. apply ready.snapshot, then ready.committedEntries (membership changes: applyConfChange())
 //     node.advance()
 //   }
 //
-// With `pipelinedWrites` the caller need not wait for the disk before it takes the next Ready. Instead of
-// advance() it calls persisted() once for each Ready when steps 2 and 3 (and applying ready.snapshot)
-// are done, and applied() once for each when its committedEntries are applied; each in the order of the
-// Readies, the two independently.
+// With `pipelinedWrites` the caller need not wait for the disk before it takes the next Ready.
+// Instead of advance() it calls persisted() once for each Ready when steps 2 and 3 (and applying
+// ready.snapshot) are done, and applied() once for each when its committedEntries are applied; each
+// in the order of the Readies, the two independently.
 
 import { assert } from '../../base/assert.ts'
 import { encodeConfChange } from './codec.ts'
@@ -120,15 +120,16 @@ export class RawNode {
     return this.#propose(batch.map((data) => ({ type: 'EntryNormal', data })))
   }
 
-  /** Proposes a change of membership. A change that cannot follow the current configuration is replaced
-   * by an empty normal entry at the same index. */
+  /** Proposes a change of membership. A change that cannot follow the current configuration is
+   * replaced by an empty normal entry at the same index. */
   proposeConfChange(change: ConfChange | ConfChangeSingle): ProposeResult {
     const type = 'changes' in change ? 'EntryConfChangeV2' : 'EntryConfChange'
     return this.#propose([{ type, data: encodeConfChange(asSet(change)) }])
   }
 
-  /** Switches to the configuration after `change`; to be called when its entry is applied, unless the
-   * caller decides to void it. Returns the new configuration, for the caller's next snapshot. */
+  /** Switches to the configuration after `change`; to be called when its entry is applied,
+   * unless the caller decides to void it. Returns the new configuration, for the caller's next
+   * snapshot. */
   applyConfChange(change: ConfChange | ConfChangeSingle): ConfState {
     return applyConfChange(this.#raft, asSet(change))
   }
@@ -159,8 +160,8 @@ export class RawNode {
     )
   }
 
-  /** Hands out the outstanding work. Must be followed by advance() before it is called again (or, with
-   * pipelinedWrites, at some time by persisted() and applied()). */
+  /** Hands out the outstanding work. Must be followed by advance() before it is called again
+   * (or, with pipelinedWrites, at some time by persisted() and applied()). */
   ready(): Ready {
     assert(this.#pipelined || this.#writes.length === 0, 'ready() again before advance()')
     const raft = this.#raft
@@ -220,9 +221,10 @@ export class RawNode {
     for (const message of write.messages) {
       if (message.to === raft.id) step(raft, message)
     }
-    // In a later term the tail may have been replaced, and replaced again by entries like the first ones,
-    // whose own write is still to come. So only a write that was handed out in this term tells where
-    // the durable log ends. Each term begins with a write (its hard state), so there will be one.
+    // In a later term the tail may have been replaced, and replaced again by entries like the first
+    // ones, whose own write is still to come. So only a write that was handed out in this term
+    // tells where the durable log ends. Each term begins with a write (its hard state), so there
+    // will be one.
     if (write.lastIndex > 0 && write.term === raft.term) {
       raft.log.unstable.stableTo(write.lastIndex, write.lastTerm)
     }
@@ -233,7 +235,8 @@ export class RawNode {
     }
   }
 
-  /** With pipelinedWrites: the committed entries of the oldest Ready not yet reported are applied. */
+  /** With pipelinedWrites: the committed entries of the oldest Ready not yet reported are
+   * applied. */
   applied(): void {
     const entries = this.#applies.shift()
     assert(entries !== undefined, 'applied() without a Ready')
@@ -285,8 +288,9 @@ export class RawNode {
     step(this.#raft, makeMessage('MsgForgetLeader', this.#raft.id))
   }
 
-  /** Asks for a linearizable read point; the answer comes as a ReadState with the same `context`, or not
-   * at all if leadership changes or a message is lost: repeat after a timeout, with a new context. */
+  /** Asks for a linearizable read point; the answer comes as a ReadState with the same
+   * `context`, or not at all if leadership changes or a message is lost: repeat after a
+   * timeout, with a new context. */
   readIndex(context: Uint8Array): Refusal | null {
     const from = this.#raft.id
     return step(this.#raft, makeMessage('MsgReadIndex', NONE, { from, context }))

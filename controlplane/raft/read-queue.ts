@@ -1,9 +1,10 @@
 // Linearizable reads without log entries (Raft thesis, section 6.4).
 //
-// The leader notes its commit index when a read arrives and must then learn that it still was the leader
-// after that moment: a round of heartbeats answered by a quorum proves it. Reads queue up; a heartbeat
-// carries the position of the newest read, and its answer confirms that read and all before it. What a
-// quorum has confirmed is the same arithmetic as what a quorum has stored, hence jointIndex().
+// The leader notes its commit index when a read arrives and must then learn that it still was the
+// leader after that moment: a round of heartbeats answered by a quorum proves it. Reads queue up; a
+// heartbeat carries the position of the newest read, and its answer confirms that read and all
+// before it. What a quorum has confirmed is the same arithmetic as what a quorum has stored, hence
+// jointIndex().
 
 import type { NodeId } from './messages.ts'
 import { type AckedIndexer, jointIndex, type Voters } from './quorum.ts'

@@ -11,8 +11,9 @@ import type { Refusal } from './types.ts'
 export function takeRead(raft: Raft, message: Message): Refusal | null {
   if (raft.heldReads.length + raft.reads.size >= MAX_HELD_READS) return 'too-many-reads'
   const read = { from: message.from, context: message.context, index: raft.log.committed }
-  // Until an entry of this term is committed, the leader does not know what its predecessors committed
-  // (thesis, section 6.4). This holds even for a lone voter: it may have lost its commit index.
+  // Until an entry of this term is committed, the leader does not know what its predecessors
+  // committed (thesis, section 6.4). This holds even for a lone voter: it may have lost its commit
+  // index.
   if (!raft.committedInCurrentTerm()) raft.heldReads.push(read)
   else startReads(raft, [read])
   return null

@@ -6,8 +6,8 @@ import type { Entry, NodeId } from './messages.ts'
 import type { Progress } from './progress.ts'
 import type { Raft } from './raft.ts'
 
-/** Sends the entries that `to` lacks, or an empty MsgApp with the commit index when it lacks none and
- * `evenIfEmpty`, or a snapshot when they are compacted. True when anything was sent. */
+/** Sends the entries that `to` lacks, or an empty MsgApp with the commit index when it lacks
+ * none and `evenIfEmpty`, or a snapshot when they are compacted. True when anything was sent. */
 export function maybeSendAppend(raft: Raft, to: NodeId, evenIfEmpty: boolean): boolean {
   const progress = raft.tracker.get(to)
   if (progress === undefined || progress.paused) return false

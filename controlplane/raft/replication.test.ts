@@ -1,5 +1,5 @@
-// Goal: flow control holds its limits and always recovers. Method: a leader alone, its followers' answers
-// given by hand; and small clusters with losses.
+// Goal: flow control holds its limits and always recovers. Method: a leader alone, its followers'
+// answers given by hand; and small clusters with losses.
 
 import t from 'tap'
 import { type Message, makeMessage } from './messages.ts'

@@ -43,7 +43,8 @@ export function stepFollower(raft: Raft, message: Message): Refusal | null {
       if (raft.config.readOnly !== 'lease') raft.lead = NONE
       return null
     case 'MsgTimeoutNow':
-      // No pre-vote: the leader itself asks, so this member is surely not coming back from a partition.
+      // No pre-vote: the leader itself asks, so this member is surely not coming back from a
+      // partition.
       hup(raft, 'transfer')
       return null
     default:
@@ -70,9 +71,9 @@ function handleAppend(raft: Raft, message: Message): void {
     raft.send('MsgAppResp', from, { index: last })
     return
   }
-  // Terms never fall along a log. So the logs cannot agree anywhere above the last index whose term is
-  // at most the leader's at `index`: that is the hint. A long divergent tail costs one round trip per
-  // term in it, not one per entry.
+  // Terms never fall along a log. So the logs cannot agree anywhere above the last index whose term
+  // is at most the leader's at `index`: that is the hint. A long divergent tail costs one round
+  // trip per term in it, not one per entry.
   const hint = raft.log.findConflictByTerm(Math.min(index, raft.log.lastIndex()), logTerm)
   raft.send('MsgAppResp', from, {
     index,

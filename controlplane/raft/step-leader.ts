@@ -92,8 +92,8 @@ function propose(raft: Raft, entries: readonly Entry[]): Refusal | null {
   return null
 }
 
-/** Why `change` may not be proposed. As nothing is pending, it will be applied to the configuration in
- * force, so the check is exact: what passes can be applied by every member. */
+/** Why `change` may not be proposed. As nothing is pending, it will be applied to the
+ * configuration in force, so the check is exact: what passes can be applied by every member. */
 function confChangeObstacle(raft: Raft, pendingIndex: number, change: ConfChange): string | null {
   if (pendingIndex > raft.log.applied) {
     return `the change at ${pendingIndex} may not be applied (applied: ${raft.log.applied})`
@@ -105,8 +105,9 @@ function confChangeObstacle(raft: Raft, pendingIndex: number, change: ConfChange
 }
 
 function handleRejection(raft: Raft, progress: Progress, message: Message): void {
-  // Where our own terms are above the follower's term at its hint, the logs cannot agree: its terms up to
-  // there are at most that. Skip back over all of it (the follower did the same with its log).
+  // Where our own terms are above the follower's term at its hint, the logs cannot agree: its terms
+  // up to there are at most that. Skip back over all of it (the follower did the same with its
+  // log).
   const next =
     message.logTerm > 0
       ? raft.log.findConflictByTerm(message.rejectHint, message.logTerm).index

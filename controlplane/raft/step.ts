@@ -1,5 +1,5 @@
-// What every role does with a message: the rules about terms come first, then votes, then the role's own.
-// And the clock.
+// What every role does with a message: the rules about terms come first, then votes, then the
+// role's own. And the clock.
 
 import { advanceCommit } from './commit.ts'
 import { answerVote, hup } from './election.ts'
@@ -11,7 +11,8 @@ import { stepLeader } from './step-leader.ts'
 import type { Refusal } from './types.ts'
 
 export function step(raft: Raft, message: Message): Refusal | null {
-  // Term 0 marks what is no part of the protocol between members: requests and the core's own events.
+  // Term 0 marks what is no part of the protocol between members: requests and the core's own
+  // events.
   if (message.term > raft.term) {
     if (!enterHigherTerm(raft, message)) return null
   } else if (message.term < raft.term && message.term !== 0) {
@@ -95,8 +96,8 @@ function enterHigherTerm(raft: Raft, message: Message): boolean {
       return false
     }
   }
-  // A pre-vote asks about a term that nobody has entered, and a grant echoes it. (A refusal carries the
-  // term its sender really is in.)
+  // A pre-vote asks about a term that nobody has entered, and a grant echoes it. (A refusal carries
+  // the term its sender really is in.)
   if (type === 'MsgPreVote' || (type === 'MsgPreVoteResp' && !message.reject)) return true
   const fromLeader = type === 'MsgApp' || type === 'MsgHeartbeat' || type === 'MsgSnap'
   raft.becomeFollower(term, fromLeader ? from : NONE)
@@ -106,13 +107,13 @@ function enterHigherTerm(raft: Raft, message: Message): boolean {
 function answerLowerTerm(raft: Raft, message: Message): void {
   const { checkQuorum, preVote } = raft.config
   if ((checkQuorum || preVote) && (message.type === 'MsgApp' || message.type === 'MsgHeartbeat')) {
-    // A leader of a lower term that still reaches us. Without checkQuorum and preVote our next candidacy
-    // would raise its term; with them others ignore our candidacy. So we tell it our term, and it steps
-    // down, or we would stay outside for good.
+    // A leader of a lower term that still reaches us. Without checkQuorum and preVote our next
+    // candidacy would raise its term; with them others ignore our candidacy. So we tell it our
+    // term, and it steps down, or we would stay outside for good.
     raft.send('MsgAppResp', message.from)
   } else if (message.type === 'MsgPreVote') {
-    // Not answering could leave two members with different terms and logs refusing each other for ever,
-    // when preVote is switched on in a running cluster.
+    // Not answering could leave two members with different terms and logs refusing each other for
+    // ever, when preVote is switched on in a running cluster.
     raft.send('MsgPreVoteResp', message.from, { term: raft.term, reject: true })
   }
 }

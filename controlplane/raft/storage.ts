@@ -1,8 +1,9 @@
 // What the core reads of the durable log, and a storage in memory.
 //
-// The core never writes: it hands entries out in a Ready and reads them back through this interface once
-// the caller made them durable. All reads are synchronous, so a caller with a disk keeps the tail of the
-// log in memory (the core asks again only for what slow followers need and for what is to be applied).
+// The core never writes: it hands entries out in a Ready and reads them back through this interface
+// once the caller made them durable. All reads are synchronous, so a caller with a disk keeps the
+// tail of the log in memory (the core asks again only for what slow followers need and for what is
+// to be applied).
 //
 //        compacted            stored
 //   ...............|--------------------------|
@@ -40,8 +41,9 @@ export interface Storage {
   snapshot(): Snapshot | null
 }
 
-/** The log and hard state in memory: for tests, for the simulator, and as the cache before a disk. A
- * configuration given to the constructor suits tests without new members; else see foundingState(). */
+/** The log and hard state in memory: for tests, for the simulator, and as the cache before a
+ * disk. A configuration given to the constructor suits tests without new members; else see
+ * foundingState(). */
 export class MemoryStorage implements Storage {
   hardState: HardState = EMPTY_HARD_STATE
   #confState: ConfState
@@ -84,8 +86,8 @@ export class MemoryStorage implements Storage {
     return this.#snapshot
   }
 
-  /** Stores entries; whatever was stored at or behind the first of them is replaced. Entries already
-   * compacted are skipped. Throws a RangeError if they would leave a gap. */
+  /** Stores entries; whatever was stored at or behind the first of them is replaced. Entries
+   * already compacted are skipped. Throws a RangeError if they would leave a gap. */
   append(entries: readonly Entry[]): void {
     const fresh = entries.filter((entry) => entry.index > this.#baseIndex)
     const head = fresh[0]
@@ -107,8 +109,8 @@ export class MemoryStorage implements Storage {
     this.#entries = []
   }
 
-  /** Records a snapshot of the local state machine; `snapshot.index` must be stored. The log stays as it
-   * is until compact(). */
+  /** Records a snapshot of the local state machine; `snapshot.index` must be stored. The log
+   * stays as it is until compact(). */
   createSnapshot(snapshot: Snapshot): void {
     if (this.term(snapshot.index) !== snapshot.term) {
       throw new RangeError(`snapshot at ${snapshot.index} does not match the log`)
@@ -128,10 +130,10 @@ export class MemoryStorage implements Storage {
   }
 }
 
-/** What the first members of a cluster start from, all alike: `snapshot` to be stored and applied, and
- * `hardState`. Their configuration stands in no log entry, so a later member could not learn it from
- * the log. Beginning with a snapshot makes that member need one, which tells it.
- * Only for the members that found the cluster: others start with nothing. */
+/** What the first members of a cluster start from, all alike: `snapshot` to be stored and
+ * applied, and `hardState`. Their configuration stands in no log entry, so a later member could
+ * not learn it from the log. Beginning with a snapshot makes that member need one, which tells
+ * it. Only for the members that found the cluster: others start with nothing. */
 export function foundingState(
   confState: ConfState,
   data: Uint8Array = NO_BYTES,
@@ -141,8 +143,8 @@ export function foundingState(
   return { snapshot: { index, term, confState, data }, hardState: { term, vote: 0, commit: index } }
 }
 
-/** The longest part of entries[from, to) that begins at `from` and stays within `maxBytes`, but never less
- * than one entry. */
+/** The longest part of entries[from, to) that begins at `from` and stays within `maxBytes`, but
+ * never less than one entry. */
 export function limitBytes(
   entries: readonly Entry[],
   maxBytes: number,

@@ -1,6 +1,6 @@
-// Members in memory with a lossless network between them, for the unit tests: every wait is a loop until
-// nothing moves. Faults are made by hand: cut links, lose messages of a kind, restart members. (Random
-// faults, clocks and disks are the simulator's business.)
+// Members in memory with a lossless network between them, for the unit tests: every wait is a loop
+// until nothing moves. Faults are made by hand: cut links, lose messages of a kind, restart
+// members. (Random faults, clocks and disks are the simulator's business.)
 
 import { decodeConfChange } from './codec.ts'
 import type { Config } from './config.ts'
@@ -38,7 +38,8 @@ export function voters(...ids: NodeId[]): ConfState {
   return { ...EMPTY_CONF_STATE, voters: ids }
 }
 
-/** A node with nothing around it; the election timeout is ELECTION_TICKS unless `random` says more. */
+/** A node with nothing around it; the election timeout is ELECTION_TICKS unless `random` says
+ * more. */
 export function makeNode(id: NodeId, storage: MemoryStorage, config: MemberConfig = {}): RawNode {
   return new RawNode({
     electionTicks: ELECTION_TICKS,

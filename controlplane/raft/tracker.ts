@@ -1,5 +1,6 @@
-// The configuration in force, a Progress for each of its members, and the votes of the election under
-// way. Members are visited by ascending id, so that a run is reproducible message for message.
+// The configuration in force, a Progress for each of its members, and the votes of the election
+// under way. Members are visited by ascending id, so that a run is reproducible message for
+// message.
 
 import { assert } from '../../base/assert.ts'
 import { Inflights } from './inflights.ts'
@@ -53,7 +54,8 @@ export class Tracker implements AckedIndexer {
     return voters.length === 1 && voters[0] === id && votersOutgoing.length === 0
   }
 
-  /** Puts `config` in force. Members that stay keep their progress; new ones begin at `nextIndex`. */
+  /** Puts `config` in force. Members that stay keep their progress; new ones begin at
+   * `nextIndex`. */
   switchTo(config: ConfState, nextIndex: number): void {
     const ids = sortedUnion(config.voters, config.votersOutgoing, config.learners)
     const byId = new Map<NodeId, Progress>()
@@ -62,8 +64,8 @@ export class Tracker implements AckedIndexer {
       let progress = this.#byId.get(id)
       if (progress === undefined) {
         progress = this.#newProgress(id, learner, 0, nextIndex)
-        // Until it had a chance to answer it counts as active, or the next quorum check might depose
-        // a leader for having added members.
+        // Until it had a chance to answer it counts as active, or the next quorum check might
+        // depose a leader for having added members.
         progress.recentActive = true
       }
       progress.learner = learner
@@ -74,8 +76,8 @@ export class Tracker implements AckedIndexer {
     this.#members = [...byId.values()]
   }
 
-  /** Forgets everything known about the members, as at the beginning of a term. `self` is known to have
-   * the whole log. */
+  /** Forgets everything known about the members, as at the beginning of a term. `self` is known
+   * to have the whole log. */
   reset(self: NodeId, lastIndex: number): void {
     const byId = new Map<NodeId, Progress>()
     for (const { id, learner } of this.#members) {

@@ -32,8 +32,9 @@ export type Refusal =
   /** A message or proposal that no correct member makes. */
   | 'malformed'
 
-/** Fate of a proposal. `index` and `term` name the log position it was given, so that its caller can tell
- * whether what gets committed there is its own; both are 0 when it was passed on to the leader. */
+/** Fate of a proposal. `index` and `term` name the log position it was given, so that its caller
+ * can tell whether what gets committed there is its own; both are 0 when it was passed on to
+ * the leader. */
 export interface ProposeResult {
   readonly refusal: Refusal | null
   readonly index: number
@@ -60,7 +61,8 @@ export interface Ready {
   readonly messages: readonly Message[]
   /** May be sent only when everything in this Ready is durable: they promise something about it. */
   readonly messagesAfterAppend: readonly Message[]
-  /** False when losing this Ready's writes in a crash would do no harm (only the commit index moved). */
+  /** False when losing this Ready's writes in a crash would do no harm (only the commit index
+   * moved). */
   readonly mustSync: boolean
   /** What persisted() will report; of interest to traces only. */
   readonly receipt: WriteReceipt
@@ -70,8 +72,8 @@ export interface Ready {
 export interface WriteReceipt {
   /** The term when the Ready was handed out. */
   readonly term: number
-  /** Ready.messagesAfterAppend and, in their places, this member's messages to itself: its own vote, its
-   * own acknowledgement. */
+  /** Ready.messagesAfterAppend and, in their places, this member's messages to itself: its own
+   * vote, its own acknowledgement. */
   readonly messages: readonly Message[]
   /** The end of the log as it was then; index 0 when everything was durable already. */
   readonly lastIndex: number

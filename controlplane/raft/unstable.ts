@@ -1,12 +1,13 @@
-// The part of the log that is not known to be durable yet: entries, and perhaps a snapshot before them.
+// The part of the log that is not known to be durable yet: entries, and perhaps a snapshot before
+// them.
 //
 //      durable          being written        not handed out yet
 //   ...--------------|--------------------|--------------------|
 //                    ^ offset             ^ inProgressEnd      ^ end
 //
 // Entries stay here until stableTo() says they are durable, so that the log reads the same whatever
-// the disk is doing. `offset` may lie before the end of the durable log: then the durable entries from
-// `offset` on were overruled by a new leader and will be overwritten.
+// the disk is doing. `offset` may lie before the end of the durable log: then the durable entries
+// from `offset` on were overruled by a new leader and will be overwritten.
 
 import { assert } from '../../base/assert.ts'
 import type { Entry, Snapshot } from './messages.ts'
@@ -80,8 +81,8 @@ export class Unstable {
     this.#snapshotInProgress = this.#snapshot !== null
   }
 
-  /** The entries up to `index` are durable, the last of them with `term`. Without effect when the entry
-   * is no longer here or was replaced meanwhile. */
+  /** The entries up to `index` are durable, the last of them with `term`. Without effect when
+   * the entry is no longer here or was replaced meanwhile. */
   stableTo(index: number, term: number): void {
     if (index < this.#offset || this.term(index) !== term) return
     this.#entries = this.#entries.slice(index + 1 - this.#offset)

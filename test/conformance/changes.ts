@@ -1,4 +1,5 @@
-// Membership changes as the data files write them: v1 adds voter 1, l2 learner 2, r3 removes 3, u4 updates.
+// Membership changes as the data files write them: v1 adds voter 1, l2 learner 2, r3 removes 3, u4
+// updates.
 
 import type { ConfChangeSingle, ConfChangeType } from '../../controlplane/raft/messages.ts'
 import { Unsupported } from './runner.ts'

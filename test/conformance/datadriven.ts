@@ -7,8 +7,8 @@
 //   ----
 //   expected output, up to the first blank line
 //
-// An output that has blank lines itself stands between two doubled separators, `----` twice before it and
-// twice after it.
+// An output that has blank lines itself stands between two doubled separators, `----` twice before
+// it and twice after it.
 
 export interface Argument {
   readonly key: string

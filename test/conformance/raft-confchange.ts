@@ -2,7 +2,8 @@
 //
 //   node test/conformance/raft-confchange.ts FILE...
 //
-// Outputs (configuration, progress of each member, or the text of the error) must be equal line for line.
+// Outputs (configuration, progress of each member, or the text of the error) must be equal line for
+// line.
 
 import {
   ConfChangeError,

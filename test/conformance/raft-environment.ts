@@ -1,9 +1,10 @@
-// A cluster in memory for etcd's interaction tests: members with a log and an appending state machine,
-// and the messages between them, all moved by hand. It keeps the order of etcd's environment exactly (by
-// ascending id; ready, deliver, append, apply), because the tests compare that order.
+// A cluster in memory for etcd's interaction tests: members with a log and an appending state
+// machine, and the messages between them, all moved by hand. It keeps the order of etcd's
+// environment exactly (by ascending id; ready, deliver, append, apply), because the tests compare
+// that order.
 //
-// With async-storage-writes the writes and applications of a member wait in two queues that are worked
-// off by command, and their acknowledgements travel as messages.
+// With async-storage-writes the writes and applications of a member wait in two queues that are
+// worked off by command, and their acknowledgements travel as messages.
 
 import { decodeConfChange } from '../../controlplane/raft/codec.ts'
 import type { Config } from '../../controlplane/raft/config.ts'

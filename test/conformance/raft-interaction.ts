@@ -2,9 +2,9 @@
 //
 //   node test/conformance/raft-interaction.ts FILE...
 //
-// Protocol grade: Readies, messages, status, logs and errors must be equal line for line; lines of etcd's
-// own logging (DEBUG, INFO, ...) are ignored. Every difference and every directive that is not supported
-// is printed; the exit code is 1 if there was any.
+// Protocol grade: Readies, messages, status, logs and errors must be equal line for line; lines of
+// etcd's own logging (DEBUG, INFO, ...) are ignored. Every difference and every directive that is
+// not supported is printed; the exit code is 1 if there was any.
 
 import { describeEntry, describeProgress, describeRole } from '../../controlplane/raft/describe.ts'
 import type { ConfChangeTransition, NodeId } from '../../controlplane/raft/messages.ts'

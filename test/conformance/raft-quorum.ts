@@ -2,9 +2,9 @@
 //
 //   node test/conformance/raft-quorum.ts FILE...
 //
-// Outputs must be equal line for line. As in etcd's own harness, results that must not change under a
-// change of viewpoint (the halves swapped, joined with nothing or with itself, an index that is too low
-// anyhow lowered) are checked besides, and a violation shows in the output.
+// Outputs must be equal line for line. As in etcd's own harness, results that must not change under
+// a change of viewpoint (the halves swapped, joined with nothing or with itself, an index that is
+// too low anyhow lowered) are checked besides, and a violation shows in the output.
 
 import type { NodeId } from '../../controlplane/raft/messages.ts'
 import {

@@ -1,5 +1,5 @@
-// Goal: our core does what etcd's test data says. Method: run every file of the data through the adapters,
-// and prove on files with a known fault that the adapters can fail.
+// Goal: our core does what etcd's test data says. Method: run every file of the data through the
+// adapters, and prove on files with a known fault that the adapters can fail.
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -37,7 +37,8 @@ function failuresOf(t: Test, run: (path: string) => FileResult, text: string): r
 
 t.test('a wrong expectation is reported', async (t) => {
   const election = (term: number): string =>
-    `add-nodes 1 voters=(1) index=2\n----\nINFO whatever\n\ncampaign 1\n----\n\nstabilize log-level=none\n----\nok\n\n` +
+    'add-nodes 1 voters=(1) index=2\n----\nINFO whatever\n\ncampaign 1\n----\n\n' +
+    'stabilize log-level=none\n----\nok\n\n' +
     `raft-state\n----\n1: StateLeader (Voter) Term:${term} Lead:1\n`
   t.same(failuresOf(t, runInteractionFile, election(1)), [])
   t.match(failuresOf(t, runInteractionFile, election(2)), [/line 1 differs/])
@@ -55,6 +56,10 @@ t.test('what is not supported is listed, not skipped', async (t) => {
   t.match(failuresOf(t, runQuorumFile, 'count cfg=(1)\n----\n1\n'), [/not supported: count/])
   t.match(failuresOf(t, runConfChangeFile, 'simple\nx1\n----\n\n'), [/not supported/])
 })
+
+const SNAPSHOT =
+  'Snapshot: Index:12 Term:2 ConfState:Voters:[1 2 3] ' +
+  'VotersOutgoing:[] Learners:[] LearnersNext:[] AutoLeave:false'
 
 t.test('commands of the format that the data at hand does not use', async (t) => {
   const failures = failuresOf(
@@ -99,12 +104,12 @@ ok
 send-snapshot 2 3
 ----
 2->3 MsgSnap Term:2 Log:0/0
-  Snapshot: Index:12 Term:2 ConfState:Voters:[1 2 3] VotersOutgoing:[] Learners:[] LearnersNext:[] AutoLeave:false
+  ${SNAPSHOT}
 
 deliver-msgs 3 drop=(1)
 ----
 2->3 MsgSnap Term:2 Log:0/0
-  Snapshot: Index:12 Term:2 ConfState:Voters:[1 2 3] VotersOutgoing:[] Learners:[] LearnersNext:[] AutoLeave:false
+  ${SNAPSHOT}
 
 deliver-msgs 1
 ----

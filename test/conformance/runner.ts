@@ -55,8 +55,9 @@ export function mainWith(run: (path: string) => FileResult): never {
   exit(failed === 0 && argv.length > 2 ? 0 : 1)
 }
 
-/** The files of etcd's test data in folder `kind`, or the reason why there are none. The data is not part
- * of the project: it is looked for in WEFT_ETCD_RAFT_TESTDATA and beside the repository. */
+/** The files of etcd's test data in folder `kind`, or the reason why there are none. The data is
+ * not part of the project: it is looked for in WEFT_ETCD_RAFT_TESTDATA and beside the
+ * repository. */
 export function testDataFiles(kind: string): { files: string[]; missing: string | null } {
   const root = join(import.meta.dirname, '..', '..')
   const places = [

@@ -1,8 +1,9 @@
-// The two storage threads that etcd's tests with async-storage-writes speak of, acted out for our core,
-// which knows no such threads: it hands out Readies and hears persisted() and applied() for each.
+// The two storage threads that etcd's tests with async-storage-writes speak of, acted out for our
+// core, which knows no such threads: it hands out Readies and hears persisted() and applied() for
+// each.
 //
-// A Ready becomes an append job and an apply job, each with the messages that follow from it. The core is
-// told when the last message of a job to this member itself was delivered.
+// A Ready becomes an append job and an apply job, each with the messages that follow from it. The
+// core is told when the last message of a job to this member itself was delivered.
 
 import {
   describeEntry,
@@ -51,8 +52,8 @@ export class StorageThread {
     return this.#jobs.some(({ done }) => !done)
   }
 
-  /** Adds a job. One without text has nothing to do and no responses: it is done at once. Returns the
-   * text with the responses. */
+  /** Adds a job. One without text has nothing to do and no responses: it is done at once.
+   * Returns the text with the responses. */
   add(ready: Ready, text: string | null, responses: readonly Parcel[]): string | null {
     const job: Job = { ready, text, responses: [], outstanding: 0, done: text === null }
     this.#jobs.push(job)
@@ -151,7 +152,8 @@ export class StorageThreads {
   #applyResponses({ committedEntries }: Ready): Parcel[] {
     if (committedEntries.length === 0) return []
     const type = 'MsgStorageApplyResp'
-    const text = `ApplyThread->${this.#id.toString(16)} ${type} Term:0 Log:0/0${entriesText(committedEntries)}`
+    const to = this.#id.toString(16)
+    const text = `ApplyThread->${to} ${type} Term:0 Log:0/0${entriesText(committedEntries)}`
     return [{ ...this.#local(type), text }]
   }
 
