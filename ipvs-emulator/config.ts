@@ -34,6 +34,8 @@ export interface ServiceConfig {
   readonly onePacket?: boolean
   /** Idle timeout of established connections of this service in seconds; default the protocol's. */
   readonly idleSeconds?: number
+  /** A SYN that its real server refuses may be tried on another (Director.retry()). Default false. */
+  readonly retryRefused?: boolean
   /** Source address (per family) for flows whose replies would otherwise not come back here: a client
    * that is its own real server (hairpin), and callers that ask for it. */
   readonly masquerade4?: string

@@ -14,15 +14,21 @@
 //       8-11 TCP heads: what a RST needs (see track() in director.ts)
 //      12-   addresses: client, virtual, then as the real server sees them: client', server
 //
-// The index is open addressed with linear probing: a slot holds 8 hash bits and the reference entry * 2 +
-// direction; 0 is empty, entry 0 is never used. Each connection has two references, one per direction (a
-// template or one-packet flow has one). Deletion shifts the cluster back, so there are no tombstones.
-// Growing moves whole clusters from the old index to the new one, a few at each insertion: both stay
-// valid tables all the time, and no call pauses for a rehash.
+// The index is open addressed with linear probing, without wrapping around: a slot holds 8 hash bits and the
+// reference entry * 2 + direction; 0 is empty, entry 0 is never used. Each connection has two references, one
+// per direction (a template or one-packet flow has one). Deletion shifts the cluster back, so there are no
+// tombstones.
 //
-// Limits: the record array is reserved in full at the start; the operating system gives it memory page by
-// page when entries are first used (lowest first), and it is not given back. The index does shrink.
+// It doubles in place. The home of a key is the top bits of its hash, so when one more bit counts, what was at
+// home h is at 2h or 2h + 1, and a cluster moved from the top down always finds its new place free. Homes
+// from `split` on have been moved, those below have not; the split sinks by a few slots at every
+// insertion and advance(). Both parts are valid all the time, there is no second table, and no call pauses.
+//
+// Limits: records and index are reserved in full at the start; the operating system gives them memory page
+// by page when they are first used (entries lowest first, the index only as far as it has grown), and
+// it is not given back.
 
+import { assert } from '../base/assert.ts'
 import { hashTables, hashWord } from './hash.ts'
 import { INDEX_MOVE_PER_INSERT, INDEX_SLOTS_MIN } from './limits.ts'
 
@@ -64,8 +70,12 @@ export const ONE_PACKET = 128
  * cache lines. Wrong elsewhere, it costs a second cache line and nothing else. */
 const ALIGNMENT = 48
 
+/** References per slot from which the index doubles. */
 const LOAD_MAX = 0.6
-const LOAD_MIN = 0.1
+/** Slots behind the last home, for the cluster that runs over the end. At this load clusters are tens long. */
+const OVERFLOW = 4096
+/** Above every home. */
+const NOT_DOUBLING = 0x7fffffff
 
 export class ConnTable {
   /** Words per address: 1 or 4. */
@@ -83,13 +93,18 @@ export class ConnTable {
   high = 1
   #free = 0
   readonly #tables: Int32Array
-  #slots: Int32Array
-  #mask: number
+  readonly #slots: Int32Array
+  /** Homes at the index's full size. */
+  readonly #slotsMax: number
+  /** Homes now; while it doubles, before doubling. */
+  #slotCount: number
+  /** A home is the hash shifted right by this. */
+  #shift: number
+  /** While the index doubles: homes from here on are homes of one more bit. Else above all homes. */
+  #split: number
   #references = 0
-  #old: Int32Array
-  #oldMask = -1
-  #moveAt = 0
-  #moveLeft = 0
+  /** A cluster being moved. */
+  #run: Int32Array = new Int32Array(64)
 
   /** `capacity` entries of `words` (1 or 4) address words; `random` keys the hash. */
   constructor(capacity: number, words: number, random: () => number) {
@@ -102,14 +117,25 @@ export class ConnTable {
     this.bytes = new Uint8Array(buffer, ALIGNMENT, size * 4)
     this.links = new Int32Array((capacity + 1) * 2)
     this.#tables = hashTables(random)
-    this.#slots = new Int32Array(INDEX_SLOTS_MIN)
-    this.#mask = INDEX_SLOTS_MIN - 1
-    this.#old = this.#slots
+    this.#slotCount = INDEX_SLOTS_MIN
+    this.#shift = Math.clz32(INDEX_SLOTS_MIN) + 1
+    this.#split = NOT_DOUBLING
+    let slotsMax = INDEX_SLOTS_MIN
+    while (slotsMax * LOAD_MAX < capacity * 2) slotsMax *= 2
+    this.#slotsMax = slotsMax
+    this.#slots = new Int32Array(slotsMax + OVERFLOW)
   }
 
-  /** Bytes of index in use now, the old one included while it is being moved. */
+  /** Bytes of index that can be in use at the present size. */
   get indexBytes(): number {
-    return (this.#slots.length + (this.#oldMask >= 0 ? this.#old.length : 0)) * 4
+    const doubling = this.#split !== NOT_DOUBLING
+    return (this.#slotCount * (doubling ? 2 : 1) + OVERFLOW) * 4
+  }
+
+  /** Where a search for `hash` begins. */
+  #home(hash: number): number {
+    const home = hash >>> this.#shift
+    return home < this.#split ? home : hash >>> (this.#shift - 1)
   }
 
   /** Takes a zeroed entry that is in no index and no timer bucket. 0 = the table is full. */
@@ -140,53 +166,15 @@ export class ConnTable {
   /** Reference (entry * 2 + direction) of an IPv4 flow as seen on the wire, or -1. */
   find4(zone: number, protocol: number, source: number, target: number, ports: number): number {
     const hash = this.hash4(zone, protocol, source, target, ports)
-    const found = this.#probe4(this.#slots, this.#mask, hash, zone, protocol, source, target, ports)
-    if (found >= 0 || this.#oldMask < 0) return found
-    return this.#probe4(this.#old, this.#oldMask, hash, zone, protocol, source, target, ports)
-  }
-
-  /** Loads what searches for the first `count` of `hashes` will read: index slots, then records. Two tight
-   * loops, so that the processor has many loads under way at once. The result means nothing; it keeps the
-   * loads from being optimized away. */
-  prefetch(hashes: Int32Array, count: number): number {
     const slots = this.#slots
-    const mask = this.#mask
     const records = this.records
-    const stride = this.stride
-    let sink = 0
-    for (let k = 0; k < count; k++) sink ^= slots[hashes[k]! & mask]!
-    for (let k = 0; k < count; k++) {
-      const hash = hashes[k]!
-      let i = hash & mask
-      let slot = slots[i]!
-      while (slot !== 0 && (slot ^ hash) >>> 24 !== 0) {
-        i = (i + 1) & mask
-        slot = slots[i]!
-      }
-      sink ^= records[((slot & 0xffffff) >>> 1) * stride]!
-    }
-    return sink
-  }
-
-  #probe4(
-    slots: Int32Array,
-    mask: number,
-    hash: number,
-    zone: number,
-    protocol: number,
-    source: number,
-    target: number,
-    ports: number,
-  ): number {
-    const records = this.records
-    const tag = hash >>> 24
-    for (let i = hash & mask; ; i = (i + 1) & mask) {
+    for (let i = this.#home(hash); ; i++) {
       const slot = slots[i]!
       if (slot === 0) return -1
-      if (slot >>> 24 !== tag) continue
+      if (slot >>> 24 !== (hash & 255)) continue
       const reference = slot & 0xffffff
       const at = (reference >>> 1) * 16
-      if ((this.bytes[at * 4 + PROTOCOL_BYTE] as number) !== protocol) continue
+      if (this.bytes[at * 4 + PROTOCOL_BYTE] !== protocol) continue
       if ((reference & 1) === 0) {
         if (
           records[at + PORTS] === ports &&
@@ -205,6 +193,25 @@ export class ConnTable {
     }
   }
 
+  /** Loads what searches for the first `count` of `hashes` will read: index slots, then records. Two tight
+   * loops, so that the processor has many loads under way at once. The result means nothing; it keeps the
+   * loads from being optimized away. */
+  prefetch(hashes: Int32Array, count: number): number {
+    const slots = this.#slots
+    const records = this.records
+    const stride = this.stride
+    let sink = 0
+    for (let k = 0; k < count; k++) sink ^= slots[this.#home(hashes[k]!)]!
+    for (let k = 0; k < count; k++) {
+      const hash = hashes[k]!
+      let i = this.#home(hash)
+      let slot = slots[i]!
+      while (slot !== 0 && slot >>> 24 !== (hash & 255)) slot = slots[++i]!
+      sink ^= records[((slot & 0xffffff) >>> 1) * stride]!
+    }
+    return sink
+  }
+
   /** Reference of an IPv6 flow as seen on the wire, or -1. */
   find6(
     zone: number,
@@ -220,27 +227,20 @@ export class ConnTable {
     ports: number,
   ): number {
     const hash = this.hash6(zone, protocol, s0, s1, s2, s3, t0, t1, t2, t3, ports)
-    let slots = this.#slots
-    let mask = this.#mask
-    const tag = hash >>> 24
-    for (;;) {
-      for (let i = hash & mask; ; i = (i + 1) & mask) {
-        const slot = slots[i]!
-        if (slot === 0) break
-        if (slot >>> 24 !== tag) continue
-        const reference = slot & 0xffffff
-        if (!this.#matches6(reference, zone, protocol, ports)) continue
-        const direction = reference & 1
-        const at = (reference >>> 1) * this.stride + ADDRESSES
-        if (
-          this.#address6(direction === 0 ? at : at + 12, s0, s1, s2, s3) &&
-          this.#address6(direction === 0 ? at + 4 : at + 8, t0, t1, t2, t3)
-        )
-          return reference
-      }
-      if (slots === this.#old || this.#oldMask < 0) return -1
-      slots = this.#old
-      mask = this.#oldMask
+    const slots = this.#slots
+    for (let i = this.#home(hash); ; i++) {
+      const slot = slots[i]!
+      if (slot === 0) return -1
+      if (slot >>> 24 !== (hash & 255)) continue
+      const reference = slot & 0xffffff
+      if (!this.#matches6(reference, zone, protocol, ports)) continue
+      const direction = reference & 1
+      const at = (reference >>> 1) * this.stride + ADDRESSES
+      if (
+        this.#address6(direction === 0 ? at : at + 12, s0, s1, s2, s3) &&
+        this.#address6(direction === 0 ? at + 4 : at + 8, t0, t1, t2, t3)
+      )
+        return reference
     }
   }
 
@@ -325,12 +325,12 @@ export class ConnTable {
 
   /** Indexes one direction of an entry; the caller has made sure that the key is not there yet. */
   link(reference: number): void {
-    if (this.#oldMask >= 0) this.move(INDEX_MOVE_PER_INSERT)
-    else if (this.#references + 1 > this.#slots.length * LOAD_MAX) {
-      this.#resize(this.#slots.length * 2)
-    }
+    this.move(INDEX_MOVE_PER_INSERT)
     this.#place(reference)
     this.#references++
+    if (this.#split === NOT_DOUBLING && this.#references > this.#slotCount * LOAD_MAX) {
+      if (this.#slotCount < this.#slotsMax) this.#split = this.#slotCount
+    }
     const direction = reference & 1
     const at = (reference >>> 1) * this.stride * 4 + FLAGS_BYTE
     this.bytes[at] = this.bytes[at]! | (direction === 0 ? HAS_FORWARD : HAS_REPLY)
@@ -343,76 +343,67 @@ export class ConnTable {
     if ((this.bytes[flagsAt]! & flag) === 0) return
     this.bytes[flagsAt] = this.bytes[flagsAt]! & ~flag
     const hash = this.hashOf(reference)
-    const value = (hash & 0xff000000) | reference
-    if (!this.#remove(this.#slots, this.#mask, hash, value)) {
-      this.#remove(this.#old, this.#oldMask, hash, value)
+    const value = (hash << 24) | reference
+    const slots = this.#slots
+    let gap = this.#home(hash)
+    for (; slots[gap] !== value; gap++)
+      assert(slots[gap] !== 0, 'a linked reference is in the index')
+    // Close the gap: an entry further along the cluster moves back unless that would put it in front of
+    // its home.
+    for (let i = gap + 1; slots[i] !== 0; i++) {
+      if (this.#home(this.hashOf(slots[i]! & 0xffffff)) > gap) continue
+      slots[gap] = slots[i]!
+      gap = i
     }
+    slots[gap] = 0
     this.#references--
-    if (this.#oldMask >= 0) this.move(INDEX_MOVE_PER_INSERT)
-    else this.#shrinkIfEmpty()
   }
 
   #place(reference: number): void {
     const hash = this.hashOf(reference)
     const slots = this.#slots
-    const mask = this.#mask
-    let i = hash & mask
-    while (slots[i] !== 0) i = (i + 1) & mask
-    slots[i] = (hash & 0xff000000) | reference
+    let i = this.#home(hash)
+    while (slots[i] !== 0) i++
+    assert(i < slots.length - 1, 'no cluster is as long as the overflow area')
+    slots[i] = (hash << 24) | reference
   }
 
-  /** Removes `value` and closes the gap: an entry further along its cluster moves back unless that would
-   * put it in front of its home slot. */
-  #remove(slots: Int32Array, mask: number, hash: number, value: number): boolean {
-    let gap = hash & mask
-    for (; slots[gap] !== value; gap = (gap + 1) & mask) if (slots[gap] === 0) return false
-    for (let i = (gap + 1) & mask; slots[i] !== 0; i = (i + 1) & mask) {
-      const home = this.hashOf(slots[i]! & 0xffffff) & mask
-      if (((i - home) & mask) >= ((i - gap) & mask)) {
-        slots[gap] = slots[i]!
-        gap = i
-      }
-    }
-    slots[gap] = 0
-    return true
-  }
-
-  #resize(slotCount: number): void {
-    this.#old = this.#slots
-    this.#oldMask = this.#mask
-    this.#slots = new Int32Array(slotCount)
-    this.#mask = slotCount - 1
-    // Start behind an empty slot, so that no cluster straddles the starting point.
-    let start = 0
-    while (this.#old[start] !== 0) start++
-    this.#moveAt = start
-    this.#moveLeft = this.#old.length
-  }
-
-  /** Moves at least `slotCount` slots of the old index, if there is one, to the end of a cluster. */
+  /** Goes on doubling, if that is under way, by about `slotCount` slots. */
   move(slotCount: number): void {
-    if (this.#oldMask < 0) return
-    const old = this.#old
+    if (this.#split === NOT_DOUBLING) return
+    const slots = this.#slots
     let left = slotCount
-    while (this.#moveLeft > 0) {
-      const slot = old[this.#moveAt]!
-      if (slot === 0) {
-        if (left <= 0) return
-      } else {
-        old[this.#moveAt] = 0
-        this.#place(slot & 0xffffff)
+    while (left > 0 && this.#split > 0) {
+      const last = this.#split - 1
+      if (slots[last] === 0) {
+        // No entry has its home at an empty slot: nothing to move.
+        this.#split = last
+        left--
+        continue
       }
-      this.#moveAt = (this.#moveAt + 1) & this.#oldMask
-      this.#moveLeft--
-      left--
+      let start = last
+      while (start > 0 && slots[start - 1] !== 0) start--
+      let end = last + 1
+      while (slots[end] !== 0) end++
+      this.#moveRun(start, end)
+      left -= end - start
     }
-    this.#oldMask = -1
-    this.#old = this.#slots
-    this.#shrinkIfEmpty()
+    if (this.#split > 0) return
+    this.#split = NOT_DOUBLING
+    this.#slotCount *= 2
+    this.#shift--
   }
 
-  #shrinkIfEmpty(): void {
-    const slots = this.#slots.length
-    if (slots > INDEX_SLOTS_MIN && this.#references < slots * LOAD_MIN) this.#resize(slots / 2)
+  /** Moves the cluster [start, end) to its new homes. It is lifted out whole first: near the bottom its old
+   * and new places overlap. */
+  #moveRun(start: number, end: number): void {
+    const slots = this.#slots
+    const count = end - start
+    if (count > this.#run.length) this.#run = new Int32Array(count * 2)
+    const run = this.#run
+    for (let i = 0; i < count; i++) run[i] = slots[start + i]!
+    slots.fill(0, start, end)
+    this.#split = start
+    for (let i = 0; i < count; i++) this.#place(run[i]! & 0xffffff)
   }
 }

@@ -165,6 +165,28 @@ export class Connections {
     }
   }
 
+  /** Fills `flow` with both halves of a connection. */
+  readFlow(flow: Flow, family: number, entry: number): void {
+    const table = this.tables[family]!
+    const { records, words } = table
+    const at = entry * table.stride
+    flow.family = family
+    flow.protocol = table.bytes[at * 4 + PROTOCOL_BYTE]!
+    flow.zone = records[at + ZONES]! >>> 16
+    flow.replyZone = records[at + ZONES]! & 0xffff
+    flow.sourcePort = records[at + PORTS]! >>> 16
+    flow.targetPort = records[at + PORTS]! & 0xffff
+    flow.newTargetPort = records[at + REPLY_PORTS]! >>> 16
+    flow.newSourcePort = records[at + REPLY_PORTS]! & 0xffff
+    for (let i = 0; i < 4; i++) {
+      const used = i < words
+      flow.source[i] = used ? records[at + ADDRESSES + i]! : 0
+      flow.target[i] = used ? records[at + ADDRESSES + words + i]! : 0
+      flow.newSource[i] = used ? records[at + ADDRESSES + 2 * words + i]! : 0
+      flow.newTarget[i] = used ? records[at + ADDRESSES + 3 * words + i]! : 0
+    }
+  }
+
   /** True when entry `entry` is of the client, ports and virtual address of `flow`. */
   carries(flow: Flow, entry: number): boolean {
     const table = this.tables[flow.family]!

@@ -469,4 +469,66 @@ for (const [name, net] of Object.entries(NETS)) {
       t.equal(self.director.refused[-NO_PORT], 0)
     },
   )
+
+  t.test(`${name}: an idle flow lives on while both its ends answer`, async (t) => {
+    const self = lab()
+    self.apply(service(net))
+    const establish = (port: number, server: string): number => {
+      self.send(request({ sourcePort: port, sequence: 100 }))
+      const flags = TCP_SYN | TCP_ACK
+      self.send(reply(server, { targetPort: port, flags, sequence: 900, acknowledgement: 101 }))
+      return self.send(
+        request({ sourcePort: port, flags: TCP_ACK, sequence: 101, acknowledgement: 901 }),
+      )
+    }
+    const live = establish(1, net.servers[0]!)
+    const dead = establish(2, net.servers[1]!)
+    self.wait(900_200)
+    t.same(self.probes, [live, dead])
+    const out = new DataView(new ArrayBuffer(100))
+    for (const direction of [FORWARD, REPLY]) {
+      const end = self.director.writeProbe(live, direction, out, 0)
+      const probe = { view: out, ipAt: 0, l4At: end - 20, end, protocol: TCP }
+      t.ok(checksumsHold(probe))
+      t.equal(out.getUint32(end - 16), direction === FORWARD ? 100 : 900, 'one before the next')
+      t.equal(out.getUint8(end - 7), TCP_ACK)
+    }
+    // Of one flow both ends answer, of the other only the server.
+    self.send(request({ sourcePort: 1, flags: TCP_ACK, sequence: 101, acknowledgement: 901 }))
+    self.send(reply(net.servers[0]!, { targetPort: 1, flags: TCP_ACK }))
+    self.send(reply(net.servers[1]!, { targetPort: 2, flags: TCP_ACK }))
+    self.wait(61_000)
+    t.same(self.probes, [live, dead, dead, dead])
+    t.equal(self.director.connectionCount, 1)
+    self.wait(845_000)
+    t.equal(self.probes.length, 5, 'probed again after another idle time')
+    self.wait(61_000)
+    t.equal(self.director.connectionCount, 0)
+  })
+
+  t.test(`${name}: a refused SYN is tried on another server`, async (t) => {
+    const self = lab()
+    self.apply(service(net, { retryRefused: true }))
+    const connection = self.send(request())
+    const other = self.director.retry(connection, self.now)
+    t.ok(other >= 0)
+    const again = request()
+    t.equal(self.send(again), other)
+    t.not(ends(again).split(' > ')[1], show(net.servers[0]!, 8080))
+    t.ok(checksumsHold(again))
+    t.equal(self.director.connectionCount, 1)
+    let last = other
+    let tries = 1
+    for (;;) {
+      const next = self.director.retry(last, self.now)
+      if (next < 0) break
+      last = next
+      self.send(request())
+      tries++
+    }
+    t.equal(tries, 4, 'not for ever')
+    self.apply(service(net))
+    const plain = self.send(request({ sourcePort: 2 }))
+    t.equal(self.director.retry(plain, self.now), -1, 'only where the service wants it')
+  })
 }

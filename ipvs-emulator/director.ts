@@ -47,10 +47,16 @@ import {
 import { rewrite } from './nat.ts'
 import { Opener } from './opener.ts'
 import { isLaterFragment } from './packet.ts'
-import { TCP_CLOSE, TCP_MACHINE, TCP_SECURE_TABLE, TCP_TIME_WAIT } from './proto-tcp.ts'
+import {
+  TCP_CLOSE,
+  TCP_ESTABLISHED,
+  TCP_MACHINE,
+  TCP_SECURE_TABLE,
+  TCP_TIME_WAIT,
+} from './proto-tcp.ts'
 import { type Quoted, readQuoted } from './quoted.ts'
 import { ESTIMATE_INTERVAL_SECONDS } from './rates.ts'
-import { writeReset } from './reset.ts'
+import { writeProbe, writeReset } from './reset.ts'
 import { ServiceTable } from './service-table.ts'
 import { defaultSettings, type Settings } from './settings.ts'
 import { Timeouts, ticksOf } from './timeouts.ts'
@@ -82,6 +88,10 @@ export interface DirectorOptions {
   /** A TCP flow has lost its real server: send a reset to both ends (writeReset()). The connection is
    * gone when the call returns; the callee must not call the director but for reading. */
   readonly orphan?: (connection: number) => void
+  /** An established TCP flow has been idle for its whole timeout: send a keep-alive probe to both ends
+   * (writeProbe()). It is ended after a minute unless both answer. Not called for services with
+   * idleSeconds; without this callback, idle flows simply end. */
+  readonly probe?: (connection: number) => void
   /** Room for counters that others read while the loop runs (a view of a SharedArrayBuffer),
    * STATISTICS_COLUMNS per row. Default: private memory that grows. */
   readonly statistics?: Float64Array
@@ -102,6 +112,7 @@ export class Director {
   readonly defence: Defence
   readonly #quoted: Quoted = { l4At: 0, protocol: 0 }
   readonly #orphan: (connection: number) => void
+  readonly #probe: ((connection: number) => void) | null
   readonly #startMs: number
   #tick = 0
   #second = 0
@@ -111,6 +122,7 @@ export class Director {
   constructor(options: DirectorOptions) {
     this.#startMs = options.nowMs
     this.#orphan = options.orphan ?? (() => {})
+    this.#probe = options.probe ?? null
     this.services = new ServiceTable(options.statistics, options.random)
     const capacity = options.connectionsMax ?? CONNECTIONS_DEFAULT
     this.connections = new Connections(capacity, this.services, options.random)
@@ -503,7 +515,25 @@ export class Director {
       this.connections.wheels[family]!.file(entry)
       return
     }
+    if (this.#probed(family, entry)) {
+      this.connections.wheels[family]!.file(entry)
+      return
+    }
     this.connections.release(family, entry, false)
+  }
+
+  /** True when the connection is kept for the time being because its ends were just asked to answer. */
+  #probed(family: number, entry: number): boolean {
+    if (this.#probe === null) return false
+    const table = this.connections.tables[family]!
+    const at = entry * table.stride
+    if (table.bytes[at * 4 + PROTOCOL_BYTE] !== TCP) return false
+    if (table.bytes[at * 4 + STATE_BYTE] !== TCP_ESTABLISHED) return false
+    const server = this.services.servers[table.records[at + SERVER]!]
+    if (server?.gone === true || (server?.pool.service.idleTicks ?? 0) !== 0) return false
+    if (!this.#tracker.probe(family, entry, this.#tick)) return false
+    this.#probe(entry * 2 + family)
+    return true
   }
 
   /** Looks at the next `count` entries for flows whose real server is gone. */
@@ -544,6 +574,19 @@ export class Director {
    * receiver must see it. Returns its length, 40 or 60 bytes. */
   writeReset(connection: number, direction: number, view: DataView, out: number): number {
     return writeReset(this.#table(connection), connection >>> 1, direction, view, out)
+  }
+
+  /** Writes at `out` the keep-alive probe that travels in `direction`. Returns its length, 40 or 60. */
+  writeProbe(connection: number, direction: number, view: DataView, out: number): number {
+    return writeProbe(this.#table(connection), connection >>> 1, direction, view, out)
+  }
+
+  /** To be asked when a real server answers a SYN with RST, before track(): makes a connection to another
+   * server in place of this one and returns it, so that the caller can drop the RST and send the SYN on
+   * (its own copy, or the client's next). -1: pass the RST on. Only for services with retryRefused. */
+  retry(connection: number, nowMs: number): number {
+    this.#setTime(nowMs)
+    return this.#opener.retry(connection, this.#tick)
   }
 
   /** A number that the engine keeps with each connection; 0 at first. */

@@ -51,6 +51,8 @@ export function service(net: Net, more: Partial<ServiceConfig> = {}): ServiceCon
 export interface Lab {
   readonly director: Director
   readonly orphans: number[]
+  /** Connections whose ends were to be probed. */
+  readonly probes: number[]
   now: number
   apply(...services: ServiceConfig[]): void
   send(packet: Packet, zone?: number, masquerade?: boolean, partial?: boolean): number
@@ -61,15 +63,18 @@ export interface Lab {
 export function lab(connectionsMax = 4096): Lab {
   const random = prng(1)
   const orphans: number[] = []
+  const probes: number[] = []
   const director = new Director({
     nowMs: 1000,
     random: () => random.nextU32(),
     connectionsMax,
     orphan: (connection) => orphans.push(connection),
+    probe: (connection) => probes.push(connection),
   })
   const self: Lab = {
     director,
     orphans,
+    probes,
     now: 1000,
     apply(...services) {
       director.apply({ services }, self.now)

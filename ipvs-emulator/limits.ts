@@ -30,8 +30,9 @@ export const TICK_MS = 100
 export const WHEEL_SLOTS = 4096
 /** Slots of the smallest connection index. */
 export const INDEX_SLOTS_MIN = 1024
-/** Old index slots moved at each insertion while the index grows. */
-export const INDEX_MOVE_PER_INSERT = 4
+/** Index slots moved at each insertion while the index doubles: more than 1 / LOAD_MAX, so that it is done
+ * before the next doubling. */
+export const INDEX_MOVE_PER_INSERT = 2
 /** The same at each advance(). */
 export const INDEX_MOVE_PER_ADVANCE = 1024
 /** Connections examined per advance() call while flows of removed real servers are looked for. */
@@ -68,3 +69,7 @@ export const DROP_ENTRY_SLICE = 4096
 export const TIERS_MAX = 4
 /** Longest slow start. */
 export const SLOW_START_SECONDS_MAX = 3600
+/** Time between the keep-alive probes of an idle established connection. */
+export const PROBE_INTERVAL_TICKS: number = 20_000 / TICK_MS
+/** SYNs of one connection after which a refusal is passed on to the client. */
+export const RETRY_SYNS_MAX = 4

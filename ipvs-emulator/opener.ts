@@ -10,7 +10,15 @@
 // packet of the client is scheduled by itself; the reply direction is, once per client and real server.
 
 import { TCP_ACK, TCP_RST, TCP_SYN } from '../wire/tcp.ts'
-import { CONTROLLER, ONE_PACKET, SERVER, TEMPLATE } from './conn-table.ts'
+import {
+  CONTROLLER,
+  ONE_PACKET,
+  PACKETS_BYTE,
+  PROTOCOL_BYTE,
+  SERVER,
+  STATE_BYTE,
+  TEMPLATE,
+} from './conn-table.ts'
 import { type Connections, HELD } from './connections.ts'
 import { dropRate } from './defence.ts'
 import {
@@ -25,8 +33,11 @@ import {
   TCP,
   UDP,
 } from './flow.ts'
+import { RETRY_SYNS_MAX } from './limits.ts'
 import { isLaterFragment } from './packet.ts'
 import { CHUNK_INIT, SCTP_HEADER_SIZE } from './proto-sctp.ts'
+import { TCP_SYN_RECV } from './proto-tcp.ts'
+import { leastOverheadPerWeight } from './sched-common.ts'
 import type { RealServer, Service } from './service.ts'
 import type { ServiceTable } from './service-table.ts'
 import type { Settings } from './settings.ts'
@@ -262,6 +273,44 @@ export class Opener {
     table.records[controller] = template
     const held = template * table.stride + HELD
     table.records[held] = table.records[held]! + 1
+  }
+
+  /** Director.retry(). */
+  retry(connection: number, tick: number): number {
+    const family = connection & 1
+    const entry = connection >>> 1
+    const table = this.#connections.tables[family]!
+    const at = entry * table.stride
+    const server = this.#services.servers[table.records[at + SERVER]!]
+    if (server === null || server === undefined || server.gone) return -1
+    const { service } = server.pool
+    const refusable =
+      service.config.retryRefused === true &&
+      table.bytes[at * 4 + PROTOCOL_BYTE] === TCP &&
+      table.bytes[at * 4 + STATE_BYTE] === TCP_SYN_RECV &&
+      // A persistent client belongs to its server.
+      table.records[at + CONTROLLER] === 0 &&
+      table.bytes[at * 4 + PACKETS_BYTE]! <= RETRY_SYNS_MAX
+    if (!refusable) return -1
+    const others = service.pools
+      .filter((pool) => pool.family === family)
+      .flatMap((pool) => pool.servers.filter((other) => other !== server))
+    const other = leastOverheadPerWeight(others)
+    if (other === null) return -1
+    const flow = this.#flow
+    this.#connections.readFlow(flow, family, entry)
+    const masqueraded = !sameAddress(flow.source, flow.newSource)
+    const syns = table.bytes[at * 4 + PACKETS_BYTE]!
+    this.#connections.release(family, entry, true)
+    copyAddress(flow.newSource, flow.source)
+    flow.newSourcePort = flow.sourcePort
+    flow.newTargetPort = flow.targetPort
+    const made = this.#connect(service, flow, other, tick, masqueraded)
+    if (made < 0) return -1
+    const madeAt = (made >>> 1) * table.stride * 4
+    table.bytes[madeAt + STATE_BYTE] = TCP_SYN_RECV
+    table.bytes[madeAt + PACKETS_BYTE] = syns
+    return made
   }
 
   /** Director.insertTracked(). */

@@ -21,6 +21,7 @@ import {
 } from './conn-table.ts'
 import type { Connections } from './connections.ts'
 import { TCP, UDP } from './flow.ts'
+import { PROBE_INTERVAL_TICKS } from './limits.ts'
 import { FORWARD_ONLY, nextIndex } from './proto.ts'
 import {
   SCTP_ESTABLISHED,
@@ -41,6 +42,11 @@ import {
 import type { ServiceTable } from './service-table.ts'
 import { IN_BYTES, IN_PACKETS, STATISTICS_COLUMNS } from './statistics.ts'
 import type { Timeouts } from './timeouts.ts'
+
+/** The packet counter of a connection stops here. While PROBING is set it holds instead PROBE_BASE + 4 *
+ * probes sent + one bit per direction that has answered; afterwards it stays "many packets". */
+const PROBE_BASE = 240
+const PROBES_MAX = 3
 
 const TCP_SEQUENCE = 4
 const TCP_ACKNOWLEDGEMENT = 8
@@ -103,14 +109,44 @@ export class Tracker {
       const established = protocol === TCP ? TCP_ESTABLISHED : SCTP_ESTABLISHED
       this.#connections.setActive(family, entry, next === established)
     }
-    if (direction === 0 && table.bytes[byteAt + PACKETS_BYTE]! < 255) {
+    if (
+      direction === 0 &&
+      table.bytes[byteAt + PACKETS_BYTE]! < PROBE_BASE &&
+      (table.bytes[byteAt + FLAGS_BYTE]! & PROBING) === 0
+    ) {
       table.bytes[byteAt + PACKETS_BYTE] = Math.min(
         table.bytes[byteAt + PACKETS_BYTE]! + packets,
-        255,
+        PROBE_BASE,
       )
     }
-    this.#refresh(table, family, entry, protocol, next, tick)
+    if (next !== state || !this.#stillProbing(table, byteAt, direction)) {
+      this.#refresh(table, family, entry, protocol, next, tick)
+    }
     this.#count(table.records[at + SERVER]!, direction, packets, bytes)
+  }
+
+  /** Begins or goes on probing an established TCP connection that is due. Returns false when it has been
+   * probed often enough without both ends answering. */
+  probe(family: number, entry: number, tick: number): boolean {
+    const table = this.#connections.tables[family]!
+    const byteAt = entry * table.stride * 4
+    const flags = table.bytes[byteAt + FLAGS_BYTE]!
+    const probing = (flags & PROBING) !== 0
+    const probes = probing ? (table.bytes[byteAt + PACKETS_BYTE]! - PROBE_BASE) >> 2 : 0
+    if (probes >= PROBES_MAX) return false
+    const answered = probing ? table.bytes[byteAt + PACKETS_BYTE]! & 3 : 0
+    table.bytes[byteAt + FLAGS_BYTE] = flags | PROBING
+    table.bytes[byteAt + PACKETS_BYTE] = PROBE_BASE + (probes + 1) * 4 + answered
+    table.records[entry * table.stride + DEADLINE] = tick + PROBE_INTERVAL_TICKS
+    return true
+  }
+
+  /** Notes that an end under probing has spoken. True while the other one has not. */
+  #stillProbing(table: ConnTable, byteAt: number, direction: number): boolean {
+    if ((table.bytes[byteAt + FLAGS_BYTE]! & PROBING) === 0) return false
+    const value = table.bytes[byteAt + PACKETS_BYTE]! | (1 << direction)
+    table.bytes[byteAt + PACKETS_BYTE] = value
+    return (value & 3) !== 3
   }
 
   /** Statistics and timer of a packet without L4 header: a later fragment. */
