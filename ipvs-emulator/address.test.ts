@@ -1,5 +1,5 @@
-// Goal: addresses are read as node:net would and written as RFC 5952 wants. Method: node:net as the judge of
-// what is an address, its own parser as the twin of values.
+// Goal: addresses are read as node:net would and written as RFC 5952 wants. Method: node:net as the
+// judge of what is an address, its own parser as the twin of values.
 
 import { isIP, SocketAddress } from 'node:net'
 import fc from 'fast-check'

@@ -1,10 +1,10 @@
-// IP addresses as text and as four 32-bit words in network order (IPv4: word 0 only). Configuration only;
-// packets never come here. RFC 4291 section 2.2 (text forms), RFC 5952 (how to write IPv6).
+// IP addresses as text and as four 32-bit words in network order (IPv4: word 0 only). Configuration
+// only; packets never come here. RFC 4291 section 2.2 (text forms), RFC 5952 (how to write IPv6).
 
 import { IPV4, IPV6 } from './flow.ts'
 
-/** Reads `text` into `address`. Returns IPV4, IPV6 or -1 when it is neither. No zones, no prefixes; an
- * IPv4-mapped IPv6 address stays IPv6. */
+/** Reads `text` into `address`. Returns IPV4, IPV6 or -1 when it is neither. No zones, no prefixes;
+ * an IPv4-mapped IPv6 address stays IPv6. */
 export function parseAddress(text: string, address: Int32Array): number {
   address.fill(0)
   if (!text.includes(':')) {

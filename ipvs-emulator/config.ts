@@ -1,5 +1,6 @@
-// What the load balancer is told to do: complete lists, swapped whole by Director.apply(). Keys are stable
-// text chosen by the caller; what keeps its key keeps its connections, statistics and scheduler state.
+// What the load balancer is told to do: complete lists, swapped whole by Director.apply(). Keys are
+// stable text chosen by the caller; what keeps its key keeps its connections, statistics and
+// scheduler state.
 
 export type Protocol = 'tcp' | 'udp' | 'sctp'
 
@@ -14,8 +15,8 @@ export interface ServiceConfig {
   readonly zone: number
   /** Zone in which the real servers' replies are seen, default `zone`. */
   readonly replyZone?: number
-  /** Where the service answers. A port of 0 means every port, kept as it is. Empty when only a mark or an
-   * explicit schedule() call leads here. */
+  /** Where the service answers. A port of 0 means every port, kept as it is. Empty when only a mark
+   * or an explicit schedule() call leads here. */
   readonly virtuals: readonly VirtualConfig[]
   /** Packets carrying this firewall mark come here before any address match (0 = none). */
   readonly mark?: number
@@ -27,17 +28,19 @@ export interface ServiceConfig {
   readonly realServers: readonly RealServerConfig[]
   /** Clients keep their real server for this many seconds after their last connection, 0 = off. */
   readonly persistenceSeconds?: number
-  /** Prefix length that makes several client addresses one persistent client; default 32 and 128. */
+  /** Prefix length that makes several client addresses one persistent client; default 32
+   * and 128. */
   readonly persistencePrefix4?: number
   readonly persistencePrefix6?: number
   /** UDP only: schedule each packet by itself (ipvsadm --ops). */
   readonly onePacket?: boolean
   /** Idle timeout of established connections of this service in seconds; default the protocol's. */
   readonly idleSeconds?: number
-  /** A SYN that its real server refuses may be tried on another (Director.retry()). Default false. */
+  /** A SYN that its real server refuses may be tried on another (Director.retry()).
+   * Default false. */
   readonly retryRefused?: boolean
-  /** Source address (per family) for flows whose replies would otherwise not come back here: a client
-   * that is its own real server (hairpin), and callers that ask for it. */
+  /** Source address (per family) for flows whose replies would otherwise not come back here: a
+   * client that is its own real server (hairpin), and callers that ask for it. */
   readonly masquerade4?: string
   readonly masquerade6?: string
 }
@@ -58,8 +61,8 @@ export interface RealServerConfig {
   readonly port: number
   /** 0..65535; 0 quiesces. Default 1. */
   readonly weight?: number
-  /** 0..3, default 0: servers of a tier are chosen only while no nearer tier has one available. Tiers make
-   * "local first" and "same zone first". */
+  /** 0..3, default 0: servers of a tier are chosen only while no nearer tier has one available.
+   * Tiers make "local first" and "same zone first". */
   readonly tier?: number
   /** A new server reaches its weight in this many seconds, default 0 = at once. */
   readonly slowStartSeconds?: number

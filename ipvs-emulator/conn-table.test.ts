@@ -1,5 +1,5 @@
-// Goal: the table finds exactly what was put in, whatever came and went, while it grows and shrinks. Method:
-// random histories against a Map, with a hash made so bad that clusters are long.
+// Goal: the table finds exactly what was put in, whatever came and went, while it grows and
+// shrinks. Method: random histories against a Map, with a hash made so bad that clusters are long.
 
 import fc from 'fast-check'
 import t from 'tap'

@@ -1,7 +1,7 @@
 // The connection table of one address family: who talks to whom, as seen from both sides.
 //
-// A connection is one record of 32-bit words in one typed array, so that a lookup touches one cache line
-// of it (IPv4: 16 words = 64 bytes). Beside it stand two link words for the timer wheel.
+// A connection is one record of 32-bit words in one typed array, so that a lookup touches one cache
+// line of it (IPv4: 16 words = 64 bytes). Beside it stand two link words for the timer wheel.
 //
 //   word 0  ports as the client sends them        source << 16 | target
 //        1  ports as the real server replies      source << 16 | target
@@ -14,19 +14,20 @@
 //       8-11 TCP heads: what a RST needs (see track() in director.ts)
 //      12-   addresses: client, virtual, then as the real server sees them: client', server
 //
-// The index is open addressed with linear probing, without wrapping around: a slot holds 8 hash bits and the
-// reference entry * 2 + direction; 0 is empty, entry 0 is never used. Each connection has two references, one
-// per direction (a template or one-packet flow has one). Deletion shifts the cluster back, so there are no
-// tombstones.
+// The index is open addressed with linear probing, without wrapping around: a slot holds 8 hash
+// bits and the reference entry * 2 + direction; 0 is empty, entry 0 is never used. Each connection
+// has two references, one per direction (a template or one-packet flow has one). Deletion shifts
+// the cluster back, so there are no tombstones.
 //
-// It doubles in place. The home of a key is the top bits of its hash, so when one more bit counts, what was at
-// home h is at 2h or 2h + 1, and a cluster moved from the top down always finds its new place free. Homes
-// from `split` on have been moved, those below have not; the split sinks by a few slots at every
-// insertion and advance(). Both parts are valid all the time, there is no second table, and no call pauses.
+// It doubles in place. The home of a key is the top bits of its hash, so when one more bit counts,
+// what was at home h is at 2h or 2h + 1, and a cluster moved from the top down always finds its new
+// place free. Homes from `split` on have been moved, those below have not; the split sinks by a few
+// slots at every insertion and advance(). Both parts are valid all the time, there is no second
+// table, and no call pauses.
 //
-// Limits: records and index are reserved in full at the start; the operating system gives them memory page
-// by page when they are first used (entries lowest first, the index only as far as it has grown), and
-// it is not given back.
+// Limits: records and index are reserved in full at the start; the operating system gives them
+// memory page by page when they are first used (entries lowest first, the index only as far as it
+// has grown), and it is not given back.
 
 import { assert } from '../base/assert.ts'
 import { hashTables, hashWord } from './hash.ts'
@@ -66,13 +67,14 @@ export const PROBING = 64
 /** Only the reply direction is in the index: packets of the client are scheduled one by one. */
 export const ONE_PACKET = 128
 
-/** glibc places blocks this large 16 bytes behind a page boundary; with this offset records start on
- * cache lines. Wrong elsewhere, it costs a second cache line and nothing else. */
+/** glibc places blocks this large 16 bytes behind a page boundary; with this offset records start
+ * on cache lines. Wrong elsewhere, it costs a second cache line and nothing else. */
 const ALIGNMENT = 48
 
 /** References per slot from which the index doubles. */
 const LOAD_MAX = 0.6
-/** Slots behind the last home, for the cluster that runs over the end. At this load clusters are tens long. */
+/** Slots behind the last home, for the cluster that runs over the end. At this load clusters are
+ * tens long. */
 const OVERFLOW = 4096
 /** Above every home. */
 const NOT_DOUBLING = 0x7fffffff
@@ -100,7 +102,8 @@ export class ConnTable {
   #slotCount: number
   /** A home is the hash shifted right by this. */
   #shift: number
-  /** While the index doubles: homes from here on are homes of one more bit. Else above all homes. */
+  /** While the index doubles: homes from here on are homes of one more bit. Else above
+   * all homes. */
   #split: number
   #references = 0
   /** A cluster being moved. */
@@ -193,9 +196,9 @@ export class ConnTable {
     }
   }
 
-  /** Loads what searches for the first `count` of `hashes` will read: index slots, then records. Two tight
-   * loops, so that the processor has many loads under way at once. The result means nothing; it keeps the
-   * loads from being optimized away. */
+  /** Loads what searches for the first `count` of `hashes` will read: index slots, then records.
+   * Two tight loops, so that the processor has many loads under way at once. The result means
+   * nothing; it keeps the loads from being optimized away. */
   prefetch(hashes: Int32Array, count: number): number {
     const slots = this.#slots
     const records = this.records
@@ -348,8 +351,8 @@ export class ConnTable {
     let gap = this.#home(hash)
     for (; slots[gap] !== value; gap++)
       assert(slots[gap] !== 0, 'a linked reference is in the index')
-    // Close the gap: an entry further along the cluster moves back unless that would put it in front of
-    // its home.
+    // Close the gap: an entry further along the cluster moves back unless that would put it in
+    // front of its home.
     for (let i = gap + 1; slots[i] !== 0; i++) {
       if (this.#home(this.hashOf(slots[i]! & 0xffffff)) > gap) continue
       slots[gap] = slots[i]!
@@ -394,8 +397,8 @@ export class ConnTable {
     this.#shift--
   }
 
-  /** Moves the cluster [start, end) to its new homes. It is lifted out whole first: near the bottom its old
-   * and new places overlap. */
+  /** Moves the cluster [start, end) to its new homes. It is lifted out whole first: near the bottom
+   * its old and new places overlap. */
   #moveRun(start: number, end: number): void {
     const slots = this.#slots
     const count = end - start

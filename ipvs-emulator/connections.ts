@@ -1,5 +1,6 @@
-// Connections of both address families: making them, ending them, and what depends on that (counters of the
-// real server, the timer, a controlling template, the source port that keeps replies apart).
+// Connections of both address families: making them, ending them, and what depends on that
+// (counters of the real server, the timer, a controlling template, the source port that keeps
+// replies apart).
 //
 // A connection handle is entry * 2 + family.
 
@@ -101,8 +102,8 @@ export class Connections {
     )
   }
 
-  /** Makes sure that replies to the flow can be told from those of all other flows: keeps the client's port
-   * where it is free, else takes another. False when none was found. */
+  /** Makes sure that replies to the flow can be told from those of all other flows: keeps the
+   * client's port where it is free, else takes another. False when none was found. */
   reserveReply(flow: Flow): boolean {
     if (this.findReply(flow) < 0) return true
     const start = this.#random()
@@ -114,8 +115,8 @@ export class Connections {
     return false
   }
 
-  /** Makes a connection of the flow, which is in no index, due at `deadline` ticks; `flags` may hold
-   * TEMPLATE or ONE_PACKET. Returns the handle or -1 when the table is full. */
+  /** Makes a connection of the flow, which is in no index, due at `deadline` ticks; `flags` may
+   * hold TEMPLATE or ONE_PACKET. Returns the handle or -1 when the table is full. */
   insert(flow: Flow, server: RealServer | null, flags: number, deadline: number): number {
     const table = this.tables[flow.family]!
     let entry = table.allocate()
@@ -208,7 +209,8 @@ export class Connections {
     wheel.file(entry)
   }
 
-  /** Moves a connection between active and inactive when `active` differs from what it counts as. */
+  /** Moves a connection between active and inactive when `active` differs from what it
+   * counts as. */
   setActive(family: number, entry: number, active: boolean): void {
     const table = this.tables[family]!
     const at = entry * table.stride
@@ -265,9 +267,10 @@ export class Connections {
     if (server.gone) this.#services.released(server)
   }
 
-  /** Ends one connection that matters least, so that a full table takes a new one. Of EVICT_SAMPLES random
-   * entries the half-open TCP one nearest its deadline goes; without a half-open one, one that has ended
-   * its transfer or is not TCP. Established connections and templates are never chosen. */
+  /** Ends one connection that matters least, so that a full table takes a new one. Of EVICT_SAMPLES
+   * random entries the half-open TCP one nearest its deadline goes; without a half-open one, one
+   * that has ended its transfer or is not TCP. Established connections and templates are never
+   * chosen. */
   #evict(family: number): boolean {
     const table = this.tables[family]!
     let choice = 0
@@ -292,7 +295,8 @@ export class Connections {
   }
 }
 
-/** Word of a template's record that counts the connections it controls (a TCP head in other entries). */
+/** Word of a template's record that counts the connections it controls (a TCP head in other
+ * entries). */
 export const HELD = 8
 
 function rewrites(flow: Flow): boolean {

@@ -1,5 +1,5 @@
-// CRC-32C (Castagnoli), the checksum of SCTP: polynomial 0x1EDC6F41 in reflected form (RFC 9260 appendix A,
-// RFC 3385). One table of 256, one step per byte: SCTP packets are few here.
+// CRC-32C (Castagnoli), the checksum of SCTP: polynomial 0x1EDC6F41 in reflected form (RFC 9260
+// appendix A, RFC 3385). One table of 256, one step per byte: SCTP packets are few here.
 
 const POLYNOMIAL = 0x82f63b78
 

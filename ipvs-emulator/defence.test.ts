@@ -1,5 +1,5 @@
-// Goal: the defences drop what IPVS would drop, and spare what it would spare. Method: a table of connections
-// in known states, switches on, virtual time.
+// Goal: the defences drop what IPVS would drop, and spare what it would spare. Method: a table of
+// connections in known states, switches on, virtual time.
 
 import t from 'tap'
 import { TCP_ACK, TCP_SYN } from '../wire/tcp.ts'

@@ -1,10 +1,11 @@
 // Defences against floods, as in IPVS (ip_vs_ctl.c update_defense_level(), ip_vs_conn.c
-// ip_vs_random_dropentry()): while room is short, connections that never came to anything are dropped early,
-// some new ones are refused, and TCP uses the table that believes no forged ACK.
+// ip_vs_random_dropentry()): while room is short, connections that never came to anything are
+// dropped early, some new ones are refused, and TCP uses the table that believes no forged ACK.
 //
-// Where the kernel looks at free memory, this looks at free entries of the connection table: "short" means
-// that less than an eighth is left. Each switch is 0 off, 1 on when short (2 while it is), 3 always on.
-// Whatever the switches say, a full table makes room by ending half-open connections (connections.ts).
+// Where the kernel looks at free memory, this looks at free entries of the connection table:
+// "short" means that less than an eighth is left. Each switch is 0 off, 1 on when short (2 while it
+// is), 3 always on. Whatever the switches say, a full table makes room by ending half-open
+// connections (connections.ts).
 
 import {
   CONTROLLER,

@@ -1,6 +1,8 @@
-// Goal: the director does to whole packets what IPVS with NAT would. Method: packets built from fields go
-// through lookup, schedule, translate and track; what comes out is compared by its ends and by checksums
-// recomputed in full. Time is virtual.
+// Goal: the director does to whole packets what IPVS with NAT would. Method: packets built from
+// fields go through lookup, schedule, translate and track; what comes out is compared by its ends
+// and by checksums recomputed in full. Time is virtual.
+//
+// Longer than 500 lines because one list of whole-packet cases, run for each address family.
 
 import t from 'tap'
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts'
@@ -231,7 +233,8 @@ for (const [name, net] of Object.entries(NETS)) {
       t.equal(self.send(second), connection)
       t.match(ends(second), `> ${show(server, 1).replace(/:1$/, '')}`)
       t.equal(second.view.getUint32(second.l4At), before, 'payload is not taken for ports')
-      // The next datagram of the established flow, found by lookup() rather than made by schedule().
+      // The next datagram of the established flow, found by lookup() rather than made by
+      // schedule().
       const nextFirst = request({
         protocol: UDP,
         sourcePort,

@@ -1,20 +1,25 @@
-// The face that the packet loop sees: one object per worker that knows which connection a packet belongs
-// to, makes new ones, and rewrites packets between what the client sees and what the real server sees.
+// The face that the packet loop sees: one object per worker that knows which connection a packet
+// belongs to, makes new ones, and rewrites packets between what the client sees and what the real
+// server sees.
 //
 //   packet of a flow   lookup() -> translate() -> track()
 //   first packet       findService(), or the caller knows -> schedule() -> translate() -> track()
 //   ICMP error         relatedIcmp()
 //   now and then       advance()
 //
-// What is behind it: conn-table.ts (flows), connections.ts (their life), service-table.ts (services),
-// sched-*.ts (choice), nat.ts (rewriting), tracker.ts and proto-*.ts (states), timer-wheel.ts (time).
+// What is behind it: conn-table.ts (flows), connections.ts (their life), service-table.ts
+// (services), sched-*.ts (choice), nat.ts (rewriting), tracker.ts and proto-*.ts (states),
+// timer-wheel.ts (time).
 //
-// A zone is an isolated address space: flows of different zones never meet, equal addresses or not. A
-// connection handle is a non-negative integer, valid until the connection ends, which happens only inside
-// advance(), schedule(), insertTracked(), end(), and lookup() of that very flow.
+// A zone is an isolated address space: flows of different zones never meet, equal addresses or not.
+// A connection handle is a non-negative integer, valid until the connection ends, which happens
+// only inside advance(), schedule(), insertTracked(), end(), and lookup() of that very flow.
 //
 // Nothing here allocates per packet. No method throws on account of a packet, but headers must have
 // passed their checks (checkIpv4(), checkTcp() and so on). Bad configuration throws ConfigError.
+//
+// Longer than 500 lines because it is the folder's one face: half of it is comments and parameter
+// lists, and the work is done elsewhere.
 
 import { TCP_ACK, TCP_RST, TCP_SYN } from '../wire/tcp.ts'
 import type { BalancerConfig } from './config.ts'
@@ -22,7 +27,6 @@ import {
   ADDRESSES,
   type ConnTable,
   DATA,
-  DEADLINE,
   FLAGS_BYTE,
   PORTS,
   PROTOCOL_BYTE,
@@ -30,36 +34,24 @@ import {
   REWRITES,
   SERVER,
   STATE_BYTE,
-  TEMPLATE,
   ZONES,
 } from './conn-table.ts'
-import { Connections, HELD } from './connections.ts'
+import { Connections } from './connections.ts'
 import { Defence } from './defence.ts'
 import { IPV4, IPV6, TCP } from './flow.ts'
 import { Fragments } from './fragments.ts'
 import { rewriteIcmpError } from './icmp-nat.ts'
-import {
-  CONNECTIONS_DEFAULT,
-  INDEX_MOVE_PER_ADVANCE,
-  SWEEP_PER_ADVANCE,
-  TICK_MS,
-} from './limits.ts'
+import { Janitor } from './janitor.ts'
+import { CONNECTIONS_DEFAULT, TICK_MS } from './limits.ts'
 import { rewrite } from './nat.ts'
 import { Opener } from './opener.ts'
 import { isLaterFragment } from './packet.ts'
-import {
-  TCP_CLOSE,
-  TCP_ESTABLISHED,
-  TCP_MACHINE,
-  TCP_SECURE_TABLE,
-  TCP_TIME_WAIT,
-} from './proto-tcp.ts'
+import { TCP_CLOSE, TCP_TIME_WAIT } from './proto-tcp.ts'
 import { type Quoted, readQuoted } from './quoted.ts'
-import { ESTIMATE_INTERVAL_SECONDS } from './rates.ts'
 import { writeProbe, writeReset } from './reset.ts'
 import { ServiceTable } from './service-table.ts'
 import { defaultSettings, type Settings } from './settings.ts'
-import { Timeouts, ticksOf } from './timeouts.ts'
+import { Timeouts } from './timeouts.ts'
 import { Tracker } from './tracker.ts'
 import { VERDICT_NAMES } from './verdict.ts'
 
@@ -75,9 +67,6 @@ const IPV4_FRAGMENT = 6
 const IPV4_ANY_FRAGMENT = 0x3fff
 const IPV6_HEADER_SIZE = 40
 
-/** A template that still controls connections when it expires is kept this much longer. */
-const TEMPLATE_POSTPONE_TICKS: number = ticksOf(60)
-
 export interface DirectorOptions {
   /** Clock reading at creation; no later time may be smaller. Milliseconds, any origin. */
   readonly nowMs: number
@@ -85,12 +74,12 @@ export interface DirectorOptions {
   readonly random: () => number
   /** Limit of connections per address family, default CONNECTIONS_DEFAULT. */
   readonly connectionsMax?: number
-  /** A TCP flow has lost its real server: send a reset to both ends (writeReset()). The connection is
-   * gone when the call returns; the callee must not call the director but for reading. */
+  /** A TCP flow has lost its real server: send a reset to both ends (writeReset()). The connection
+   * is gone when the call returns; the callee must not call the director but for reading. */
   readonly orphan?: (connection: number) => void
-  /** An established TCP flow has been idle for its whole timeout: send a keep-alive probe to both ends
-   * (writeProbe()). It is ended after a minute unless both answer. Not called for services with
-   * idleSeconds; without this callback, idle flows simply end. */
+  /** An established TCP flow has been idle for its whole timeout: send a keep-alive probe to both
+   * ends (writeProbe()). It is ended after a minute unless both answer. Not called for services
+   * with idleSeconds; without this callback, idle flows simply end. */
   readonly probe?: (connection: number) => void
   /** Room for counters that others read while the loop runs (a view of a SharedArrayBuffer),
    * STATISTICS_COLUMNS per row. Default: private memory that grows. */
@@ -111,18 +100,12 @@ export class Director {
   readonly #opener: Opener
   readonly defence: Defence
   readonly #quoted: Quoted = { l4At: 0, protocol: 0 }
-  readonly #orphan: (connection: number) => void
-  readonly #probe: ((connection: number) => void) | null
+  readonly #janitor: Janitor
   readonly #startMs: number
   #tick = 0
-  #second = 0
-  #sweepFamily: number = IPV4
-  #sweepAt = 1
 
   constructor(options: DirectorOptions) {
     this.#startMs = options.nowMs
-    this.#orphan = options.orphan ?? (() => {})
-    this.#probe = options.probe ?? null
     this.services = new ServiceTable(options.statistics, options.random)
     const capacity = options.connectionsMax ?? CONNECTIONS_DEFAULT
     this.connections = new Connections(capacity, this.services, options.random)
@@ -130,6 +113,14 @@ export class Director {
     this.#fragments = new Fragments(options.random)
     this.#opener = new Opener(this.connections, this.services, this.settings, options.random)
     this.defence = new Defence(this.settings, this.connections, this.timeouts, options.random)
+    this.#janitor = new Janitor(
+      this.connections,
+      this.services,
+      this.#tracker,
+      this.defence,
+      options.orphan ?? (() => {}),
+      options.probe ?? null,
+    )
   }
 
   /** Connections held, templates included. */
@@ -137,20 +128,22 @@ export class Director {
     return this.connections.count
   }
 
-  /** Replaces services and real servers by `config`. What kept its key keeps connections, statistics and
-   * scheduler state. Flows of real servers that went are ended by the next packet or advance(). Throws
-   * ConfigError, changing nothing. */
+  /** Replaces services and real servers by `config`. What kept its key keeps connections,
+   * statistics and scheduler state. Flows of real servers that went are ended by the next packet or
+   * advance(). Throws ConfigError, changing nothing. */
   apply(config: BalancerConfig, nowMs: number): void {
     this.#setTime(nowMs)
     this.services.apply(config, this.#tick)
   }
 
-  /** Index of a service by its key, -1 when there is none. Stable while the key stays configured. */
+  /** Index of a service by its key, -1 when there is none. Stable while the key
+   * stays configured. */
   serviceIndex(key: string): number {
     return this.services.indexOf(key)
   }
 
-  /** Service for a packet: by mark (0 = none), then exact (protocol, address, port), then port 0; -1. */
+  /** Service for a packet: by mark (0 = none), then exact (protocol, address, port), then port 0;
+   * -1. */
   findService(
     zone: number,
     view: DataView,
@@ -178,8 +171,9 @@ export class Director {
     )
   }
 
-  /** Connection of a packet seen in `zone`, or -1; sets `direction`. A fragment behind the first is found
-   * through its first one. [ipAt, end) is the whole packet, `l4At` where its payload begins. */
+  /** Connection of a packet seen in `zone`, or -1; sets `direction`. A fragment behind the first is
+   * found through its first one. [ipAt, end) is the whole packet, `l4At` where its
+   * payload begins. */
   lookup(
     zone: number,
     view: DataView,
@@ -234,9 +228,9 @@ export class Director {
     )
   }
 
-  /** Optional, for a caller with several packets of one address family at hand: loads what their lookups
-   * will read. With a million connections each lookup waits for main memory twice; done for a batch
-   * at once, the waits overlap. The result means nothing. */
+  /** Optional, for a caller with several packets of one address family at hand: loads what their
+   * lookups will read. With a million connections each lookup waits for main memory twice; done for
+   * a batch at once, the waits overlap. The result means nothing. */
   prefetch(family: number, hashes: Int32Array, count: number): number {
     return this.connections.tables[family]!.prefetch(hashes, count)
   }
@@ -277,7 +271,7 @@ export class Director {
     if (this.services.goneCount > 0) {
       const server = this.services.servers[table.records[at + SERVER]!]
       if (server?.gone === true) {
-        this.#endOrphan(family, entry)
+        this.#janitor.endOrphan(family, entry)
         return false
       }
     }
@@ -323,9 +317,10 @@ export class Director {
     return connection
   }
 
-  /** Chooses a real server and makes a connection for a packet that lookup() did not find. Returns the
-   * connection or a verdict (verdict.ts). `masquerade` also rewrites the client's address, to the
-   * service's masquerade address; flows of a client to itself (hairpin) get that by themselves. */
+  /** Chooses a real server and makes a connection for a packet that lookup() did not find. Returns
+   * the connection or a verdict (verdict.ts). `masquerade` also rewrites the client's address, to
+   * the service's masquerade address; flows of a client to itself (hairpin) get that
+   * by themselves. */
   schedule(
     zone: number,
     serviceIndex: number,
@@ -355,8 +350,9 @@ export class Director {
     return connection
   }
 
-  /** Remembers a flow without rewriting it: forward as in this packet in `zone`, replies in `replyZone`.
-   * Any packet may begin it. Returns the connection (the existing one if there is one) or a verdict. */
+  /** Remembers a flow without rewriting it: forward as in this packet in `zone`, replies in
+   * `replyZone`. Any packet may begin it. Returns the connection (the existing one if there is one)
+   * or a verdict. */
   insertTracked(
     zone: number,
     replyZone: number,
@@ -376,8 +372,8 @@ export class Director {
     return connection
   }
 
-  /** Rewrites addresses, ports and checksums in place. `partial`: the L4 checksum field holds only the
-   * pseudo-header sum (virtio NEEDS_CSUM). */
+  /** Rewrites addresses, ports and checksums in place. `partial`: the L4 checksum field holds only
+   * the pseudo-header sum (virtio NEEDS_CSUM). */
   translate(
     connection: number,
     direction: number,
@@ -396,8 +392,8 @@ export class Director {
     rewrite(table, entry, direction, protocol, view, ipAt, l4At, end, partial, later)
   }
 
-  /** Runs the state machine, refreshes the timer, counts. A super-packet is one call with the `packets` and
-   * `bytes` it stands for. May be called before or after translate(). */
+  /** Runs the state machine, refreshes the timer, counts. A super-packet is one call with the
+   * `packets` and `bytes` it stands for. May be called before or after translate(). */
   track(
     connection: number,
     direction: number,
@@ -420,8 +416,8 @@ export class Director {
     }
   }
 
-  /** ICMP error about a flow: rewrites the outer packet and the one it quotes. Returns the connection, or
-   * -1 (then nothing was changed); `direction` is the way the error travels. */
+  /** ICMP error about a flow: rewrites the outer packet and the one it quotes. Returns the
+   * connection, or -1 (then nothing was changed); `direction` is the way the error travels. */
   relatedIcmp(zone: number, view: DataView, ipAt: number, icmpAt: number, end: number): number {
     const quotedAt = icmpAt + 8
     const quoted = this.#quoted
@@ -464,105 +460,12 @@ export class Director {
     return entry * 2 + family
   }
 
-  /** Ends what is due, looking at no more than about `budget` connections. Returns when to call again on the
-   * clock of `nowMs` (`nowMs` itself when work is left), or -1 when nothing waits. */
+  /** Ends what is due, looking at no more than about `budget` connections. Returns when to call
+   * again on the clock of `nowMs` (`nowMs` itself when work is left), or -1 when nothing waits. */
   advance(nowMs: number, budget: number): number {
     this.#setTime(nowMs)
-    let left = budget
-    let next = -1
-    for (let family = IPV4; family <= IPV6; family++) {
-      const wheel = this.connections.wheels[family]!
-      this.connections.tables[family]!.move(INDEX_MOVE_PER_ADVANCE)
-      for (;;) {
-        const entry = wheel.take(this.#tick, left)
-        left = wheel.left
-        if (entry === 0) break
-        this.#due(family, entry)
-      }
-      const tick = wheel.next()
-      if (tick >= 0 && (next < 0 || tick < next)) next = tick
-    }
-    const idle = this.#housekeeping()
-    if (this.services.goneCount > 0) this.#sweep(SWEEP_PER_ADVANCE)
-    if (!idle || this.services.goneCount > 0) return nowMs
-    if (this.defence.armed || this.services.slowCount > 0) {
-      const second = Math.ceil(((this.#second + 1) * 1000) / TICK_MS)
-      if (next < 0 || second < next) next = second
-    }
+    const next = this.#janitor.advance(this.#tick, budget)
     return next < 0 ? -1 : Math.max(this.#startMs + next * TICK_MS, nowMs)
-  }
-
-  /** What is not expiry: schedulers' pending work, and once a second the defences. True when all is done. */
-  #housekeeping(): boolean {
-    const second = Math.floor((this.#tick * TICK_MS) / 1000)
-    if (second !== this.#second) {
-      this.#second = second
-      this.defence.second()
-      this.services.second(this.#tick)
-      if (second % ESTIMATE_INTERVAL_SECONDS === 0) this.services.statistics.rates.estimate()
-      this.#tracker.tcpTable = this.defence.secure ? TCP_SECURE_TABLE : TCP_MACHINE.table
-    }
-    const built = this.services.work()
-    return this.defence.work(this.#tick) && built
-  }
-
-  /** A connection has reached its deadline and is out of its timer bucket. */
-  #due(family: number, entry: number): void {
-    const table = this.connections.tables[family]!
-    const at = entry * table.stride
-    if ((table.bytes[at * 4 + FLAGS_BYTE]! & TEMPLATE) !== 0 && table.records[at + HELD]! > 0) {
-      table.records[at + DEADLINE] = this.#tick + TEMPLATE_POSTPONE_TICKS
-      this.connections.wheels[family]!.file(entry)
-      return
-    }
-    if (this.#probed(family, entry)) {
-      this.connections.wheels[family]!.file(entry)
-      return
-    }
-    this.connections.release(family, entry, false)
-  }
-
-  /** True when the connection is kept for the time being because its ends were just asked to answer. */
-  #probed(family: number, entry: number): boolean {
-    if (this.#probe === null) return false
-    const table = this.connections.tables[family]!
-    const at = entry * table.stride
-    if (table.bytes[at * 4 + PROTOCOL_BYTE] !== TCP) return false
-    if (table.bytes[at * 4 + STATE_BYTE] !== TCP_ESTABLISHED) return false
-    const server = this.services.servers[table.records[at + SERVER]!]
-    if (server?.gone === true || (server?.pool.service.idleTicks ?? 0) !== 0) return false
-    if (!this.#tracker.probe(family, entry, this.#tick)) return false
-    this.#probe(entry * 2 + family)
-    return true
-  }
-
-  /** Looks at the next `count` entries for flows whose real server is gone. */
-  #sweep(count: number): void {
-    for (let i = 0; i < count && this.services.goneCount > 0; i++) {
-      const table = this.connections.tables[this.#sweepFamily]!
-      if (this.#sweepAt >= table.high) {
-        this.#sweepFamily ^= 1
-        this.#sweepAt = 1
-        continue
-      }
-      const entry = this.#sweepAt++
-      const at = entry * table.stride
-      if (table.bytes[at * 4 + PROTOCOL_BYTE] === 0) continue
-      if (this.services.servers[table.records[at + SERVER]!]?.gone === true) {
-        this.#endOrphan(this.#sweepFamily, entry)
-      }
-    }
-  }
-
-  /** Ends a flow whose real server is gone: TCP is reported, others expire at once, and templates when
-   * they control nothing more. */
-  #endOrphan(family: number, entry: number): void {
-    const table = this.connections.tables[family]!
-    const at = entry * table.stride
-    if ((table.bytes[at * 4 + FLAGS_BYTE]! & TEMPLATE) !== 0 && table.records[at + HELD]! > 0)
-      return
-    if (table.bytes[at * 4 + PROTOCOL_BYTE] === TCP) this.#orphan(entry * 2 + family)
-    this.connections.release(family, entry, true)
   }
 
   /** Ends a connection now. */
@@ -570,20 +473,22 @@ export class Director {
     this.connections.release(connection & 1, connection >>> 1, true)
   }
 
-  /** Writes at `out` the reset that travels in `direction` of a TCP connection, a whole IP packet as its
-   * receiver must see it. Returns its length, 40 or 60 bytes. */
+  /** Writes at `out` the reset that travels in `direction` of a TCP connection, a whole IP packet
+   * as its receiver must see it. Returns its length, 40 or 60 bytes. */
   writeReset(connection: number, direction: number, view: DataView, out: number): number {
     return writeReset(this.#table(connection), connection >>> 1, direction, view, out)
   }
 
-  /** Writes at `out` the keep-alive probe that travels in `direction`. Returns its length, 40 or 60. */
+  /** Writes at `out` the keep-alive probe that travels in `direction`. Returns its length, 40 or
+   * 60. */
   writeProbe(connection: number, direction: number, view: DataView, out: number): number {
     return writeProbe(this.#table(connection), connection >>> 1, direction, view, out)
   }
 
-  /** To be asked when a real server answers a SYN with RST, before track(): makes a connection to another
-   * server in place of this one and returns it, so that the caller can drop the RST and send the SYN on
-   * (its own copy, or the client's next). -1: pass the RST on. Only for services with retryRefused. */
+  /** To be asked when a real server answers a SYN with RST, before track(): makes a connection to
+   * another server in place of this one and returns it, so that the caller can drop the RST and
+   * send the SYN on (its own copy, or the client's next). -1: pass the RST on. Only for services
+   * with retryRefused. */
   retry(connection: number, nowMs: number): number {
     this.#setTime(nowMs)
     return this.#opener.retry(connection, this.#tick)
@@ -595,7 +500,8 @@ export class Director {
     return table.records[(connection >>> 1) * table.stride + DATA]!
   }
 
-  /** The connection whose number is the first >= `from` in use, -1 when there is none: to walk over all. */
+  /** The connection whose number is the first >= `from` in use, -1 when there is none: to walk over
+   * all. */
   nextConnection(from: number): number {
     const [four, six] = this.connections.tables
     for (

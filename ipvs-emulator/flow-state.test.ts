@@ -1,5 +1,6 @@
-// Goal: flows go on after a restart as if nothing had happened, and damaged or outdated state does no harm.
-// Method: random flows through one director, saved, loaded into a fresh one, compared by listings and packets.
+// Goal: flows go on after a restart as if nothing had happened, and damaged or outdated state does
+// no harm. Method: random flows through one director, saved, loaded into a fresh one, compared by
+// listings and packets.
 
 import fc from 'fast-check'
 import t from 'tap'

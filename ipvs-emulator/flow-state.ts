@@ -1,6 +1,6 @@
-// Flow state as bytes, so that established flows survive a restart of the agent: saved on stop, loaded after the
-// configuration has been applied. Every entry is checked on the way in; one whose real server is not
-// configured any more, or at another address, is left out.
+// Flow state as bytes, so that established flows survive a restart of the agent: saved on stop,
+// loaded after the configuration has been applied. Every entry is checked on the way in; one whose
+// real server is not configured any more, or at another address, is left out.
 //
 //   magic(4) "WFLO"  version(2)  0(2)
 //   real servers(4), each: service key length(2) bytes, server key length(2) bytes
@@ -11,8 +11,8 @@
 //     TCP heads(16)     addresses(4 or 16 each): client, virtual, client', server
 //   CRC-32C(4) of everything before
 //
-// All numbers are big-endian. Tracked flows (without real server) are left out: what the engine's number
-// means to them does not outlive the engine.
+// All numbers are big-endian. Tracked flows (without real server) are left out: what the engine's
+// number means to them does not outlive the engine.
 
 import {
   ADDRESSES,
@@ -139,8 +139,9 @@ function saveOne(
   return at + FIXED_SIZE + 4 * words
 }
 
-/** Loads what saveFlows() wrote, `elapsedMs` after it did. The configuration must have been applied. Returns
- * how many connections were loaded and how many left out. Throws FlowStateError on damaged bytes. */
+/** Loads what saveFlows() wrote, `elapsedMs` after it did. The configuration must have been
+ * applied. Returns how many connections were loaded and how many left out. Throws FlowStateError on
+ * damaged bytes. */
 export function loadFlows(
   director: Director,
   bytes: Uint8Array,

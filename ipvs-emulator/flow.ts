@@ -1,7 +1,7 @@
-// A flow being made: the scratch record through which a packet's addresses reach schedulers, persistence
-// and the connection table. There is one per director, filled anew for each first packet; established
-// flows never pass here. Addresses are four 32-bit words in network order; IPv4 uses word 0, the others
-// stay 0.
+// A flow being made: the scratch record through which a packet's addresses reach schedulers,
+// persistence and the connection table. There is one per director, filled anew for each first
+// packet; established flows never pass here. Addresses are four 32-bit words in network order; IPv4
+// uses word 0, the others stay 0.
 
 export const IPV4 = 0
 export const IPV6 = 1
@@ -47,8 +47,8 @@ export function makeFlow(): Flow {
   }
 }
 
-/** Fills the client's half of `flow` from a packet whose first four L4 bytes are ports, and makes the
- * translated half equal to it. */
+/** Fills the client's half of `flow` from a packet whose first four L4 bytes are ports, and makes
+ * the translated half equal to it. */
 export function readFlow(
   flow: Flow,
   zone: number,

@@ -1,5 +1,5 @@
-// Goal: listings are ipvsadm's, column for column. Method: golden text; the plain listing's lines have the
-// widths seen in outputs of ipvsadm itself.
+// Goal: listings are ipvsadm's, column for column. Method: golden text; the plain listing's lines
+// have the widths seen in outputs of ipvsadm itself.
 
 import t from 'tap'
 import { TCP_ACK, TCP_SYN } from '../wire/tcp.ts'

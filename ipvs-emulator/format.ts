@@ -1,5 +1,5 @@
-// Listings in ipvsadm's format, column for column (ipvsadm 1.31, numeric output). Pure text of plain values:
-// listing.ts makes them.
+// Listings in ipvsadm's format, column for column (ipvsadm 1.31, numeric output). Pure text of
+// plain values: listing.ts makes them.
 
 import { parseAddress } from './address.ts'
 import type { Five, ListedConnection, ListedServer, ListedService } from './listing.ts'
@@ -82,7 +82,7 @@ function serverLine(server: ListedServer, options: ListOptions): string {
   const end = endpoint(server.family, server.address, server.port)
   const name = `  -> ${(server.family === 0 ? end.slice(0, SERVER_NAME_MAX) : end).padEnd(28)}`
   const left = (value: number, width: number): string => String(value).padEnd(width)
-  const { active, inactive } = server
+  const load = [left(server.active, 10), left(server.inactive, 10)]
   switch (options.columns) {
     case 'stats':
       return name + five(server.counters, options.exact)
@@ -92,11 +92,13 @@ function serverLine(server: ListedServer, options: ListOptions): string {
       return `${name} ${plain.join(' ')}${bytes.join('')}`
     }
     case 'thresholds':
-      return `${name} ${[server.upperThreshold, server.lowerThreshold, active, inactive].map((n) => left(n, 10)).join(' ')}`
+      return [name, left(server.upperThreshold, 10), left(server.lowerThreshold, 10), ...load].join(
+        ' ',
+      )
     case 'persistent-conn':
-      return `${name} ${left(server.weight, 9)} ${left(server.persistent, 11)} ${left(active, 10)} ${left(inactive, 10)}`
+      return [name, left(server.weight, 9), left(server.persistent, 11), ...load].join(' ')
     case 'plain':
-      return `${name} Masq    ${left(server.weight, 6)} ${left(active, 10)} ${left(inactive, 10)}`
+      return [name, 'Masq   ', left(server.weight, 6), ...load].join(' ')
   }
 }
 

@@ -1,4 +1,5 @@
-// Notes of first fragments: found again by exactly what was noted, for every identification there is.
+// Notes of first fragments: found again by exactly what was noted, for every identification there
+// is.
 
 import * as fc from 'fast-check'
 import t from 'tap'
@@ -9,7 +10,8 @@ import { FRAGMENT_TIMEOUT_MS, TICK_MS } from './limits.ts'
 const UDP = 17
 const L4 = 48
 
-/** An IPv6 packet of 64 bytes whose fragment header names `identification`; offset 0 = the first. */
+/** An IPv6 packet of 64 bytes whose fragment header names `identification`; offset 0 =
+ * the first. */
 function fragment(identification: number, offset: number): DataView {
   const view = new DataView(new ArrayBuffer(64))
   for (let i = 0; i < 64; i++) view.setUint8(i, i * 7)

@@ -1,12 +1,12 @@
 // Fragments behind the first carry no ports; they follow their datagram's first fragment.
 //
-// When a first fragment's connection is found, its (zone, addresses, protocol, identification) is noted
-// with the connection; a later fragment is looked up by that. The table is 4-way set associative and of
-// fixed size: when a set is full its oldest note gives way.
+// When a first fragment's connection is found, its (zone, addresses, protocol, identification) is
+// noted with the connection; a later fragment is looked up by that. The table is 4-way set
+// associative and of fixed size: when a set is full its oldest note gives way.
 //
-// Limits: a later fragment that overtakes its first one is not found (the sender's retransmission, if any,
-// repairs it); that is the price of not holding packets. A note does not own its connection: the
-// director checks that the connection still has the same addresses and ports.
+// Limits: a later fragment that overtakes its first one is not found (the sender's retransmission,
+// if any, repairs it); that is the price of not holding packets. A note does not own its
+// connection: the director checks that the connection still has the same addresses and ports.
 
 import { ipv6FragmentIdentification, ipv6MoreFragments } from '../wire/ipv6.ts'
 import { hashTables, hashWord } from './hash.ts'
@@ -16,7 +16,8 @@ import { fragmentHeader, isIpv4 } from './packet.ts'
 const IPV4_MORE = 0x2000
 const WAYS = 4
 const SETS: number = FRAGMENTS_MAX / WAYS
-/** Words of a note: zone and protocol, identification, 8 of addresses, connection, direction, ports, tick. */
+/** Words of a note: zone and protocol, identification, 8 of addresses, connection, direction,
+ * ports, tick. */
 const NOTE = 14
 const ADDRESS = 2
 const CONNECTION = 10
@@ -36,7 +37,8 @@ export class Fragments {
     this.#tables = hashTables(random)
   }
 
-  /** Notes the connection of the packet at `ipAt` when it is a first fragment; else does nothing. */
+  /** Notes the connection of the packet at `ipAt` when it is a first fragment; else
+   * does nothing. */
   noteFirst(
     zone: number,
     protocol: number,

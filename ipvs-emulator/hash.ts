@@ -1,7 +1,7 @@
-// Simple tabulation hashing (Zobrist 1970): the exclusive or of one random word per key byte, looked up by
-// position and value. Chosen for the connection index because
-//   - linear probing with it takes constant expected time for every key set (Patrascu and Thorup, "The
-//     Power of Simple Tabulation Hashing", 2012), so no client can pick addresses that pile up;
+// Simple tabulation hashing (Zobrist 1970): the exclusive or of one random word per key byte,
+// looked up by position and value. Chosen for the connection index because
+//   - linear probing with it takes constant expected time for every key set (Patrascu and Thorup,
+//     "The Power of Simple Tabulation Hashing", 2012): no client can pick addresses that pile up;
 //   - the tables are secret random numbers, drawn at start;
 //   - it costs one load per byte, from 15 KB that stay in the first-level cache.
 // A key is a sequence of 32-bit words; word i uses the four tables from i * 1024 on.
@@ -16,7 +16,8 @@ export function hashTables(random: () => number): Int32Array {
   return tables
 }
 
-/** Hash of `value` as word number `word` of a key; the hash of a key is the exclusive or of its words'. */
+/** Hash of `value` as word number `word` of a key; the hash of a key is the exclusive or of its
+ * words'. */
 export function hashWord(tables: Int32Array, word: number, value: number): number {
   const at = word << 10
   return (

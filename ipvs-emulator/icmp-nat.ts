@@ -1,22 +1,24 @@
-// ICMP errors about a translated flow: the outer packet goes on to the other side, and the packet it quotes
-// must look as that side sent it.
+// ICMP errors about a translated flow: the outer packet goes on to the other side, and the packet
+// it quotes must look as that side sent it.
 //
-// An error that travels in the reply direction (from the real server's side to the client) quotes a forward
-// packet after translation; one that travels forward quotes a reply after translation. So the quoted
-// packet, its two ends swapped, is a packet of the direction in which the error travels: that is how its
-// connection is found, and its translation back is the translation of that direction, again swapped.
+// An error that travels in the reply direction (from the real server's side to the client) quotes a
+// forward packet after translation; one that travels forward quotes a reply after translation. So
+// the quoted packet, its two ends swapped, is a packet of the direction in which the error travels:
+// that is how its connection is found, and its translation back is the translation of that
+// direction, again swapped.
 //
 //                        outer source     outer target    quoted source    quoted target
 //   travelling in reply  virtual address  client          client           virtual address
 //   travelling forward   client'          real server     real server      client'
 //
-// As in IPVS the outer source of a reply becomes the virtual address, even where a router between us and
-// the real server sent it: the client knows no other. Forward, a router's own address stays when the client's
-// address is not rewritten.
+// As in IPVS the outer source of a reply becomes the virtual address, even where a router between
+// us and the real server sent it: the client knows no other. Forward, a router's own address stays
+// when the client's address is not rewritten.
 //
-// RFC 5508 (NAT behaviour for ICMP) section 4.2; the kernel's ip_vs_nat_icmp(). Checksums: the IPv4 headers
-// (outer, quoted) and the quoted UDP and TCP checksum, if it is quoted, by difference; the ICMP checksum by the
-// difference of all bytes that changed, so that a damaged message stays damaged.
+// RFC 5508 (NAT behaviour for ICMP) section 4.2; the kernel's ip_vs_nat_icmp(). Checksums: the IPv4
+// headers (outer, quoted) and the quoted UDP and TCP checksum, if it is quoted, by difference; the
+// ICMP checksum by the difference of all bytes that changed, so that a damaged message stays
+// damaged.
 
 import { sumBytes, updateSum16, updateSum32 } from '../wire/checksum.ts'
 import type { ConnTable } from './conn-table.ts'

@@ -1,5 +1,5 @@
-// A director with virtual time and two small networks, for the tests of this folder. send() does with a
-// packet what the packet loop does.
+// A director with virtual time and two small networks, for the tests of this folder. send() does
+// with a packet what the packet loop does.
 
 import { prng } from '../base/prng.ts'
 import type { ServiceConfig } from './config.ts'

@@ -1,5 +1,5 @@
-// Every bound of the load balancer in one place. "Specification" values come from IPVS and may not be
-// tuned without changing what a user sees; "implementation" values may.
+// Every bound of the load balancer in one place. "Specification" values come from IPVS and may not
+// be tuned without changing what a user sees; "implementation" values may.
 
 // Specification.
 
@@ -25,13 +25,13 @@ export const REAL_SERVERS_MAX = 131072
 export const SERVICE_KEYS_MAX = 4096
 /** Length of one timer tick. Timeouts are rounded up to it. */
 export const TICK_MS = 100
-/** Buckets of the timer wheel, a power of two: 4096 ticks are just under seven minutes. A later deadline
- * waits in the farthest bucket and is filed again when that bucket comes up. */
+/** Buckets of the timer wheel, a power of two: 4096 ticks are just under seven minutes. A later
+ * deadline waits in the farthest bucket and is filed again when that bucket comes up. */
 export const WHEEL_SLOTS = 4096
 /** Slots of the smallest connection index. */
 export const INDEX_SLOTS_MIN = 1024
-/** Index slots moved at each insertion while the index doubles: more than 1 / LOAD_MAX, so that it is done
- * before the next doubling. */
+/** Index slots moved at each insertion while the index doubles: more than 1 / LOAD_MAX, so that it
+ * is done before the next doubling. */
 export const INDEX_MOVE_PER_INSERT = 2
 /** The same at each advance(). */
 export const INDEX_MOVE_PER_ADVANCE = 1024
@@ -52,17 +52,19 @@ export const EVICT_SAMPLES = 16
 export const MH_SLOTS_DEFAULT = 4093
 /** Slots looked at per slice of building an mh table: a few hundred microseconds. */
 export const MH_STEPS_PER_WORK = 20_000
-/** Targets that lblc or lblcr remember per pool; how long an idle one is kept when room is needed, and when
- * it is not; how often the latter is checked. Ticks. */
+/** Targets that lblc or lblcr remember per pool; how long an idle one is kept when room is needed,
+ * and when it is not; how often the latter is checked. Ticks. */
 export const TARGET_CACHE_MAX = 16384
 export const TARGET_CACHE_IDLE_TICKS: number = (6 * 60 * 1000) / TICK_MS
 export const TARGET_CACHE_EXPIRATION_TICKS: number = (24 * 60 * 60 * 1000) / TICK_MS
 export const TARGET_CACHE_CHECK_TICKS: number = (30 * 60 * 1000) / TICK_MS
-/** A server set of lblcr that has not changed for this long loses a member (sysctl lblcr_expiration). */
+/** A server set of lblcr that has not changed for this long loses a member (sysctl
+ * lblcr_expiration). */
 export const LBLCR_EXPIRATION_TICKS: number = (24 * 60 * 60 * 1000) / TICK_MS
 /** Room is short when less than this share (one in ...) of the connection table is free. */
 export const SHORT_SHARE = 8
-/** drop_entry looks at one in this many entries each second (ip_vs_random_dropentry()), in slices. */
+/** drop_entry looks at one in this many entries each second (ip_vs_random_dropentry()),
+ * in slices. */
 export const DROP_ENTRY_SHARE = 32
 export const DROP_ENTRY_SLICE = 4096
 /** Preference tiers of real servers: 0 is tried first. */

@@ -1,4 +1,5 @@
-// What a director holds, as plain values for listings: read-only, allocated freely, for the control side.
+// What a director holds, as plain values for listings: read-only, allocated freely, for the control
+// side.
 
 import { formatAddress, parseAddress } from './address.ts'
 import type { Protocol } from './config.ts'
@@ -77,8 +78,8 @@ export interface ListedConnection {
   readonly serverPort: number
 }
 
-/** All services, one per virtual address and per mark, with their real servers of that address family. A
- * service without either is listed by nobody: it is reached by name only. */
+/** All services, one per virtual address and per mark, with their real servers of that address
+ * family. A service without either is listed by nobody: it is reached by name only. */
 export function listServices(director: Director): ListedService[] {
   const listed: ListedService[] = []
   for (const service of director.services.services) {

@@ -1,5 +1,6 @@
-// Goal: rewriting by difference gives the checksums that full recomputation gives, for every protocol, family
-// and form, and leaves a damaged packet damaged. Method: random packets through translate() both ways.
+// Goal: rewriting by difference gives the checksums that full recomputation gives, for every
+// protocol, family and form, and leaves a damaged packet damaged. Method: random packets through
+// translate() both ways.
 
 import fc from 'fast-check'
 import t from 'tap'

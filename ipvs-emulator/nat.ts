@@ -1,16 +1,18 @@
 // Rewriting a packet to what the other side of its connection must see: addresses, ports, and every
 // checksum that covers them.
 //
-// Checksums are updated by the difference (RFC 1624), never recomputed: a packet that was damaged on its way
-// stays damaged, and the cost does not depend on its length. The difference of both addresses is
-// collected once and applied to the IPv4 header and to the pseudo header below TCP and UDP.
+// Checksums are updated by the difference (RFC 1624), never recomputed: a packet that was damaged
+// on its way stays damaged, and the cost does not depend on its length. The difference of both
+// addresses is collected once and applied to the IPv4 header and to the pseudo header below TCP and
+// UDP.
 //
 //   full      the field holds the complement of the sum; addresses and ports count.
-//   partial   the field holds the pseudo-header sum itself (virtio NEEDS_CSUM): addresses change it, ports
-//             do not belong to it.
+//   partial   the field holds the pseudo-header sum itself (virtio NEEDS_CSUM): addresses change
+//             it, ports do not belong to it.
 //   none      UDP over IPv4 with a zero field (RFC 768) stays zero.
-//   SCTP      a CRC over header and payload without pseudo header (RFC 9260 section 6.8): recomputed
-//             when a port changes, which cannot be done for a fragment: such a packet arrives damaged.
+//   SCTP      a CRC over header and payload, no pseudo header (RFC 9260 section 6.8), recomputed
+//             when a port changes. That takes the whole packet: a fragment, or a packet of which
+//             only the head is at hand, arrives damaged.
 
 import { updateSum16, updateSum32 } from '../wire/checksum.ts'
 import { ADDRESSES, type ConnTable, PORTS, REPLY_PORTS } from './conn-table.ts'
@@ -32,8 +34,8 @@ export function translatedPorts(table: ConnTable, entry: number, direction: numb
   return (word >>> 16) | (word << 16)
 }
 
-/** Word offsets of the addresses that a packet of `direction` gets: forward packets go from client' to the
- * server, replies from the virtual address to the client. */
+/** Word offsets of the addresses that a packet of `direction` gets: forward packets go from client'
+ * to the server, replies from the virtual address to the client. */
 export function newSourceAt(table: ConnTable, entry: number, direction: number): number {
   return entry * table.stride + ADDRESSES + (direction === 0 ? 2 : 1) * table.words
 }
@@ -42,8 +44,9 @@ export function newTargetAt(table: ConnTable, entry: number, direction: number):
   return entry * table.stride + ADDRESSES + (direction === 0 ? 3 : 0) * table.words
 }
 
-/** Writes the four words of source and target at `at`, with the sum that makes up for the change: adding it
- * to a sum over the old addresses gives the sum over the new ones. `words` is 1 or 4 per address. */
+/** Writes the four words of source and target at `at`, with the sum that makes up for the change:
+ * adding it to a sum over the old addresses gives the sum over the new ones. `words` is 1 or 4 per
+ * address. */
 export function replaceAddresses(
   view: DataView,
   at: number,

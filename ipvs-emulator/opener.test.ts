@@ -1,5 +1,6 @@
-// Goal: persistence, one-packet scheduling, thresholds, tiers, slow start and marks do what IPVS does (or what
-// config.ts promises where IPVS has no such thing). Method: whole packets, virtual time.
+// Goal: persistence, one-packet scheduling, thresholds, tiers, slow start and marks do what IPVS
+// does (or what config.ts promises where IPVS has no such thing). Method: whole packets, virtual
+// time.
 
 import t from 'tap'
 import { TCP_ACK, TCP_RST, TCP_SYN } from '../wire/tcp.ts'

@@ -1,13 +1,16 @@
-// Making connections: may this packet open one, which real server gets it, and what the two sides see.
+// Making connections: may this packet open one, which real server gets it, and what the two sides
+// see.
 //
-// Persistence (ip_vs_sched_persist()): a template remembers which real server a client network has. It is an
-// entry of the connection table that is no flow: its protocol byte is outside the protocols in use, so no
-// packet finds it. Its key is (protocol, client network, virtual address, virtual port); for a port-0 service
-// the port is 0, so that all ports of a client share one server; for a service by mark the protocol and the
-// address are left out too. Connections made through it name it as their controller; it outlives them.
+// Persistence (ip_vs_sched_persist()): a template remembers which real server a client network has.
+// It is an entry of the connection table that is no flow: its protocol byte is outside the
+// protocols in use, so no packet finds it. Its key is (protocol, client network, virtual address,
+// virtual port); for a port-0 service the port is 0, so that all ports of a client share one
+// server; for a service by mark the protocol and the address are left out too. Connections made
+// through it name it as their controller; it outlives them.
 //
-// One-packet scheduling (ipvsadm --ops, UDP only): the forward direction is not put in the index, so every
-// packet of the client is scheduled by itself; the reply direction is, once per client and real server.
+// One-packet scheduling (ipvsadm --ops, UDP only): the forward direction is not put in the index,
+// so every packet of the client is scheduled by itself; the reply direction is, once per client and
+// real server.
 
 import { TCP_ACK, TCP_RST, TCP_SYN } from '../wire/tcp.ts'
 import {
@@ -59,8 +62,9 @@ const TCP_FLAGS = 13
 const TCP_SIZE_MIN = 20
 const UDP_SIZE = 8
 
-/** Protocol byte of a template for packets of `protocol`, 0 for one by mark. 192 and up are unassigned as IP
- * protocols but for a few that no service can have (253, 254 experimental, 255 reserved). */
+/** Protocol byte of a template for packets of `protocol`, 0 for one by mark. 192 and up are
+ * unassigned as IP protocols but for a few that no service can have (253, 254 experimental, 255
+ * reserved). */
 function templateProtocol(protocol: number): number {
   return 192 + (protocol & 31)
 }
@@ -204,8 +208,8 @@ export class Opener {
     statistics.add(server.row, CONNECTIONS, 1)
   }
 
-  /** Entry of the template for a client of a persistent service: the one there is, else a new one. Negative:
-   * a verdict. */
+  /** Entry of the template for a client of a persistent service: the one there is, else a new one.
+   * Negative: a verdict. */
   #persist(service: Service, flow: Flow, tick: number): number {
     const connections = this.#connections
     const table = connections.tables[flow.family]!

@@ -1,5 +1,5 @@
-// Packets for the tests of this folder: built from named fields, read back into them, with checksums filled in
-// and checked by full recomputation. For tests only: it allocates and throws.
+// Packets for the tests of this folder: built from named fields, read back into them, with
+// checksums filled in and checked by full recomputation. For tests only: it allocates and throws.
 
 import {
   checksum,
@@ -40,7 +40,8 @@ export interface Fields {
   readonly partial?: boolean
   /** UDP over IPv4 without a checksum. */
   readonly noChecksum?: boolean
-  /** Fragment: offset in bytes, more to come, identification. At an offset above 0 there is no L4 header. */
+  /** Fragment: offset in bytes, more to come, identification. At an offset above 0 there is no L4
+   * header. */
   readonly fragment?: { readonly offset: number; readonly more: boolean; readonly id: number }
 }
 
@@ -156,8 +157,8 @@ export function ends(packet: Packet): string {
   return `${text(0, view.getUint16(l4At))} > ${text(4, view.getUint16(l4At + 2))}`
 }
 
-/** True when every checksum of the packet is what full recomputation gives. A partial one is finished on a
- * copy first. */
+/** True when every checksum of the packet is what full recomputation gives. A partial one is
+ * finished on a copy first. */
 export function checksumsHold(packet: Packet, partial = false): boolean {
   const { ipAt, l4At, end, protocol } = packet
   const view = new DataView(packet.view.buffer.slice(0))
@@ -174,7 +175,8 @@ export function checksumsHold(packet: Packet, partial = false): boolean {
   return checksumHolds(view, l4At, end, pseudo({ ...packet, view }))
 }
 
-/** The ICMP or ICMPv6 "port unreachable" from `from` to `to` that quotes `quoted`, cut to `quotedSize`. */
+/** The ICMP or ICMPv6 "port unreachable" from `from` to `to` that quotes `quoted`, cut to
+ * `quotedSize`. */
 export function buildError(from: string, to: string, quoted: Packet, quotedSize: number): Packet {
   const view = new DataView(new ArrayBuffer(ROOM))
   const source = new Int32Array(4)

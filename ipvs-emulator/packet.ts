@@ -10,7 +10,8 @@ export function isIpv4(view: DataView, ipAt: number): boolean {
   return view.getUint8(ipAt) >> 4 === 4
 }
 
-/** Offset of the fragment header of the IPv6 packet at `ipAt` whose L4 header is at `l4At`; -1 without one. */
+/** Offset of the fragment header of the IPv6 packet at `ipAt` whose L4 header is at `l4At`; -1
+ * without one. */
 export function fragmentHeader(view: DataView, ipAt: number, l4At: number): number {
   if (l4At - ipAt === IPV6_HEADER_SIZE) return -1
   const walk = walkIpv6(view, ipAt)

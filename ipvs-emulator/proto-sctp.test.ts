@@ -1,5 +1,6 @@
-// Goal: associations pass through the states that the kernel's table gives them, seen from both sides and
-// from one. Method: whole life cycles, and the rules that hold for entire rows and columns.
+// Goal: associations pass through the states that the kernel's table gives them, seen from both
+// sides and from one. Method: whole life cycles, and the rules that hold for entire rows and
+// columns.
 
 import t from 'tap'
 import { DIRECTIONS, nextIndex } from './proto.ts'

@@ -1,10 +1,10 @@
-// SCTP as IPVS follows it: states are the real server's as RFC 9260 section 4 draws them, with additions of
-// IPVS: INIT1 gives a first INIT that is never answered a short life, REJECTED one that was answered by
-// ABORT; the cookie states tell who waits for whom. Source: ip_vs_proto_sctp.c; checked cell by cell in
-// proto-sctp.test.ts.
+// SCTP as IPVS follows it: states are the real server's as RFC 9260 section 4 draws them, with
+// additions of IPVS: INIT1 gives a first INIT that is never answered a short life, REJECTED one
+// that was answered by ABORT; the cookie states tell who waits for whom. Source:
+// ip_vs_proto_sctp.c; checked cell by cell in proto-sctp.test.ts.
 //
-// The event is the packet's first chunk. One exception: behind COOKIE-ECHO or COOKIE-ACK an ABORT may
-// follow, and counts.
+// The event is the packet's first chunk. One exception: behind COOKIE-ECHO or COOKIE-ACK an ABORT
+// may follow, and counts.
 
 import { type StateMachine, stateTable } from './proto.ts'
 
@@ -74,7 +74,8 @@ const TABLE = `
   only abort             CL CL CL CL CL RJ CL CL CL CL CL CL CL CL
 `
 
-/** Longest retransmission interval plus one second, and the first one plus one (RFC 9260 section 16). */
+/** Longest retransmission interval plus one second, and the first one plus one (RFC 9260 section
+ * 16). */
 const RTO_MAX = 61
 const RTO_INITIAL = 4
 

@@ -1,5 +1,6 @@
-// Goal: the TCP tables are the kernel's, cell by cell. Method: a second transcription, by column (the
-// current state) instead of by row, made from another copy of the source; and the walks that matter.
+// Goal: the TCP tables are the kernel's, cell by cell. Method: a second transcription, by column
+// (the current state) instead of by row, made from another copy of the source; and the walks that
+// matter.
 
 import t from 'tap'
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts'

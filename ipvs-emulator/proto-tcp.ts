@@ -1,10 +1,11 @@
-// TCP as IPVS follows it: not the endpoints' machine, but what a box in the middle can conclude from
-// flags. Source: the kernel's net/netfilter/ipvs/ip_vs_proto_tcp.c, checked cell by cell in
-// proto-tcp.test.ts. Where kernels differ, the newer one counts: an ACK without a known connection leads
-// to ESTABLISHED (since sloppy_tcp), so that flows taken over in mid-life are treated as live ones.
+// TCP as IPVS follows it: not the endpoints' machine, but what a box in the middle can conclude
+// from flags. Source: the kernel's net/netfilter/ipvs/ip_vs_proto_tcp.c, checked cell by cell in
+// proto-tcp.test.ts. Where kernels differ, the newer one counts: an ACK without a known connection
+// leads to ESTABLISHED (since sloppy_tcp), so that flows taken over in mid-life are treated as live
+// ones.
 //
-// The secure table keeps a connection out of ESTABLISHED until its server has answered, so that a flood
-// of forged ACKs cannot make long-lived entries (sysctl secure_tcp).
+// The secure table keeps a connection out of ESTABLISHED until its server has answered, so that a
+// flood of forged ACKs cannot make long-lived entries (sysctl secure_tcp).
 
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts'
 import { type StateMachine, stateTable } from './proto.ts'
@@ -85,7 +86,8 @@ export const TCP_MACHINE: StateMachine = {
 /** The table that replaces TCP_MACHINE.table while secure_tcp is on. */
 export const TCP_SECURE_TABLE: Uint8Array = stateTable(SECURE, ABBREVIATIONS, EVENTS)
 
-/** Event of a segment by its flags: RST before SYN before FIN before ACK; TCP_EVENT_NONE without any. */
+/** Event of a segment by its flags: RST before SYN before FIN before ACK; TCP_EVENT_NONE without
+ * any. */
 export function tcpEvent(flags: number): number {
   if ((flags & TCP_RST) !== 0) return 3
   if ((flags & TCP_SYN) !== 0) return 0

@@ -1,8 +1,9 @@
 // What the protocols have in common: a state machine as a table.
 //
-// A table is text, read once at start: a heading of two-letter state names, then one row per direction and
-// event, each cell the next state. Directions are "in" (from the client), "out" (from the real server) and
-// "only" (from the client, while nothing of the server has been seen because its replies pass elsewhere).
+// A table is text, read once at start: a heading of two-letter state names, then one row per
+// direction and event, each cell the next state. Directions are "in" (from the client), "out" (from
+// the real server) and "only" (from the client, while nothing of the server has been seen because
+// its replies pass elsewhere).
 
 import { assert } from '../base/assert.ts'
 

@@ -1,5 +1,5 @@
-// The packet that an ICMP error quotes: usually cut short, so every step is checked against the end of the
-// message and nothing is believed that its own length field says.
+// The packet that an ICMP error quotes: usually cut short, so every step is checked against the end
+// of the message and nothing is believed that its own length field says.
 
 import { NEXT_FRAGMENT, NEXT_HOP_BY_HOP, NEXT_OPTIONS, NEXT_ROUTING } from '../wire/ipv6.ts'
 
@@ -15,8 +15,8 @@ export interface Quoted {
   protocol: number
 }
 
-/** Finds the L4 header of the packet quoted at [at, end). Fills `quoted` and returns true; false when it is
- * not there, cut off, or the packet is a fragment other than the first. */
+/** Finds the L4 header of the packet quoted at [at, end). Fills `quoted` and returns true; false
+ * when it is not there, cut off, or the packet is a fragment other than the first. */
 export function readQuoted(quoted: Quoted, view: DataView, at: number, end: number): boolean {
   if (end - at < IPV4_HEADER_MIN) return false
   return view.getUint8(at) >> 4 === 4

@@ -1,5 +1,5 @@
-// Goal: the estimator's numbers are the kernel's. Method: the kernel's integer arithmetic in BigInt as the twin;
-// the known course of a step.
+// Goal: the estimator's numbers are the kernel's. Method: the kernel's integer arithmetic in BigInt
+// as the twin; the known course of a step.
 
 import fc from 'fast-check'
 import t from 'tap'

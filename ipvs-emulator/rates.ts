@@ -1,7 +1,7 @@
-// Rates by IPVS's estimator (ip_vs_est.c): every two seconds the counters' growth goes into an exponentially
-// weighted average with weight 1/4, so that a rate shows what the last eight seconds were like. As in the
-// kernel the averages are scaled integers: connections and packets per second by 2^10, bytes by 2^5.
-// The first value after a jump is a quarter of the true rate.
+// Rates by IPVS's estimator (ip_vs_est.c): every two seconds the counters' growth goes into an
+// exponentially weighted average with weight 1/4, so that a rate shows what the last eight seconds
+// were like. As in the kernel the averages are scaled integers: connections and packets per second
+// by 2^10, bytes by 2^5. The first value after a jump is a quarter of the true rate.
 
 import { IN_BYTES, STATISTICS_COLUMNS } from './statistics-columns.ts'
 
@@ -16,7 +16,8 @@ export const RATE_COLUMNS = 5
 /** How often estimate() is to be called. */
 export const ESTIMATE_INTERVAL_SECONDS = 2
 
-/** Growth in two seconds times 2^9 is growth per second times 2^10; bytes likewise with 2^4 and 2^5. */
+/** Growth in two seconds times 2^9 is growth per second times 2^10; bytes likewise with 2^4 and
+ * 2^5. */
 const COUNT_FACTOR = 512
 const BYTE_FACTOR = 16
 

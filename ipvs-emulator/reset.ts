@@ -1,8 +1,9 @@
-// Segments made from the numbers that tracker.ts noted, where no packet of the flow is at hand: the reset that
-// tells one end of a flow that the other is gone, and the probe that asks an end whether it still lives.
+// Segments made from the numbers that tracker.ts noted, where no packet of the flow is at hand: the
+// reset that tells one end of a flow that the other is gone, and the probe that asks an end whether
+// it still lives.
 //
-// A probe is TCP's own keep-alive (RFC 9293 section 3.8.4): an empty segment whose sequence number lies one
-// before what its receiver expects, which a live receiver answers with an acknowledgement.
+// A probe is TCP's own keep-alive (RFC 9293 section 3.8.4): an empty segment whose sequence number
+// lies one before what its receiver expects, which a live receiver answers with an acknowledgement.
 
 import { checksum, pseudoSumV4, pseudoSumV6 } from '../wire/checksum.ts'
 import { IPV4_HEADER_SIZE, PROTOCOL_TCP, writeIpv4Header } from '../wire/ipv4.ts'
@@ -14,8 +15,8 @@ import { HEAD_ACKNOWLEDGEMENT, HEAD_SEQUENCE_END } from './tracker.ts'
 
 const TTL = 64
 
-/** Writes at `out` a whole IP packet with the reset that travels in `direction` (0 = to the real server,
- * 1 = to the client), as its receiver must see it. Returns its length, 40 or 60. */
+/** Writes at `out` a whole IP packet with the reset that travels in `direction` (0 = to the real
+ * server, 1 = to the client), as its receiver must see it. Returns its length, 40 or 60. */
 export function writeReset(
   table: ConnTable,
   entry: number,
@@ -26,7 +27,8 @@ export function writeReset(
   return writeSegment(table, entry, direction, view, out, 0, TCP_RST | TCP_ACK)
 }
 
-/** Writes at `out` the keep-alive probe that travels in `direction`. Returns its length, 40 or 60. */
+/** Writes at `out` the keep-alive probe that travels in `direction`. Returns its length, 40
+ * or 60. */
 export function writeProbe(
   table: ConnTable,
   entry: number,

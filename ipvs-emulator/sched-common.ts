@@ -4,13 +4,14 @@ import type { RealServer } from './service.ts'
 
 export function nothing(): void {}
 
-/** Load of a server as lc, wlc, lblc, lblcr and twos see it: an active connection weighs 256 inactive
- * ones (ip_vs_dest_conn_overhead()). */
+/** Load of a server as lc, wlc, lblc, lblcr and twos see it: an active connection weighs 256
+ * inactive ones (ip_vs_dest_conn_overhead()). */
 export function overhead(server: RealServer): number {
   return server.active * 256 + server.inactive
 }
 
-/** The eligible server with the least overhead per weight, the first among equals; null without any. */
+/** The eligible server with the least overhead per weight, the first among equals; null without
+ * any. */
 export function leastOverheadPerWeight(servers: readonly RealServer[]): RealServer | null {
   let least: RealServer | null = null
   let leastOverhead = 0
@@ -26,8 +27,8 @@ export function leastOverheadPerWeight(servers: readonly RealServer[]): RealServ
   return least
 }
 
-/** True when `server` has more active connections than its weight while another has less than half of its own
- * (is_overloaded() of lblc and lblcr). */
+/** True when `server` has more active connections than its weight while another has less than half
+ * of its own (is_overloaded() of lblc and lblcr). */
 export function overloadedAgainst(server: RealServer, servers: readonly RealServer[]): boolean {
   if (server.active <= server.weight) return false
   for (let i = 0; i < servers.length; i++) {

@@ -1,6 +1,6 @@
-// dh, destination hashing: the target address picks one of 256 buckets, dealt to the servers in turn
-// whatever their weights. Meant for proxies in front of many addresses. No fallback: when the bucket's
-// server is not available, there is none.
+// dh, destination hashing: the target address picks one of 256 buckets, dealt to the servers in
+// turn whatever their weights. Meant for proxies in front of many addresses. No fallback: when the
+// bucket's server is not available, there is none.
 
 import type { Flow } from './flow.ts'
 import { nothing } from './sched-common.ts'

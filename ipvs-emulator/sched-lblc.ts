@@ -1,6 +1,6 @@
-// lblc, locality-based least connection: all connections to one target address go to the same server, chosen
-// as by wlc, until that server is gone, of weight 0, or overloaded: more active connections than its weight
-// while another has less than half of its own.
+// lblc, locality-based least connection: all connections to one target address go to the same
+// server, chosen as by wlc, until that server is gone, of weight 0, or overloaded: more active
+// connections than its weight while another has less than half of its own.
 //
 // As in the kernel, a server over its upper threshold keeps the targets it has (ip_vs_lblc.c).
 

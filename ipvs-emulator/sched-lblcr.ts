@@ -1,6 +1,6 @@
-// lblcr, lblc with replication: a target address has a set of servers, and the least loaded of the set serves.
-// When that one is overloaded (as in lblc), or the set has none available, the least loaded of all joins the
-// set. A set that has not changed for a day loses its most loaded member.
+// lblcr, lblc with replication: a target address has a set of servers, and the least loaded of the
+// set serves. When that one is overloaded (as in lblc), or the set has none available, the least
+// loaded of all joins the set. A set that has not changed for a day loses its most loaded member.
 
 import type { Flow } from './flow.ts'
 import { LBLCR_EXPIRATION_TICKS } from './limits.ts'
@@ -49,7 +49,8 @@ export const LBLCR: Scheduler = {
   },
   addServer: nothing,
   removeServer(pool, server) {
-    // A server that is gone has weight 0 and would never be chosen again; here it also frees its place.
+    // A server that is gone has weight 0 and would never be chosen again; here it also frees its
+    // place.
     const cache = pool.state as TargetCache<ServerSet>
     cache.forEach((set) => {
       const position = set.members.indexOf(server)

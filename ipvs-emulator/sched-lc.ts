@@ -1,4 +1,5 @@
-// lc, least connection: the server with the least overhead (256 * active + inactive), weights ignored.
+// lc, least connection: the server with the least overhead (256 * active + inactive), weights
+// ignored.
 
 import { nothing, overhead } from './sched-common.ts'
 import type { Pool, RealServer, Scheduler } from './service.ts'

@@ -1,11 +1,12 @@
-// mh, Maglev hashing (Eisenbud et al., "Maglev", NSDI 2016, section 3.4; the kernel's ip_vs_mh.c): the client's
-// address (with mh-port also its port) picks a slot of a table of prime size. Every server has a
-// permutation of the slots, given by (offset + k * skip) modulo the size; the servers take free slots in
-// turn, each `turns` in a row in proportion to its weight. When a server goes, few slots change owner
-// but its own.
+// mh, Maglev hashing (Eisenbud et al., "Maglev", NSDI 2016, section 3.4; the kernel's ip_vs_mh.c):
+// the client's address (with mh-port also its port) picks a slot of a table of prime size. Every
+// server has a permutation of the slots, given by (offset + k * skip) modulo the size; the servers
+// take free slots in turn, each `turns` in a row in proportion to its weight. When a server goes,
+// few slots change owner but its own.
 //
-// The table is built from the last weight that was not 0, so quiescing a server moves nobody else's clients.
-// mh-fallback: when the slot's server is not available, slots hashed with offset 1, 2, ... are tried.
+// The table is built from the last weight that was not 0, so quiescing a server moves nobody else's
+// clients. mh-fallback: when the slot's server is not available, slots hashed with offset 1, 2, ...
+// are tried.
 //
 // Building is done in slices (work()): a table of 65,521 slots for 1,000 servers takes tens of
 // milliseconds, and packets must not wait for it. Until it is done the old table serves, and a
@@ -95,7 +96,8 @@ function begin(pool: Pool, size: number): Build {
   return build
 }
 
-/** Fills slots until the table is full or about `steps` slots have been looked at. True when it is full. */
+/** Fills slots until the table is full or about `steps` slots have been looked at. True when it is
+ * full. */
 function fill(build: Build, steps: number): boolean {
   const { owner, perm, skip, turns } = build
   const size = owner.length

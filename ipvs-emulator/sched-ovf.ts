@@ -1,5 +1,5 @@
-// ovf, overflow: everything to the heaviest server until its active connections exceed its weight, then to
-// the next. Counts active connections only, so it is of no use to UDP.
+// ovf, overflow: everything to the heaviest server until its active connections exceed its weight,
+// then to the next. Counts active connections only, so it is of no use to UDP.
 
 import { nothing } from './sched-common.ts'
 import type { Pool, RealServer, Scheduler } from './service.ts'

@@ -1,5 +1,5 @@
-// sed, shortest expected delay: the server with the least (active + 1) / weight. Inactive connections do not
-// count.
+// sed, shortest expected delay: the server with the least (active + 1) / weight. Inactive
+// connections do not count.
 
 import { nothing } from './sched-common.ts'
 import type { Pool, RealServer, Scheduler } from './service.ts'

@@ -1,6 +1,6 @@
-// sh, source hashing: the client's address (with sh-port also its port) picks one of 256 buckets. Servers
-// take buckets in turn, each as many in a row as its weight; one of weight 0 still takes one per turn and
-// refuses its clients.
+// sh, source hashing: the client's address (with sh-port also its port) picks one of 256 buckets.
+// Servers take buckets in turn, each as many in a row as its weight; one of weight 0 still takes
+// one per turn and refuses its clients.
 //
 // sh-fallback: when the bucket's server is not available, the buckets from (offset + bucket) on are
 // tried, offset = 0, 1, ...

@@ -1,7 +1,7 @@
-// twos, power of two choices: two servers are drawn at random, in proportion to their weights, and the one
-// with less overhead per weight is taken (Mitzenmacher, "The Power of Two Choices in Randomized Load
-// Balancing", 2001). As in IPVS the draw is from 0 to the sum of weights inclusive, which favours the first
-// server by one part in the sum.
+// twos, power of two choices: two servers are drawn at random, in proportion to their weights, and
+// the one with less overhead per weight is taken (Mitzenmacher, "The Power of Two Choices in
+// Randomized Load Balancing", 2001). As in IPVS the draw is from 0 to the sum of weights inclusive,
+// which favours the first server by one part in the sum.
 
 import type { Flow } from './flow.ts'
 import { nothing, overhead } from './sched-common.ts'

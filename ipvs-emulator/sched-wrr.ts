@@ -1,6 +1,6 @@
-// wrr, weighted round robin: round robin among the servers whose weight reaches a level, which sinks from
-// the greatest weight to the least in steps of the weights' greatest common divisor. Over one cycle every
-// server gets connections in proportion to its weight, heavier ones earlier.
+// wrr, weighted round robin: round robin among the servers whose weight reaches a level, which
+// sinks from the greatest weight to the least in steps of the weights' greatest common divisor.
+// Over one cycle every server gets connections in proportion to its weight, heavier ones earlier.
 //
 //   di   greatest common divisor of the weights above 0, 1 when there are none
 //   mw   greatest weight - (di - 1): where a cycle starts; 0 = nothing to choose from
@@ -81,8 +81,8 @@ export const WRR: Scheduler = {
     }
     let level = state.cw - state.di
     if (level <= 0) level = state.mw
-    // Passes above the heaviest server find nothing: skip them. Levels are 1 modulo di and weights are
-    // multiples of di, so the result stays above 0.
+    // Passes above the heaviest server find nothing: skip them. Levels are 1 modulo di and weights
+    // are multiples of di, so the result stays above 0.
     if (level > heaviest) level -= Math.ceil((level - heaviest) / state.di) * state.di
     state.cw = level
     state.last = firstAtLevel(servers, 0, level)

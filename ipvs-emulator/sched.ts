@@ -1,9 +1,9 @@
-// The schedulers by name. A scheduler chooses the real server of a new connection; each is a struct of
-// functions (Scheduler in service.ts) in a file of its own.
+// The schedulers by name. A scheduler chooses the real server of a new connection; each is a struct
+// of functions (Scheduler in service.ts) in a file of its own.
 //
-// Rules common to all (ip_vs_sched.c and the schedulers themselves): a server of weight 0 or over its
-// threshold is not chosen; comparisons of load are cross-multiplied and strict, so among equals the
-// first in the list wins; null means that no server is available.
+// Rules common to all (ip_vs_sched.c and the schedulers themselves): a server of weight 0 or over
+// its threshold is not chosen; comparisons of load are cross-multiplied and strict, so among equals
+// the first in the list wins; null means that no server is available.
 
 import { DH } from './sched-dh.ts'
 import { FO } from './sched-fo.ts'

@@ -1,5 +1,6 @@
-// Goal: a new configuration changes what differs and nothing else; a bad one changes nothing at all. Method:
-// tables of configurations, and random sequences of them compared with a table made from the last one alone.
+// Goal: a new configuration changes what differs and nothing else; a bad one changes nothing at
+// all. Method: tables of configurations, and random sequences of them compared with a table made
+// from the last one alone.
 
 import fc from 'fast-check'
 import t from 'tap'

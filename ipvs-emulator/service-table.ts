@@ -1,9 +1,9 @@
 // Services and real servers by number, and the difference between one configuration and the next.
 //
-// Numbers are small and stable while a key stays. A real server that is no longer configured keeps its
-// number (as `gone`) until its last connection has ended, its service likewise; then both are reused.
-// A real server that keeps its key but changes address or port is another server: the old one goes, the
-// new one comes.
+// Numbers are small and stable while a key stays. A real server that is no longer configured keeps
+// its number (as `gone`) until its last connection has ended, its service likewise; then both are
+// reused. A real server that keeps its key but changes address or port is another server: the old
+// one goes, the new one comes.
 
 import { assert } from '../base/assert.ts'
 import { parseAddress } from './address.ts'
@@ -175,7 +175,8 @@ export class ServiceTable {
     if (weight !== 0) server.lastWeight = weight
     server.upperThreshold = upper
     server.lowerThreshold = lower
-    // A changed threshold is judged anew (ip_vs_edit_dest clears the flag when the upper one moves).
+    // A changed threshold is judged anew (ip_vs_edit_dest clears the flag when the upper one
+    // moves).
     if (upper === 0 || server.active + server.inactive < upper) server.overloaded = false
     else server.noteBound()
     server.pool.scheduler.updateServer(server.pool, server)

@@ -1,6 +1,6 @@
-// Services and what belongs to them. A service has virtual addresses and, per address family, a pool of
-// real servers with a scheduler; a real server is one address and port with its weight and its load.
-// The four types know each other, so they share a file.
+// Services and what belongs to them. A service has virtual addresses and, per address family, a
+// pool of real servers with a scheduler; a real server is one address and port with its weight and
+// its load. The four types know each other, so they share a file.
 
 import type { ServiceConfig } from './config.ts'
 import type { Flow } from './flow.ts'
@@ -18,7 +18,8 @@ export interface Scheduler {
   removeServer(pool: Pool, server: RealServer, position: number): void
   /** The weight or a threshold of `server` changed. */
   updateServer(pool: Pool, server: RealServer): void
-  /** Does a bounded slice of what a change left to do while pool.busy is true. True when all is done. */
+  /** Does a bounded slice of what a change left to do while pool.busy is true. True when all is
+   * done. */
   work?(pool: Pool): boolean
   /** `random` gives uniform 32-bit unsigned numbers, `tick` is the time in ticks. */
   schedule(pool: Pool, flow: Flow, random: () => number, tick: number): RealServer | null
@@ -40,8 +41,8 @@ export class RealServer {
   /** When slow start began and how long it takes, in ticks; 0 = it is over. */
   slowSinceTick = 0
   slowTicks = 0
-  /** The last weight that was not 0: what mh builds its table from, so that quiescing a server moves none
-   * of the other servers' clients. */
+  /** The last weight that was not 0: what mh builds its table from, so that quiescing a server
+   * moves none of the other servers' clients. */
   lastWeight: number
   upperThreshold = 0
   lowerThreshold = 0
@@ -85,8 +86,8 @@ export class RealServer {
     if (this.upperThreshold !== 0 && total >= this.upperThreshold) this.overloaded = true
   }
 
-  /** To be called after a connection went: ip_vs_unbind_dest(). Without a lower threshold, three quarters
-   * of the upper one is where the server is taken back. */
+  /** To be called after a connection went: ip_vs_unbind_dest(). Without a lower threshold, three
+   * quarters of the upper one is where the server is taken back. */
   noteUnbound(): void {
     const total = this.active + this.inactive
     if (this.lowerThreshold !== 0) {
@@ -97,7 +98,8 @@ export class RealServer {
   }
 }
 
-/** The real servers of one service, address family and tier, in configured order: what a scheduler sees. */
+/** The real servers of one service, address family and tier, in configured order: what a scheduler
+ * sees. */
 export class Pool {
   readonly service: Service
   /** IPV4 or IPV6. */

@@ -1,5 +1,5 @@
-// The switches that IPVS keeps under /proc/sys/net/ipv4/vs, by the same names (ipvs-sysctl.rst). Those that steer
-// what weft does not have (sync daemon, conntrack, direct routing) are absent.
+// The switches that IPVS keeps under /proc/sys/net/ipv4/vs, by the same names (ipvs-sysctl.rst).
+// Those that steer what weft does not have (sync daemon, conntrack, direct routing) are absent.
 
 export interface Settings {
   /** 0: a SYN on an ending connection goes to its old real server. 1: it is scheduled afresh. */

@@ -1,7 +1,7 @@
-// SipHash-1-3 of one 32-bit word, cut to 32 bits: what the kernel's hsiphash() computes on 64-bit machines
-// (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012; include/linux/siphash.h). Words of 64
-// bits are pairs of 32-bit integers, high and low, so that nothing is allocated; the plain twin in the test
-// uses BigInt.
+// SipHash-1-3 of one 32-bit word, cut to 32 bits: what the kernel's hsiphash() computes on 64-bit
+// machines (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012;
+// include/linux/siphash.h). Words of 64 bits are pairs of 32-bit integers, high and low, so that
+// nothing is allocated; the plain twin in the test uses BigInt.
 
 const v = new Int32Array(8)
 

@@ -1,6 +1,7 @@
-// Counters that may be read while they are written: rows of doubles, by default in private memory, else in
-// what the caller shares with the thread that exports metrics. A 64-bit aligned double is written in one
-// piece on every machine that Node runs on; sums across columns may be off by the packet under way.
+// Counters that may be read while they are written: rows of doubles, by default in private memory,
+// else in what the caller shares with the thread that exports metrics. A 64-bit aligned double is
+// written in one piece on every machine that Node runs on; sums across columns may be off by the
+// packet under way.
 
 import { ConfigError } from './config.ts'
 import { REAL_SERVERS_MAX, SERVICES_MAX } from './limits.ts'

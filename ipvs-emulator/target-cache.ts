@@ -1,6 +1,7 @@
-// The memory of lblc and lblcr: target address -> value, with the kernel's limits and ageing (1024 buckets,
-// 16 entries each on average; an entry idle for six minutes may go when the cache is full, one idle for a
-// day goes at the half-hourly check). The kernel ages by timer, this cache when it is used.
+// The memory of lblc and lblcr: target address -> value, with the kernel's limits and ageing (1024
+// buckets, 16 entries each on average; an entry idle for six minutes may go when the cache is full,
+// one idle for a day goes at the half-hourly check). The kernel ages by timer, this cache when it
+// is used.
 
 import { sameAddress } from './flow.ts'
 import {
@@ -41,7 +42,8 @@ export class TargetCache<T> {
     return null
   }
 
-  /** Adds an entry for an address that has none; when the cache is full of entries in use, does not. */
+  /** Adds an entry for an address that has none; when the cache is full of entries in use, does
+   * not. */
   add(address: Int32Array, value: T, tick: number): void {
     if (tick - this.#checkedTick >= TARGET_CACHE_CHECK_TICKS) {
       this.#checkedTick = tick
@@ -60,7 +62,8 @@ export class TargetCache<T> {
     for (const bucket of this.#buckets) for (const entry of bucket) visit(entry.value)
   }
 
-  /** Drops about `goal` entries idle for `idleTicks` or longer, going on where the last call stopped. */
+  /** Drops about `goal` entries idle for `idleTicks` or longer, going on where the last call
+   * stopped. */
   #dropIdle(tick: number, idleTicks: number, goal: number): void {
     let left = goal
     for (let i = 0; i < BUCKETS && left > 0; i++) {

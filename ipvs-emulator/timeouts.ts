@@ -24,7 +24,8 @@ export class Timeouts {
     return (protocol === TCP ? this.tcp : protocol === UDP ? this.udp : this.sctp)[state]!
   }
 
-  /** `ipvsadm --set tcp tcpfin udp`, in seconds: ESTABLISHED, FIN_WAIT and UDP; 0 leaves a value alone. */
+  /** `ipvsadm --set tcp tcpfin udp`, in seconds: ESTABLISHED, FIN_WAIT and UDP; 0 leaves a value
+   * alone. */
   set(tcpSeconds: number, tcpFinSeconds: number, udpSeconds: number): void {
     if (tcpSeconds !== 0) this.tcp[TCP_ESTABLISHED] = ticksOf(tcpSeconds)
     if (tcpFinSeconds !== 0) this.tcp[TCP_FIN_WAIT] = ticksOf(tcpFinSeconds)

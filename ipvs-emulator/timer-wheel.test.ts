@@ -1,5 +1,5 @@
-// Goal: every entry comes out once, never before its deadline, and soon after it; refreshed ones later.
-// Method: random histories with virtual time against a plain list.
+// Goal: every entry comes out once, never before its deadline, and soon after it; refreshed ones
+// later. Method: random histories with virtual time against a plain list.
 
 import fc from 'fast-check'
 import t from 'tap'

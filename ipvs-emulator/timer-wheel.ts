@@ -1,9 +1,9 @@
 // Expiry of connections: one bucket per tick, each a doubly linked list through ConnTable.links.
 //
-// A packet refreshes its connection by writing a later deadline into the record and nothing else; the
-// entry stays in its bucket, and when that bucket comes up the deadline is looked at and the entry filed
-// again. So a flow costs the wheel one visit per timeout, not one per packet. Only a deadline that moves
-// nearer must be filed anew at once (file()).
+// A packet refreshes its connection by writing a later deadline into the record and nothing else;
+// the entry stays in its bucket, and when that bucket comes up the deadline is looked at and the
+// entry filed again. So a flow costs the wheel one visit per timeout, not one per packet. Only a
+// deadline that moves nearer must be filed anew at once (file()).
 
 import { type ConnTable, DEADLINE } from './conn-table.ts'
 import { WHEEL_SLOTS } from './limits.ts'
@@ -54,8 +54,8 @@ export class TimerWheel {
     this.#count--
   }
 
-  /** Next entry whose deadline is at or before `tick`, 0 when there is none or `visits` entries have been
-   * looked at. The entry is no longer filed. `left` tells how many visits remain. */
+  /** Next entry whose deadline is at or before `tick`, 0 when there is none or `visits` entries
+   * have been looked at. The entry is no longer filed. `left` tells how many visits remain. */
   take(tick: number, visits: number): number {
     const table = this.#table
     this.left = visits

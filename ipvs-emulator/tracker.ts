@@ -1,10 +1,10 @@
-// What a packet does to its connection: next state, later deadline, counters, and for TCP the numbers a reset
-// would need.
+// What a packet does to its connection: next state, later deadline, counters, and for TCP the
+// numbers a reset would need.
 //
-// TCP heads, per direction: the last acknowledgement sent, and the end of the sequence space sent so far.
-// What one end has sent and we have passed on is what the other end expects next, so a reset to the
-// client carries the server's sequence end, and the other way round (RFC 9293 section 3.5.3; RFC 5961
-// section 3.2 wants the number exact).
+// TCP heads, per direction: the last acknowledgement sent, and the end of the sequence space sent
+// so far. What one end has sent and we have passed on is what the other end expects next, so a
+// reset to the client carries the server's sequence end, and the other way round (RFC 9293 section
+// 3.5.3; RFC 5961 section 3.2 wants the number exact).
 
 import { sequenceBefore, TCP_FIN, TCP_SYN } from '../wire/tcp.ts'
 import {
@@ -43,8 +43,9 @@ import type { ServiceTable } from './service-table.ts'
 import { IN_BYTES, IN_PACKETS, STATISTICS_COLUMNS } from './statistics.ts'
 import type { Timeouts } from './timeouts.ts'
 
-/** The packet counter of a connection stops here. While PROBING is set it holds instead PROBE_BASE + 4 *
- * probes sent + one bit per direction that has answered; afterwards it stays "many packets". */
+/** The packet counter of a connection stops here. While PROBING is set it holds instead PROBE_BASE
+ * + 4 * probes sent + one bit per direction that has answered; afterwards it stays
+ * "many packets". */
 const PROBE_BASE = 240
 const PROBES_MAX = 3
 
@@ -125,8 +126,8 @@ export class Tracker {
     this.#count(table.records[at + SERVER]!, direction, packets, bytes)
   }
 
-  /** Begins or goes on probing an established TCP connection that is due. Returns false when it has been
-   * probed often enough without both ends answering. */
+  /** Begins or goes on probing an established TCP connection that is due. Returns false when it has
+   * been probed often enough without both ends answering. */
   probe(family: number, entry: number, tick: number): boolean {
     const table = this.#connections.tables[family]!
     const byteAt = entry * table.stride * 4

@@ -1,9 +1,10 @@
-// Why schedule() or insertTracked() made no connection: negative numbers, so that a connection handle
-// (>= 0) and a verdict share one return value. Each has its counter in Director.refused.
+// Why schedule() or insertTracked() made no connection: negative numbers, so that a connection
+// handle (>= 0) and a verdict share one return value. Each has its counter in Director.refused.
 
 /** No service, or the packet is one this module does not balance (not TCP, UDP or SCTP). */
 export const NOT_BALANCED: number = -1
-/** Every real server is absent, has weight 0 or is over its threshold: answer ICMP port unreachable. */
+/** Every real server is absent, has weight 0 or is over its threshold: answer ICMP port
+ * unreachable. */
 export const NO_DESTINATION: number = -2
 /** The connection table is full and nothing in it may be evicted. */
 export const TABLE_FULL: number = -3

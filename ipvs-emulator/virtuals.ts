@@ -1,5 +1,6 @@
-// Which service answers at an address: mark first, then (zone, protocol, address, port), then the port-0
-// entry that takes every port (ip_vs_service_find()). Asked once per new flow, rebuilt whole by apply().
+// Which service answers at an address: mark first, then (zone, protocol, address, port), then the
+// port-0 entry that takes every port (ip_vs_service_find()). Asked once per new flow, rebuilt whole
+// by apply().
 
 import type { Flow } from './flow.ts'
 import { hashTables, hashWord } from './hash.ts'
