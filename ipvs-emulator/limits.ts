@@ -51,7 +51,7 @@ export const EVICT_SAMPLES = 16
 /** Slots of an mh table when the service names no number (the kernel's default, table index 12). */
 export const MH_SLOTS_DEFAULT = 4093
 /** Slots looked at per slice of building an mh table: a few hundred microseconds. */
-export const MH_STEPS_PER_WORK = 20_000
+export const MH_STEPS_PER_WORK = 5_000
 /** Targets that lblc or lblcr remember per pool; how long an idle one is kept when room is needed,
  * and when it is not; how often the latter is checked. Ticks. */
 export const TARGET_CACHE_MAX = 16384

@@ -28,6 +28,9 @@ export const MH_PRIMES: readonly number[] = [
 const KEY_OFFSET = 2654435761
 const KEY_SKIP = 2654446892
 
+/** A permutation costs about as much as looking at this many slots. */
+const MH_STEPS_PER_SERVER = 20
+
 /** A table under construction. */
 interface Build {
   readonly servers: readonly RealServer[]
@@ -36,6 +39,11 @@ interface Build {
   readonly turns: Int32Array
   /** Owner of each slot by position in `servers`, -1 = free. */
   readonly owner: Int32Array
+  /** Weights are divided by this and shifted right by that. */
+  readonly divisor: number
+  readonly shift: number
+  /** Servers that have their permutation. */
+  prepared: number
   filled: number
   position: number
   taken: number
@@ -82,18 +90,26 @@ function begin(pool: Pool, size: number): Build {
     skip: new Int32Array(servers.length),
     turns: new Int32Array(servers.length),
     owner: new Int32Array(size).fill(-1),
+    divisor,
+    shift,
+    prepared: 0,
     filled: 0,
     position: 0,
     taken: 0,
   }
-  servers.forEach((server, i) => {
-    build.perm[i] = hash(server.address, server.port, KEY_OFFSET, 0) % size
-    build.skip[i] = (hash(server.address, server.port, KEY_SKIP, 0) % (size - 1)) + 1
-    if (server.lastWeight > 0) {
-      build.turns[i] = Math.max(Math.floor(server.lastWeight / divisor) >> shift, 1)
-    }
-  })
   return build
+}
+
+/** Gives the next server its permutation and its share of turns. */
+function prepare(build: Build): void {
+  const i = build.prepared++
+  const size = build.owner.length
+  const { address, port, lastWeight } = build.servers[i]!
+  build.perm[i] = hash(address, port, KEY_OFFSET, 0) % size
+  build.skip[i] = (hash(address, port, KEY_SKIP, 0) % (size - 1)) + 1
+  if (lastWeight > 0) {
+    build.turns[i] = Math.max(Math.floor(lastWeight / build.divisor) >> build.shift, 1)
+  }
 }
 
 /** Fills slots until the table is full or about `steps` slots have been looked at. True when it is
@@ -103,6 +119,11 @@ function fill(build: Build, steps: number): boolean {
   const size = owner.length
   const count = build.servers.length
   let left = steps
+  while (build.prepared < count) {
+    if (left <= 0) return false
+    prepare(build)
+    left -= MH_STEPS_PER_SERVER
+  }
   while (build.filled < size) {
     if (left <= 0) return false
     const i = build.position
