@@ -1,0 +1,1 @@
+export const MUTATIONS: ReadonlyMap<string, () => () => void> = new Map()
