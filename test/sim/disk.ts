@@ -175,7 +175,13 @@ export class Disk {
   }
 }
 
-function recordsOf({ snapshot, entries, hardState, checkpoint, compactTo }: LogWrite): StoredRecord[] {
+function recordsOf({
+  snapshot,
+  entries,
+  hardState,
+  checkpoint,
+  compactTo,
+}: LogWrite): StoredRecord[] {
   const records: StoredRecord[] = []
   if (snapshot !== null) records.push({ kind: 'snapshot', value: snapshot })
   for (const value of entries) records.push({ kind: 'entry', value })

@@ -15,7 +15,13 @@
 //
 // Cost: proportional to what changed in the event, not to the size of the world.
 
-import type { ConfState, Entry, Message, NodeId, Snapshot } from '../../controlplane/raft/messages.ts'
+import type {
+  ConfState,
+  Entry,
+  Message,
+  NodeId,
+  Snapshot,
+} from '../../controlplane/raft/messages.ts'
 import type { BasicStatus, Ready } from '../../controlplane/raft/types.ts'
 import type { Disk } from './disk.ts'
 
@@ -192,7 +198,10 @@ export class Checker {
   #takeSnapshot(record: Record, snapshot: Snapshot): void {
     const known = this.#committedAt(snapshot.index)
     if (known === undefined || known.term !== snapshot.term) {
-      throw new Violation('state-machine safety', `${record.id} gets a snapshot of what is not committed`)
+      throw new Violation(
+        'state-machine safety',
+        `${record.id} gets a snapshot of what is not committed`,
+      )
     }
     record.base = snapshot.index
     record.baseTerm = snapshot.term
@@ -202,7 +211,8 @@ export class Checker {
   #takeEntries(record: Record, entries: readonly Entry[]): void {
     const first = entries[0]!.index
     const last = record.base + record.terms.length
-    if (first > last + 1) throw new Violation('log matching', `${record.id} leaves a gap at ${first}`)
+    if (first > last + 1)
+      throw new Violation('log matching', `${record.id} leaves a gap at ${first}`)
     if (first <= record.commit) {
       throw new Violation('durability', `${record.id} cuts off committed entries from ${first}`)
     }

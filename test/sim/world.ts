@@ -108,7 +108,8 @@ export class World {
     const voters = Array.from({ length: options.founders }, (_, i) => i + 1)
     const { snapshot, hardState } = foundingState({ ...EMPTY_CONF_STATE, voters })
     this.checker = new Checker(snapshot)
-    for (let i = 0; i < options.founders; i++) this.addMember((disk) => disk.format(snapshot, hardState))
+    for (let i = 0; i < options.founders; i++)
+      this.addMember((disk) => disk.format(snapshot, hardState))
   }
 
   /** A new member with an id never used before. Without `prepare` its disk is empty. */
