@@ -8,8 +8,8 @@ import { exponential, pick, stream } from './options.ts'
 import { type Command, encodeCommand } from './state-machine.ts'
 import type { Member, World } from './world.ts'
 
-const TIMEOUT_MS = 1500
-const RETRY_MS = 50
+const TIMEOUT_MS = 500
+const RETRY_MS = 20
 /** Values of different clients differ. */
 const VALUES_PER_CLIENT = 1_000_000
 

@@ -117,7 +117,7 @@ export class Faults {
     for (const member of this.#world.members) {
       if (member !== first && random.below(100) >= share) continue
       member.crash()
-      const downMs = exponential(random, pick(random, [5, 200, 1000]))
+      const downMs = exponential(random, pick(random, [5, 100, 500]))
       this.#after(downMs, `restart ${member.id}`, () => member.start())
     }
   }
@@ -129,7 +129,10 @@ export class Faults {
     const ids = members.map(({ id }) => id)
     const alone = random.below(2) === 0 ? (this.#world.leader()?.id ?? 1) : pick(random, ids)
     const halves = random.below(2) === 0
-    const side = (id: NodeId): boolean => (halves ? ((coin >> id) & 1) === 1 : id === alone)
+    // Halves are drawn by lot; else one member is alone, or has company of one.
+    const company = random.below(3) === 0 ? pick(random, ids) : alone
+    const side = (id: NodeId): boolean =>
+      halves ? ((coin >> id) & 1) === 1 : id === alone || id === company
     const coin = random.nextU32()
     const oneWay = random.below(3) === 0
     const links: (readonly [NodeId, NodeId])[] = []
@@ -198,6 +201,12 @@ export class Faults {
     if (changes.length === 0 || !this.#keepsMajority(config, changes)) return
     const transition = pick(this.#random, TRANSITIONS)
     this.#propose(leader, { transition, changes, context: NO_BYTES })
+    // Trouble just then is worth more than at other times.
+    const trouble = pick(this.#random, ['crash', 'partition', 'pause', null, null, null] as const)
+    if (trouble === null) return
+    this.#after(exponential(this.#random, 40), `${trouble} in the midst of it`, () => {
+      if (!this.#ended) this.#strike(trouble)
+    })
   }
 
   #propose(leader: Member, change: ConfChange): void {

@@ -38,7 +38,10 @@ function countSelfBeforeFsync(): () => void {
     (original) =>
       function (this: Raft, drafts) {
         const taken = original.call(this, drafts)
-        if (taken) this.tracker.get(this.id)?.maybeUpdate(this.log.lastIndex())
+        if (taken) {
+          this.tracker.get(this.id)?.maybeUpdate(this.log.lastIndex())
+          this.maybeCommit()
+        }
         return taken
       },
   )

@@ -51,7 +51,7 @@ const FAULTS: readonly (readonly [FaultKind, number, number])[] = [
   ['full-disk', 4000, 3],
   ['slow-disk', 3000, 3],
   ['rot', 5000, 3],
-  ['membership', 800, 6],
+  ['membership', 400, 6],
   ['transfer', 2000, 4],
 ]
 
@@ -86,9 +86,9 @@ export function optionsOf(seed: number, seconds?: number): SimOptions {
   const lossy = random.below(2) === 0
   return {
     seed,
-    founders: pick(random, [1, 3, 3, 3, 3, 5, 5]),
-    clients: 2 + random.below(3),
-    keys: 1 + random.below(3),
+    founders: pick(random, [1, 3, 3, 3, 5, 5, 5]),
+    clients: 2 + random.below(4),
+    keys: 1 + random.below(2),
     faultMs: seconds === undefined ? 6_000 + random.below(6_000) : seconds * 1000,
     network: {
       loss: lossy ? random.below(200) : 0,
@@ -99,7 +99,7 @@ export function optionsOf(seed: number, seconds?: number): SimOptions {
     },
     diskMeanMs: pick(random, [0.2, 2, 10, 40]),
     applyMeanMs: pick(random, [0.01, 0.5, 10]),
-    thinkMeanMs: pick(random, [10, 30, 100]),
+    thinkMeanMs: pick(random, [2, 10, 50]),
     drift: pick(random, [0, 50, 200]),
     preVote,
     checkQuorum: preVote || random.below(2) === 0,
