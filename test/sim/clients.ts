@@ -8,7 +8,6 @@ import { exponential, pick, stream } from './options.ts'
 import { type Command, encodeCommand } from './state-machine.ts'
 import type { Member, World } from './world.ts'
 
-const TIMEOUT_MS = 500
 const RETRY_MS = 20
 /** Values of different clients differ. */
 const VALUES_PER_CLIENT = 1_000_000
@@ -81,7 +80,9 @@ export class Clients {
     }
     const call = this.#call(client, random.below(2) === 0 ? 'write' : 'read', target)
     this.#calls[client] = call
-    this.#world.schedule(TIMEOUT_MS, `client ${client} gives up`, () => this.#giveUp(call))
+    this.#world.schedule(this.#world.options.timeoutMs, `client ${client} gives up`, () =>
+      this.#giveUp(call),
+    )
     if (call.kind === 'write') this.#write(call)
     else this.#read(call)
     target.look()

@@ -102,13 +102,15 @@ export class Disk {
     return true
   }
 
-  /** Reads everything back; null when something synced is damaged. */
-  open(): MemoryStorage | null {
+  /** Reads everything back; null when something synced is damaged. Without `keepsCommit` the commit index is
+   * as old as the snapshot: Raft allows that, and finds it out anew. */
+  open(keepsCommit: boolean): MemoryStorage | null {
     if (this.#rotten !== null && !isIntact(this.#rotten)) return null
     const storage = new MemoryStorage(EMPTY_CONF_STATE)
     if (this.#snapshot !== null) storage.applySnapshot(this.#snapshot)
     storage.append(this.#entries)
-    storage.hardState = this.#hardState
+    const commit = keepsCommit ? this.#hardState.commit : (this.#snapshot?.index ?? 0)
+    storage.hardState = { ...this.#hardState, commit }
     return storage
   }
 

@@ -26,6 +26,10 @@ export interface SimOptions {
   readonly diskMeanMs: number
   readonly applyMeanMs: number
   readonly thinkMeanMs: number
+  /** When a client gives up. */
+  readonly timeoutMs: number
+  /** The disk keeps the commit index, as a convenience. */
+  readonly keepsCommit: boolean
   /** Clocks run by up to this share (of 1000) too fast or too slow. */
   readonly drift: number
   readonly preVote: boolean
@@ -89,7 +93,7 @@ export function optionsOf(seed: number, seconds?: number): SimOptions {
     founders: pick(random, [1, 3, 3, 3, 5, 5, 5]),
     clients: 2 + random.below(4),
     keys: 1 + random.below(2),
-    faultMs: seconds === undefined ? 6_000 + random.below(6_000) : seconds * 1000,
+    faultMs: seconds === undefined ? 6_000 + random.below(10_000) : seconds * 1000,
     network: {
       loss: lossy ? random.below(200) : 0,
       duplication: random.below(2) === 0 ? random.below(100) : 0,
@@ -98,11 +102,13 @@ export function optionsOf(seed: number, seconds?: number): SimOptions {
       meanDelayMs: pick(random, [0.5, 2, 10, 30]),
     },
     diskMeanMs: pick(random, [0.2, 2, 10, 40]),
-    applyMeanMs: pick(random, [0.01, 0.5, 10]),
+    applyMeanMs: pick(random, [0.01, 0.5, 10, 100]),
     thinkMeanMs: pick(random, [2, 10, 50]),
+    timeoutMs: pick(random, [300, 1000, 4000]),
+    keepsCommit: random.below(3) > 0,
     drift: pick(random, [0, 50, 200]),
     preVote,
-    checkQuorum: preVote || random.below(2) === 0,
+    checkQuorum: random.below(3) > 0,
     maxInflightMessages: pick(random, [1, 2, 8, 256]),
     maxMessageBytes: pick(random, [50, 200, 10_000]),
     maxUncommittedBytes: pick(random, [200, 100_000]),

@@ -282,7 +282,7 @@ export class Member implements DriverHost {
   /** Starts from the disk, or finds that it is lost. */
   start(): void {
     if (this.driver !== null || this.lost) return
-    const storage = this.disk.open()
+    const storage = this.disk.open(this.#world.options.keepsCommit)
     if (storage === null) {
       this.lost = true
       this.#world.note(`${this.id} finds its disk damaged`)
