@@ -63,14 +63,30 @@ function configsInLog(raft: Raft): ConfState[] {
   return configs
 }
 
-/** Index up to which this member's log speaks for a majority: a voter's to its end, that of a
- * member which is no voter any more (nor will be by its log) as far as it is committed. Entries
- * behind its removal are the others' affair; were it to insist on them, those left could need
- * its vote and never get it. */
+/** True when this member may stand for election: a voter, by the configuration in force or by one in its
+ * log, that is not waiting for a snapshot.
+ *
+ * The log counts because it binds the member's vote (bindingIndex()): a voter-to-be that has the longest
+ * log refuses everybody, so it must be able to win itself. It needs the votes of the configuration in
+ * force all the same, so that one must be known. */
+export function mayCampaign(raft: Raft): boolean {
+  if (raft.log.unstable.snapshot !== null) return false
+  if (raft.tracker.isVoter(raft.id)) return true
+  return raft.tracker.config.voters.length > 0 && isVoterByLog(raft)
+}
+
+function isVoterByLog(raft: Raft): boolean {
+  return configsInLog(raft).some(
+    ({ voters, votersOutgoing }) => voters.includes(raft.id) || votersOutgoing.includes(raft.id),
+  )
+}
+
+/** Index up to which this member's log speaks for a majority: a voter's to its end, that of a member
+ * which is no voter any more (nor will be by its log) as far as it is committed. Entries behind its
+ * removal are the others' affair; were it to insist on them, those left could need its vote and
+ * never get it. */
 function bindingIndex(raft: Raft): number {
-  const isVoter = ({ voters, votersOutgoing }: ConfState): boolean =>
-    voters.includes(raft.id) || votersOutgoing.includes(raft.id)
-  return configsInLog(raft).some(isVoter) ? raft.log.lastIndex() : raft.log.committed
+  return isVoterByLog(raft) ? raft.log.lastIndex() : raft.log.committed
 }
 
 /** Answers a MsgVote or MsgPreVote whose term is not below this member's. */
@@ -102,7 +118,7 @@ export function answerVote(raft: Raft, message: Message): void {
 }
 
 function campaignObstacle(raft: Raft): string | null {
-  if (!raft.promotable()) return 'not a voter, or waiting for a snapshot'
+  if (!mayCampaign(raft)) return 'not a voter, or waiting for a snapshot'
   // It would ask voters that it could know to be the wrong ones.
   for (const { type } of raft.log.entriesAfter(raft.log.applied, raft.log.committed)) {
     if (type !== 'EntryNormal') return 'a committed membership change is not applied yet'

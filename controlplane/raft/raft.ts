@@ -117,12 +117,14 @@ export class Raft {
     this.#reset(this.term)
     this.lead = this.id
     this.#enter('leader')
+    // A voter by its log alone (election.ts) is not counted before that part of the log is in force.
     const self = this.tracker.get(this.id)
-    assert(self !== undefined, 'only a member can lead')
-    self.becomeReplicate()
-    self.recentActive = true
-    // Somewhere in the inherited tail there may be a membership change. Waiting for all of it is
-    // simpler than looking.
+    if (self !== undefined) {
+      self.becomeReplicate()
+      self.recentActive = true
+    }
+    // Somewhere in the inherited tail there may be a membership change. Waiting for all of it is simpler
+    // than looking.
     this.pendingConfIndex = this.log.lastIndex()
     for (const { type, index } of this.log.entriesAfter(
       this.inForceIndex(),
@@ -210,12 +212,6 @@ export class Raft {
 
   committedInCurrentTerm(): boolean {
     return this.log.term(this.log.committed) === this.term
-  }
-
-  /** True when this member may become leader: a voter that is not waiting for a snapshot. */
-  promotable(): boolean {
-    const self = this.tracker.get(this.id)
-    return self !== undefined && !self.learner && this.log.unstable.snapshot === null
   }
 
   #reset(term: number): void {

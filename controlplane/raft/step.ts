@@ -2,7 +2,7 @@
 // role's own. And the clock.
 
 import { advanceCommit } from './commit.ts'
-import { answerVote, hup } from './election.ts'
+import { answerVote, hup, mayCampaign } from './election.ts'
 import { type Message, makeMessage, NONE } from './messages.ts'
 import type { Raft } from './raft.ts'
 import { stepCandidate } from './step-candidate.ts'
@@ -39,7 +39,7 @@ export function step(raft: Raft, message: Message): Refusal | null {
 export function tick(raft: Raft): void {
   raft.electionElapsed++
   if (raft.role !== 'leader') {
-    if (raft.electionElapsed >= raft.electionTimeoutTicks && raft.promotable()) {
+    if (raft.electionElapsed >= raft.electionTimeoutTicks && mayCampaign(raft)) {
       raft.electionElapsed = 0
       step(raft, makeMessage('MsgHup', raft.id))
     }
