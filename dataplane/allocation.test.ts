@@ -134,6 +134,7 @@ function quietSocket(inner: UnderlaySocket, slab: Slab, state: SocketState): Und
       flush: () => (state.out === null ? sending.flush() : 0),
     },
     receiving: {
+      capacity: 16,
       receive() {
         const wire = state.in
         if (wire === null) return receiving.receive()
