@@ -65,6 +65,12 @@ export const ENGINE_METRICS: readonly EngineMetric[] = [
     'replicated',
     'Copies made of broadcast and multicast frames.',
   ),
+  single(
+    'counter',
+    'weft_merged_total',
+    'merged',
+    'Datagrams that went on as part of the frame before them.',
+  ),
   single('gauge', 'weft_staged_frames', 'staged', 'Frames that wait for a session.'),
   single('gauge', 'weft_flows_open', 'flowsOpen', 'Flows in the connection table.'),
   single('counter', 'weft_flows_new_total', 'flowsNew', 'Flows begun.'),
