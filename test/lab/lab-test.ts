@@ -4,7 +4,8 @@ import t from 'tap'
 import { labObstacle } from '../../cli/lab/enter.ts'
 import { Lab } from '../../cli/lab/lab.ts'
 
-type Test = typeof t
+/** A test or a subtest. */
+export type Test = Parameters<Parameters<typeof t.test>[0]>[0]
 
 /** Runs `body` with a new lab as a subtest, or skips it with the reason why there can be no lab. */
 export function labTest(name: string, body: (t: Test, lab: Lab) => Promise<void>): void {
