@@ -4,6 +4,9 @@ import t from 'tap'
 import { labObstacle } from '../../cli/lab/enter.ts'
 import { Lab } from '../../cli/lab/lab.ts'
 
+/** Lab tests are bounded here: the machine may be slow, and a hung one must end before the runner ends it. */
+const TIMEOUT_MS = 110_000
+
 /** A test or a subtest. */
 export type Test = Parameters<Parameters<typeof t.test>[0]>[0]
 
@@ -14,7 +17,7 @@ export function labTest(name: string, body: (t: Test, lab: Lab) => Promise<void>
     t.test(name, { skip: obstacle }, async () => {})
     return
   }
-  t.test(name, async (test) => {
+  t.test(name, { timeout: TIMEOUT_MS }, async (test) => {
     const lab = new Lab()
     test.teardown(() => lab.close())
     await body(test as unknown as Test, lab)
