@@ -1,12 +1,14 @@
 // The thread behind relay.ts.
 
-import { createSocket, type Datagram, type Socket } from 'dgram-plus'
+import { createSocket, type Socket } from 'node:dgram'
+import { once } from 'node:events'
 import { type Prng, prng } from '../../base/prng.ts'
 import { serve } from './inside.ts'
 import type { Door, DoorPlan, Doors, Faults, RelayCounts, RelayMethods } from './relay.ts'
 
 const REMEMBERED_MAX = 256
 const REORDER_SPAN = 3
+const RECEIVE_BUFFER_BYTES = 4 << 20
 /** A held datagram leaves at the latest after this time: when nothing follows, nothing overtakes it. */
 const HELD_MS = 5
 
@@ -30,7 +32,7 @@ function zero(): Counts {
 }
 
 function send(door: OpenDoor, data: Buffer): void {
-  door.socket.send([data], door.plan.agentPort, door.plan.address)
+  door.socket.send(data, door.plan.agentPort, door.plan.address)
 }
 
 function release(door: OpenDoor, force: boolean): void {
@@ -82,16 +84,16 @@ function carry(door: OpenDoor, data: Buffer): void {
 }
 
 async function open(name: Door, plan: DoorPlan): Promise<void> {
-  const socket = await createSocket({ port: plan.port })
+  const socket = createSocket({ type: 'udp4', recvBufferSize: RECEIVE_BUFFER_BYTES })
   const other = name === 'a' ? 'b' : 'a'
   const heard = doors.get(name)?.heard ?? []
-  socket.on('messages', (messages: Datagram[]) => {
-    for (const { data } of messages) {
-      heard.push(data)
-      if (heard.length > REMEMBERED_MAX) heard.shift()
-      carry(doors.get(other)!, data)
-    }
+  socket.on('message', (data) => {
+    heard.push(data)
+    if (heard.length > REMEMBERED_MAX) heard.shift()
+    carry(doors.get(other)!, data)
   })
+  socket.bind(plan.port)
+  await once(socket, 'listening')
   doors.set(name, { plan, socket, heard, held: [] })
 }
 
