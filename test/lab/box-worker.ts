@@ -169,6 +169,17 @@ async function frames(device: string, list: readonly string[]): Promise<void> {
   }
 }
 
+async function datagrams(address: string, port: number, list: readonly string[]): Promise<void> {
+  const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4')
+  for (const text of list) {
+    await new Promise<void>((resolve, reject) => {
+      const sent = (error: Error | null): void => (error ? reject(error) : resolve())
+      socket.send(Buffer.from(text, 'hex'), port, address, sent)
+    })
+  }
+  socket.close()
+}
+
 const ears = new Map<number, { sockets: Socket[]; texts: string[] }>()
 
 async function join(port: number, groups: readonly string[], device: string): Promise<void> {
@@ -218,6 +229,7 @@ const methods: BoxMethods = {
   record,
   recorded,
   frames,
+  datagrams,
   join,
   heard,
   say,

@@ -37,6 +37,8 @@ export type BoxMethods = {
   readonly recorded: (device: string) => Promise<string[]>
   /** Sends whole Ethernet frames, in hex, through a device. */
   readonly frames: (device: string, frames: readonly string[]) => Promise<void>
+  /** Sends UDP datagrams, in hex, one by one and not connected. */
+  readonly datagrams: (address: string, port: number, datagrams: readonly string[]) => Promise<void>
   /** Joins multicast groups (and hears broadcasts) on a UDP port. */
   readonly join: (port: number, groups: readonly string[], device: string) => Promise<void>
   /** Texts heard on that port since the last call. */

@@ -61,3 +61,29 @@ export function placed(
   })
   return { ...tables, peers }
 }
+
+/** Increase of each drop reason between two looks; reasons that did not move are left out. */
+export function dropsBetween(
+  before: readonly Sample[],
+  after: readonly Sample[],
+): Record<string, number> {
+  const moved: Record<string, number> = {}
+  for (const { name, labels, value } of after) {
+    if (name !== 'weft_drops_total') continue
+    const reason = labels.reason ?? ''
+    const more = value - dropsIn(before, reason)
+    if (more > 0) moved[reason] = more
+  }
+  return moved
+}
+
+/** Waits until the agent's books balance (every packet accounted for), and returns what is left: 0. */
+export async function balance(agent: Agent): Promise<number> {
+  let left = Number.NaN
+  const look = async (): Promise<boolean> => {
+    left = unaccounted(await agent.metrics())
+    return left === 0
+  }
+  await waitFor(look, { what: `the books of ${agent.node} to balance` }).catch(() => {})
+  return left
+}

@@ -2,8 +2,9 @@
 // and the plain network "clear".
 //
 //     a ── h1 ════ relay ════ h2 ── b
+//              stranger
 //
-// Both hosts and the relay are on one link; what keeps the agents apart is that each is told the relay's
+// The hosts, the relay and a stranger are on one link; what keeps the agents apart is that each is told the relay's
 // door as the place of its peer.
 
 import { Agent } from '../../cli/lab/agent.ts'
@@ -28,6 +29,8 @@ export interface RelayedPair {
   readonly h2: Agent
   readonly a: Box
   readonly b: Box
+  /** A host of the underlay that is no peer of anybody. */
+  readonly stranger: Box
   /** Addresses of a and b on "red", by family. */
   readonly addressA: Readonly<Record<4 | 6, string>>
   readonly addressB: Readonly<Record<4 | 6, string>>
@@ -42,12 +45,9 @@ export interface PairOptions {
 }
 
 export async function relayedPair(lab: Lab, options: PairOptions = {}): Promise<RelayedPair> {
-  const [h1, h2, middle] = (await lab.hostsNamed('h1', 'h2', 'relay', 'a', 'b')) as [
-    Host,
-    Host,
-    Host,
-  ]
-  await lab.bridge([h1, h2, middle])
+  const names = ['h1', 'h2', 'relay', 'stranger', 'a', 'b']
+  const [h1, h2, middle, outsider] = (await lab.hostsNamed(...names)) as [Host, Host, Host, Host]
+  await lab.bridge([h1, h2, middle, outsider])
   const plan = new Topology()
   plan.node({ name: 'h1', address: h1.address })
   plan.node({ name: 'h2', address: h2.address })
@@ -77,7 +77,7 @@ export async function relayedPair(lab: Lab, options: PairOptions = {}): Promise<
   })
   const [first, second] = agents as [Agent, Agent]
   return {
-    ...{ plan, relay, h1: first, h2: second, a, b, tables },
+    ...{ plan, relay, h1: first, h2: second, a, b, tables, stranger: boxOf(outsider) },
     ...{ addressA: addresses('a'), addressB: addresses('b') },
   }
 }
