@@ -17,6 +17,8 @@ export function labTest(name: string, body: (t: Test, lab: Lab) => Promise<void>
     t.test(name, { skip: obstacle }, async () => {})
     return
   }
+  // A file that is run by itself has tap's 30 seconds otherwise.
+  t.setTimeout(TIMEOUT_MS)
   t.test(name, { timeout: TIMEOUT_MS }, async (test) => {
     const lab = new Lab()
     test.teardown(() => lab.close())

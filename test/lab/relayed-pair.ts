@@ -40,6 +40,8 @@ export interface RelayedPair {
 
 export interface PairOptions {
   readonly env?: Readonly<Record<string, string>>
+  /** False = there is no network "clear"; default true. */
+  readonly clear?: boolean
   /** Changes the tables of a node before its agent starts. */
   readonly change?: (tables: ForwardingTables, node: string) => ForwardingTables
 }
@@ -52,10 +54,11 @@ export async function relayedPair(lab: Lab, options: PairOptions = {}): Promise<
   plan.node({ name: 'h1', address: h1.address })
   plan.node({ name: 'h2', address: h2.address })
   plan.network({ name: 'red', vni: 256, subnets: ['10.7.0.0/24', 'fd00:7::/64'] })
+  const networks = (options.clear ?? true) ? ['red', 'clear'] : ['red']
   const clear = { name: 'clear', vni: 258, subnets: ['10.9.0.0/24'], encrypted: false }
-  plan.network(clear)
-  plan.task({ name: 'a', node: 'h1', networks: ['red', 'clear'] })
-  plan.task({ name: 'b', node: 'h2', networks: ['red', 'clear'] })
+  if (networks.includes('clear')) plan.network(clear)
+  plan.task({ name: 'a', node: 'h1', networks })
+  plan.task({ name: 'b', node: 'h2', networks })
   const relay = relayOn(middle)
   await relay.ask.start({
     a: { port: DOOR_A, address: h1.address, agentPort: UNDERLAY_PORT },
