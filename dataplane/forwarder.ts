@@ -215,6 +215,32 @@ export class Forwarder {
     this.cells[ENGINE_CELLS.control]!++
   }
 
+  /** A plain VTEP has no tables: it floods its questions to all nodes. Each answers for the containers it
+   * has, so that the asker learns from the answer behind which VTEP they are. Nodes of ours never ask. */
+  private answerVtep(frame: Frame, network: NetworkState, peer: number, nowMs: number): void {
+    if (network.encrypted) return this.drop(DROP_MULTICAST_OFF)
+    const { view } = this.slab
+    const { fdb, neighbours } = this.topology
+    const at = this.transmitter.frameAt()
+    const size = answerNeighbour(neighbours, network.vni, view, frame.at, frame.end(), at)
+    if (size === NEIGHBOUR_UNKNOWN) return this.drop(DROP_UNKNOWN_NEIGHBOUR)
+    const answer = this.copy
+    answer.setWhole(at, size)
+    const owner =
+      size > 0
+        ? fdb.lookup(network.vni, ethernetSourceHi(view, at), ethernetSourceLo(view, at))
+        : -1
+    if (owner < 0 || owner >= FDB_GATEWAY || this.topology.endpointPeer[owner]! >= 0) {
+      // An announcement, or a question that another node answers.
+      this.cells[ENGINE_CELLS.control]!++
+      return
+    }
+    if (parseFrame(view, answer) !== DROP_NONE) return this.drop(DROP_TRUNCATED)
+    const reason = this.transmitter.send(answer, peer, network.vni, false, nowMs)
+    if (reason !== DROP_NONE) return this.drop(reason)
+    this.cells[ENGINE_CELLS.answered]!++
+  }
+
   private toVip(frame: Frame, local: LocalPort, nowMs: number): void {
     if (this.answers.isEchoRequest(frame)) return this.answerEcho(frame, local)
     const view = this.slab.view
@@ -268,7 +294,9 @@ export class Forwarder {
       if (source < 0 || source >= FDB_GATEWAY) return this.drop(DROP_SPOOFED_SOURCE)
       if (this.topology.endpointPeer[source] !== peer) return this.drop(DROP_SPOOFED_SOURCE)
     }
-    if (frame.family === FAMILY_ARP) return this.drop(DROP_MULTICAST_OFF)
+    if (frame.family === FAMILY_ARP || (!network.encrypted && this.isSolicitation(frame))) {
+      return this.answerVtep(frame, network, peer, nowMs)
+    }
     const targetHi = ethernetTargetHi(view, frame.at)
     if (isGroupMac(targetHi)) return this.broadcastHere(frame, network, null)
     const target = fdb.lookup(network.vni, targetHi, ethernetTargetLo(view, frame.at))
