@@ -9,7 +9,7 @@ import { pause } from '../../cli/lab/wait.ts'
 import type { AskOptions, BoxMethods, Outcome } from './box.ts'
 import { bulk, bulkServer } from './bulk.ts'
 import { serve } from './inside.ts'
-import { EAGAIN, RawSocket } from './raw-sockets.ts'
+import { checksumEarly, EAGAIN, RawSocket } from './raw-sockets.ts'
 
 const TIMEOUT_MS = 3000
 const POLL_MS = 1
@@ -230,6 +230,7 @@ const methods: BoxMethods = {
   recorded,
   frames,
   datagrams,
+  checksumEarly,
   join,
   heard,
   say,

@@ -39,6 +39,8 @@ export type BoxMethods = {
   readonly frames: (device: string, frames: readonly string[]) => Promise<void>
   /** Sends UDP datagrams, in hex, one by one and not connected. */
   readonly datagrams: (address: string, port: number, datagrams: readonly string[]) => Promise<void>
+  /** Lets the kernel make checksums before a frame leaves `device`, as a network card would on its wire. */
+  readonly checksumEarly: (device: string) => void
   /** Joins multicast groups (and hears broadcasts) on a UDP port. */
   readonly join: (port: number, groups: readonly string[], device: string) => Promise<void>
   /** Texts heard on that port since the last call. */

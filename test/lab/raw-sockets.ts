@@ -12,6 +12,7 @@ const c = {
   setsockopt: lib.func('int setsockopt(int, int, int, const int32_t*, uint32_t)'),
   send: lib.func('intptr_t send(int, const uint8_t*, size_t, int)'),
   recv: lib.func('intptr_t recv(int, void*, size_t, int)'),
+  ioctl: lib.func('int ioctl(int, unsigned long, uint8_t*)'),
   close: lib.func('int close(int)'),
   nametoindex: lib.func('uint32_t if_nametoindex(const char*)'),
 }
@@ -36,6 +37,9 @@ const IPV6_RECVERR = 25
 const SOL_SOCKET = 1
 const SO_RCVBUFFORCE = 33
 const SO_RCVBUF = 8
+// linux/sockios.h, linux/ethtool.h
+const SIOCETHTOOL = 0x8946
+const ETHTOOL_STXCSUM = 0x17
 const PMTUDISC_DONT = 0
 const PMTUDISC_DO = 2
 const RECEIVE_BUFFER_BYTES = 4 << 20
@@ -164,4 +168,19 @@ export class RawSocket {
   close(): void {
     c.close(this.fd)
   }
+}
+
+/** Turns the checksum offload of sending off (`ethtool -K DEVICE tx off`). A veth pair hands a packet over with
+ * its checksum still to be made, also that of a packet inside a VXLAN frame; a wire never does. */
+export function checksumEarly(device: string): void {
+  const fd = open(AF_INET, SOCK_DGRAM, 0)
+  const value = Buffer.alloc(8)
+  value.writeUInt32LE(ETHTOOL_STXCSUM, 0)
+  // struct ifreq: the name, then a pointer to the command.
+  const request = Buffer.alloc(40)
+  request.write(device, 0, 'latin1')
+  request.writeBigUInt64LE(BigInt(koffi.address(value)), 16)
+  const done = result(c.ioctl(fd, SIOCETHTOOL, request))
+  c.close(fd)
+  must(done, `checksums of ${device}`)
 }
