@@ -26,7 +26,7 @@ export const DROP_UNKNOWN_VNI = 20
 export const DROP_UNKNOWN_PEER = 21
 export const DROP_HANDSHAKE_REFUSED = 22
 export const DROP_NOT_OURS = 23
-export const DROP_BAD_CHECKSUM = 24
+export const DROP_FORGED_NEIGHBOUR = 24
 export const DROP_NO_BACKEND = 25
 export const DROP_NOT_SYN = 26
 export const DROP_FLOWS_FULL = 27
@@ -34,7 +34,6 @@ export const DROP_FLOW_CONFLICT = 28
 export const DROP_ORPHAN_FRAGMENT = 29
 export const DROP_NOT_PUBLISHED = 30
 export const DROP_ANSWER_LIMITED = 31
-export const DROP_DATAGRAM_TRUNCATED = 32
 
 export interface DropReason {
   /** Metric label. */
@@ -80,10 +79,13 @@ export const DROP_REASONS: readonly DropReason[] = [
   { name: 'unknown_peer', sentence: 'From an underlay address that no peer of the network has.' },
   {
     name: 'handshake_refused',
-    sentence: 'A handshake message failed; weft_handshakes_total says why.',
+    sentence: 'A handshake message failed: wrong key, forged, replayed, or too many.',
   },
   { name: 'not_ours', sentence: 'Neither a weft datagram nor VXLAN.' },
-  { name: 'bad_checksum', sentence: 'The checksum is wrong.' },
+  {
+    name: 'forged_neighbour',
+    sentence: 'An advertisement or redirect: who has an address is in the tables.',
+  },
   { name: 'no_backend', sentence: 'The service has no backend that takes new flows.' },
   { name: 'not_syn', sentence: 'A TCP segment to a service, of no flow that is known.' },
   { name: 'flows_full', sentence: 'The connection table is full.' },
@@ -94,5 +96,4 @@ export const DROP_REASONS: readonly DropReason[] = [
     name: 'answer_limited',
     sentence: 'An ICMP error or reset was due, but too many were made already.',
   },
-  { name: 'datagram_truncated', sentence: 'Larger than the receive buffer.' },
 ]

@@ -3,9 +3,10 @@
 // Theory of operation. The loop owns all state; nobody else touches it. It waits in epoll for the TAPs, the
 // TUN, the underlay socket and an eventfd through which the main thread announces a message. Each turn
 //
-//   1. empties the socket: datagrams are opened, merged and written to devices (receiver.ts),
-//   2. empties each ready device, a bounded number of frames: frames are classified, translated, split and
-//      sealed in place (forwarder.ts, transmitter.ts),
+//   1. serves what is ready, in the order in which the kernel names it: the socket (datagrams are opened,
+//      merged and written to devices, receiver.ts),
+//   2. and each device, a bounded number of frames: they are classified, translated, split and sealed in
+//      place (forwarder.ts, transmitter.ts),
 //   3. sends what the turn made for all peers in one system call,
 //   4. runs timers that are due: sessions, path-MTU search, flows; each bounded in work.
 //
@@ -94,6 +95,7 @@ export class Engine {
 
   private readonly parts: EngineParts
   private readonly balance: Balance
+  private readonly staging: Staging
   private readonly counters: Counters
   private readonly cells: Float64Array
   private readonly frame: Frame = new Frame()
@@ -112,6 +114,7 @@ export class Engine {
     const nowMs = parts.clock.nowMs()
     this.topology = new Topology(counters)
     const staging = new Staging(slab, counters)
+    this.staging = staging
     this.sessions = new PeerTable(
       {
         privateKey: parts.privateKey,
@@ -187,6 +190,7 @@ export class Engine {
     // What this turn has made so far goes out under the tables it was made with.
     this.transmitter.flush(nowMs)
     const peers = this.links.swap(tables, nowMs)
+    this.staging.retain((peer) => this.topology.peers.session[peer]! >= 0)
     this.topology.swap(tables, portOf, peers, nowMs)
     this.receiver.forget()
     this.receiver.mergeUdp = mergeUdp

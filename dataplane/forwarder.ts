@@ -33,7 +33,13 @@ import {
   setEthernetTarget,
   setEthernetType,
 } from '../wire/ethernet.ts'
-import { ICMPV6_NEIGHBOUR_SOLICITATION, icmpv6Type } from '../wire/icmpv6.ts'
+import {
+  ICMPV6_NEIGHBOUR_ADVERTISEMENT,
+  ICMPV6_NEIGHBOUR_SOLICITATION,
+  ICMPV6_REDIRECT,
+  ICMPV6_ROUTER_ADVERTISEMENT,
+  icmpv6Type,
+} from '../wire/icmpv6.ts'
 import {
   ipv4Source,
   ipv4Target,
@@ -62,6 +68,7 @@ import {
 import {
   DROP_ANSWER_LIMITED,
   DROP_DEVICE_REFUSED,
+  DROP_FORGED_NEIGHBOUR,
   DROP_MULTICAST_OFF,
   DROP_NO_BACKEND,
   DROP_NO_PORT,
@@ -157,6 +164,7 @@ export class Forwarder {
     if (frame.family === FAMILY_ARP) return this.answerNeighbour(frame, local)
     if (!this.sourceAllowed(frame, local)) return this.drop(DROP_SPOOFED_SOURCE)
     if (this.isSolicitation(frame)) return this.answerNeighbour(frame, local)
+    if (this.isForgery(frame)) return this.drop(DROP_FORGED_NEIGHBOUR)
     const targetHi = ethernetTargetHi(view, frame.at)
     if (isGroupMac(targetHi)) return this.broadcast(frame, local, nowMs)
     const target = this.topology.fdb.lookup(network.vni, targetHi, ethernetTargetLo(view, frame.at))
@@ -194,6 +202,19 @@ export class Forwarder {
       frame.fragment !== LATER_FRAGMENT &&
       frame.end() > frame.l4At &&
       icmpv6Type(this.slab.view, frame.l4At) === ICMPV6_NEIGHBOUR_SOLICITATION
+    )
+  }
+
+  /** Messages that would tell a neighbour where an address is, or how to leave the network: RFC 4861 has
+   * no way to tell a true one from a false one, and nobody here needs them. */
+  private isForgery(frame: Frame): boolean {
+    if (frame.family !== 6 || frame.protocol !== PROTOCOL_ICMPV6) return false
+    if (frame.fragment === LATER_FRAGMENT || frame.end() <= frame.l4At) return false
+    const type = icmpv6Type(this.slab.view, frame.l4At)
+    return (
+      type === ICMPV6_ROUTER_ADVERTISEMENT ||
+      type === ICMPV6_NEIGHBOUR_ADVERTISEMENT ||
+      type === ICMPV6_REDIRECT
     )
   }
 
@@ -413,7 +434,7 @@ export class Forwarder {
     if (reason === DROP_NONE) {
       this.cells[ENGINE_CELLS.forwarded]!++
     } else if (reason === STAGED) {
-      this.staging.keep(frame, network, peer)
+      this.staging.keep(frame, network, peer, origin)
     } else if (reason === DROP_TOO_BIG) {
       this.answerTooBig(frame, network, this.topology.peers.packetMax[peer]!, origin, nowMs)
     } else {
@@ -441,7 +462,7 @@ export class Forwarder {
       frame.setWhole(at, staged.bytes.length)
       parseFrame(this.slab.view, frame)
       frame.partial = staged.partial
-      this.toPeer(frame, staged.network, peer, null, nowMs)
+      this.toPeer(frame, staged.network, peer, staged.origin, nowMs)
     }
   }
 

@@ -31,9 +31,9 @@ t.test('kept as copies, taken in order, once', async (t) => {
   for (let i = 1; i <= 3; i++) {
     const frame = frameOf(i)
     frame.partial = i === 2
-    staging.keep(frame, network, 7)
+    staging.keep(frame, network, 7, null)
   }
-  staging.keep(frameOf(9), network, 8)
+  staging.keep(frameOf(9), network, 8, null)
   slab.bytes.fill(0)
   t.equal(cell(ENGINE_CELLS.staged), 4)
   const taken = staging.take(7)
@@ -51,7 +51,7 @@ t.test('kept as copies, taken in order, once', async (t) => {
 
 t.test('the oldest gives way', async (t) => {
   const { staging, cell } = fresh()
-  for (let i = 0; i < STAGED_FRAMES_MAX + 2; i++) staging.keep(frameOf(i), network, 7)
+  for (let i = 0; i < STAGED_FRAMES_MAX + 2; i++) staging.keep(frameOf(i), network, 7, null)
   t.equal(cell(ENGINE_CELLS.staged), STAGED_FRAMES_MAX)
   t.equal(cell(DROP_CELLS + DROP_STAGING_FULL), 2)
   t.equal(staging.take(7)[0]!.bytes[0], 2)
@@ -61,17 +61,17 @@ t.test('neither super-packets nor long frames are kept', async (t) => {
   const { staging, cell } = fresh()
   const gso = frameOf(1)
   gso.gsoType = 1
-  staging.keep(gso, network, 7)
-  staging.keep(frameOf(1, STAGED_FRAME_MAX + 1), network, 7)
+  staging.keep(gso, network, 7, null)
+  staging.keep(frameOf(1, STAGED_FRAME_MAX + 1), network, 7, null)
   t.equal(cell(DROP_CELLS + DROP_NO_SESSION), 2)
   t.equal(cell(ENGINE_CELLS.staged), 0)
-  staging.keep(frameOf(1, STAGED_FRAME_MAX), network, 7)
+  staging.keep(frameOf(1, STAGED_FRAME_MAX), network, 7, null)
   t.equal(cell(ENGINE_CELLS.staged), 1)
 })
 
 t.test('given up, what waited is dropped', async (t) => {
   const { staging, cell } = fresh()
-  for (let i = 0; i < 5; i++) staging.keep(frameOf(i), network, 7)
+  for (let i = 0; i < 5; i++) staging.keep(frameOf(i), network, 7, null)
   staging.discard(7)
   t.equal(cell(DROP_CELLS + DROP_NO_SESSION), 5)
   t.equal(cell(ENGINE_CELLS.staged), 0)

@@ -8,10 +8,12 @@ import { type Counters, ENGINE_CELLS } from './counters.ts'
 import { DROP_NO_SESSION, DROP_STAGING_FULL } from './drop-reasons.ts'
 import { STAGED_FRAME_MAX } from './engine-limits.ts'
 import type { Frame } from './frame.ts'
-import type { NetworkState } from './topology.ts'
+import type { LocalPort, NetworkState } from './topology.ts'
 
 export interface StagedFrame {
   readonly network: NetworkState
+  /** Port that an error about it goes back to, null = the mesh. */
+  readonly origin: LocalPort | null
   readonly partial: boolean
   readonly bytes: Uint8Array
 }
@@ -27,7 +29,7 @@ export class Staging {
   }
 
   /** Keeps a copy of the frame, or counts why not. */
-  keep(frame: Frame, network: NetworkState, peer: number): void {
+  keep(frame: Frame, network: NetworkState, peer: number, origin: LocalPort | null): void {
     if (frame.isGso() || frame.headSize < frame.size || frame.size > STAGED_FRAME_MAX) {
       this.counters.drop(DROP_NO_SESSION)
       return
@@ -43,7 +45,7 @@ export class Staging {
       this.counters.cells[ENGINE_CELLS.staged]!--
     }
     const bytes = this.slab.bytes.slice(frame.at, frame.end())
-    frames.push({ network, partial: frame.partial, bytes })
+    frames.push({ network, origin, partial: frame.partial, bytes })
     this.counters.cells[ENGINE_CELLS.staged]!++
   }
 
@@ -53,6 +55,11 @@ export class Staging {
     this.waiting.delete(peer)
     this.counters.cells[ENGINE_CELLS.staged]! -= frames.length
     return frames
+  }
+
+  /** Drops what waits for peers that have no session number any more. */
+  retain(hasSession: (peer: number) => boolean): void {
+    for (const peer of this.waiting.keys()) if (!hasSession(peer)) this.discard(peer)
   }
 
   /** Drops what waits for the peer: calling it was given up. */

@@ -10,6 +10,7 @@
 // 3168).
 
 import { readdirSync, readFileSync } from 'node:fs'
+import process from 'node:process'
 import { EdgeError, errnoSentence, systemError } from './errors.ts'
 import * as libc from './libc.ts'
 import { DEVICE_NAME_SIZE_MAX, HOLDER_SCAN_COUNT_MAX, VNET_HEADER_SIZE } from './limits.ts'
@@ -18,6 +19,7 @@ import { inNamespace, type NetworkNamespace, namespacePath } from './netns.ts'
 const TUN_PATH = '/dev/net/tun'
 
 // linux/if_tun.h
+const TUNSETOWNER = 0x400454cc
 const TUNSETIFF = 0x400454ca
 const TUNSETPERSIST = 0x400454cb
 const TUNSETOFFLOAD = 0x400454d0
@@ -86,12 +88,20 @@ function openDevice(kind: 'tap' | 'tun', options: DeviceOptions): OpenedDevice {
       const udpSegmentation = enableOffload(fd, options.name)
       const opened = { fd, name: options.name, kind, adopted, udpSegmentation }
       if (options.persistent !== undefined) setPersistent(opened, options.persistent)
+      own(fd, options.name)
       return opened
     } catch (error) {
       libc.close(fd)
       throw error
     }
   })
+}
+
+/** A persistent device without an owner may be attached by whoever can open /dev/net/tun in its namespace
+ * (tun_not_capable() in drivers/net/tun.c): make it ours, for the time after a kill. */
+function own(fd: number, name: string): void {
+  const result = libc.ioctl(fd, TUNSETOWNER, process.geteuid?.() ?? 0)
+  if (result < 0) throw systemError('TUNSETOWNER', name, result)
 }
 
 function checkName(name: string): void {
