@@ -47,7 +47,10 @@ function recorded(messages: Message[]): NonNullable<WorldOptions['wrapSocket']> 
       },
       append(message: number, at: number, length: number): boolean {
         if (!sending.append(message, at, length)) return false
-        open[message]!.sizes.push(length)
+        // A run of datagrams is appended as one range, once their size is declared.
+        const { sizes, segment } = open[message]!
+        const size = segment === 0 ? length : segment
+        for (let left = length; left > 0; left -= size) sizes.push(Math.min(left, size))
         return true
       },
       segment(message: number, size: number): void {

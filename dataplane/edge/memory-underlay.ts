@@ -149,7 +149,11 @@ class MemorySendBatch implements SendBatch {
   }
 
   append(message: number, at: number, length: number): boolean {
-    const { pieces } = this.messages[message]!
+    const { pieces, segmentSize } = this.messages[message]!
+    let size = length
+    for (let i = 1; i < pieces.length; i += 2) size += pieces[i]!
+    if (size > UDP_PAYLOAD_SIZE_MAX) return false
+    if (segmentSize > 0 && size > segmentSize * UDP_SEGMENT_COUNT_MAX) return false
     const last = pieces.length - 2
     if (last >= 0 && pieces[last]! + pieces[last + 1]! === at) {
       pieces[last + 1]! += length
@@ -170,6 +174,7 @@ class MemorySendBatch implements SendBatch {
     this.lastError = 0
     let refusedCount = 0
     for (const message of messages) {
+      if (message.pieces.length === 0) continue
       const errno = this.socket.transmit(message)
       if (errno === 0) continue
       this.lastError = errno

@@ -101,11 +101,13 @@ t.test('an underlay: segments are cut and merged, sources are known, limits hold
   const nobody = a.endpoint('10.0.0.9', 1)
   a.sending.append(a.sending.begin(nobody), 0, 10)
   const tooLong = a.sending.begin(toB)
-  a.sending.append(tooLong, 0, 65536)
+  t.notOk(a.sending.append(tooLong, 0, 65508), 'more than one UDP payload')
   const tooMany = a.sending.begin(toB)
-  a.sending.segment(tooMany, 10)
+  // The size was declared too late for append() to refuse.
   a.sending.append(tooMany, 0, 650)
-  t.equal(a.sending.flush(), 2)
+  a.sending.segment(tooMany, 10)
+  t.notOk(a.sending.append(tooMany, 650, 10))
+  t.equal(a.sending.flush(), 1)
   t.equal(a.sending.lastError, 22)
   t.equal(network.lostCount, 1)
 
