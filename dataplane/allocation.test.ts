@@ -1,7 +1,7 @@
-// Goal: in the steady state the packet loop allocates nothing, neither garbage nor anything that stays.
-// Method: two engines whose edges, cipher and poller allocate nothing themselves; frames go from a TAP of
-// one to a TAP of the other, some of them balanced, some super-packets. The growth of the heap between
-// samples is added up: garbage shows as growth too, whenever it is collected.
+// Goal: in the steady state the packet loop allocates nothing, neither garbage nor anything that
+// stays. Method: two engines whose edges, cipher and poller allocate nothing themselves; frames go
+// from a TAP of one to a TAP of the other, some of them balanced, some super-packets. The growth of
+// the heap between samples is added up: garbage shows as growth too, whenever it is collected.
 
 import t from 'tap'
 import type { AeadFactory, AeadKey, FrameDevice, UnderlaySocket } from '../base/device.ts'
@@ -9,8 +9,8 @@ import type { Slab } from '../base/slab.ts'
 import { buildFrame, concat, payloadOf, TCP, vnetOf } from './testing/packets.ts'
 import { type Node, World } from './testing/world.ts'
 
-/** Frames until the compiler has settled, then windows of frames of which the median counts: what every
- * frame allocates shows in each of them, a late compilation in one. */
+/** Frames until the compiler has settled, then windows of frames of which the median counts: what
+ * every frame allocates shows in each of them, a late compilation in one. */
 const WARM_UP = 20_000
 const WINDOWS = 5
 const WINDOW = 10_000

@@ -1,5 +1,5 @@
-// Goal: what a node answers by itself is what the RFCs ask for, and nothing is answered that must not be.
-// Method: frames from fields; each answer is read back, its checksums computed anew.
+// Goal: what a node answers by itself is what the RFCs ask for, and nothing is answered that must
+// not be. Method: frames from fields; each answer is read back, its checksums computed anew.
 
 import t from 'tap'
 import { memorySlab } from '../base/slab.ts'

@@ -1,7 +1,8 @@
-// Goal: merging loses nothing and mixes nothing up. Method: a random stream of frames of a few flows,
-// with all the oddities that forbid merging, goes through the coalescer; what comes out is split again
-// from its fields by the plain twin, and must give, flow by flow, the very frames that went in, in their
-// order (IPv4 identification aside, which merging gives up). Then each rule by itself.
+// Goal: merging loses nothing and mixes nothing up. Method: a random stream of frames of a few
+// flows, with all the oddities that forbid merging, goes through the coalescer; what comes out is
+// split again from its fields by the plain twin, and must give, flow by flow, the very frames that
+// went in, in their order (IPv4 identification aside, which merging gives up). Then each rule by
+// itself.
 
 import fc from 'fast-check'
 import t from 'tap'
@@ -31,8 +32,8 @@ interface Item {
   readonly head: Uint8Array
 }
 
-/** What the coalescer makes of the arrivals: for each item, which frames it holds, found by where their
- * bytes lie. */
+/** What the coalescer makes of the arrivals: for each item, which frames it holds, found by where
+ * their bytes lie. */
 function coalesce(arrivals: readonly Arrival[], mergeUdp: boolean): Item[] {
   const frames = arrivals.map(({ fields }) => buildFrame(fields))
   const bytes = new Uint8Array(frames.reduce((sum, frame) => sum + frame.length + 24, 0))
@@ -88,7 +89,8 @@ function itemOf(
   return { frames: count, size, arrivals: members, head }
 }
 
-/** The frames of an item as its receiver's stack would see them: fields of the head, payloads in turn. */
+/** The frames of an item as its receiver's stack would see them: fields of the head, payloads in
+ * turn. */
 function resplit(item: Item): PacketFields[] {
   if (item.frames === 1) return [item.arrivals[0]!.fields]
   const { fields } = item.arrivals[0]!

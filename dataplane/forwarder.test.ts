@@ -1,6 +1,7 @@
-// Goal: every reason for which a packet is dropped is reached by the packet that its sentence describes, and
-// the packets that should pass do. Method: a table of sentence, what is sent, verdict: one row per reason,
-// then rows for what comes out. The engines are real; only what is outside of them is in memory.
+// Goal: every reason for which a packet is dropped is reached by the packet that its sentence
+// describes, and the packets that should pass do. Method: a table of sentence, what is sent,
+// verdict: one row per reason, then rows for what comes out. The engines are real; only what is
+// outside of them is in memory.
 
 import t from 'tap'
 import type { AeadFactory } from '../base/device.ts'
@@ -463,7 +464,8 @@ t.test('frames between containers arrive as they were sent', async (t) => {
     world.settle()
     const got = world.read(to)
     t.equal(got.length, 1)
-    // What came in the clear with a good checksum goes on with an unfinished one: it might have merged.
+    // What came in the clear with a good checksum goes on with an unfinished one: it might have
+    // merged.
     const partial = from === 'clear-a'
     t.same(got[0], buildFrame({ ...fields, partial }), `${from} to ${to}`)
   }

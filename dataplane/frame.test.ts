@@ -1,6 +1,7 @@
-// Goal: after parseFrame() said yes, every header lies within the frame, wherever the frame was cut; and an
-// offload request is believed only where it fits the packet. Method: captured packets cut at every length,
-// read through a view that throws outside the frame; then rows of single contradictions.
+// Goal: after parseFrame() said yes, every header lies within the frame, wherever the frame was
+// cut; and an offload request is believed only where it fits the packet. Method: captured packets
+// cut at every length, read through a view that throws outside the frame; then rows of single
+// contradictions.
 
 import t from 'tap'
 import { loadFixtures } from '../test/fixtures.ts'

@@ -1,6 +1,6 @@
-// Goal: a frame is the same whether it was read in one piece or scattered, and whatever its shape, the device
-// is handed the bytes of the frame as it would lie in one piece. Method: property tests against a linear
-// copy, through the in-memory device.
+// Goal: a frame is the same whether it was read in one piece or scattered, and whatever its shape,
+// the device is handed the bytes of the frame as it would lie in one piece. Method: property tests
+// against a linear copy, through the in-memory device.
 
 import fc from 'fast-check'
 import t from 'tap'

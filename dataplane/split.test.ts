@@ -1,7 +1,7 @@
-// Goal: a super-packet is cut as Linux GSO cuts it, whatever its headers. Method: the plain twin builds
-// each segment from named fields; the splitter's are compared with it byte for byte, over both families
-// and protocols, all header sizes and segment sizes, in place and copied; a finished checksum is compared
-// with one computed anew.
+// Goal: a super-packet is cut as Linux GSO cuts it, whatever its headers. Method: the plain twin
+// builds each segment from named fields; the splitter's are compared with it byte for byte, over
+// both families and protocols, all header sizes and segment sizes, in place and copied; a finished
+// checksum is compared with one computed anew.
 
 import fc from 'fast-check'
 import t from 'tap'

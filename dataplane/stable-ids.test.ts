@@ -1,5 +1,5 @@
-// Goal: a name keeps its number, and a number does not mean somebody else while a flow may still hold it.
-// Method: plain sequences of events, with time handed in.
+// Goal: a name keeps its number, and a number does not mean somebody else while a flow may still
+// hold it. Method: plain sequences of events, with time handed in.
 
 import fc from 'fast-check'
 import t from 'tap'

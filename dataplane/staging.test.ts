@@ -1,5 +1,5 @@
-// Goal: frames wait for a session in order, within bounds, and each is counted while it does. Method: plain
-// calls, counters compared.
+// Goal: frames wait for a session in order, within bounds, and each is counted while it does.
+// Method: plain calls, counters compared.
 
 import t from 'tap'
 import { memorySlab } from '../base/slab.ts'

@@ -1,6 +1,6 @@
-// Goal: what has kept its name keeps its number, its object and its counters across swaps, so that flows and
-// sessions live on; what has gone leaves nothing behind. Method: columns compared over two versions of the
-// tables; then whole nodes that are given other tables while traffic flows.
+// Goal: what has kept its name keeps its number, its object and its counters across swaps, so that
+// flows and sessions live on; what has gone leaves nothing behind. Method: columns compared over
+// two versions of the tables; then whole nodes that are given other tables while traffic flows.
 
 import t from 'tap'
 import { memorySlab } from '../base/slab.ts'

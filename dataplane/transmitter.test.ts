@@ -1,5 +1,6 @@
-// Goal: what leaves is in order, chained as UDP_SEGMENT demands, and what it was when it came. Method: frames
-// of random shapes for two peers through a whole node, its socket recorded; then single rules.
+// Goal: what leaves is in order, chained as UDP_SEGMENT demands, and what it was when it came.
+// Method: frames of random shapes for two peers through a whole node, its socket recorded; then
+// single rules.
 
 import fc from 'fast-check'
 import t from 'tap'
@@ -28,7 +29,8 @@ interface Message {
   segment: number
 }
 
-/** Records messages as they are built, and checks what UDP_SEGMENT demands of each when it is sent. */
+/** Records messages as they are built, and checks what UDP_SEGMENT demands of each when it is sent.
+ * */
 function recorded(messages: Message[]): NonNullable<WorldOptions['wrapSocket']> {
   return (inner: UnderlaySocket): UnderlaySocket => {
     const { sending } = inner

@@ -1,6 +1,6 @@
-// The cluster that tests of the packet loop run on, described once and seen from each node in turn: three
-// nodes with keys (a, b, c) and a plain VTEP (p); a network of each kind; an endpoint of each on most
-// nodes; services over both families; published ports.
+// The cluster that tests of the packet loop run on, described once and seen from each node in turn:
+// three nodes with keys (a, b, c) and a plain VTEP (p); a network of each kind; an endpoint of each
+// on most nodes; services over both families; published ports.
 
 import { createHash } from 'node:crypto'
 import { keyPairOf } from '../../vxlan/curve.ts'

@@ -1,6 +1,6 @@
-// Frames for tests, built from named fields the slow and obvious way, and the plain twins of splitting and
-// merging: segments are built one by one from fields as the rules of Linux GSO say, never by patching a
-// template. For tests only: everything allocates, and what cannot be is thrown.
+// Frames for tests, built from named fields the slow and obvious way, and the plain twins of
+// splitting and merging: segments are built one by one from fields as the rules of Linux GSO say,
+// never by patching a template. For tests only: everything allocates, and what cannot be is thrown.
 
 import assert from 'node:assert/strict'
 import { checksumPlain, sumBytesPlain } from '../../wire/checksum.ts'
@@ -224,8 +224,8 @@ export function packetHolds(packet: Uint8Array): boolean {
   return sumBytesPlain(at, size, packet.length, pseudo) === 0xffff
 }
 
-/** The virtio-net header that a container's kernel puts in front of `fields`: checksum left undone, and,
- * with a gsoSize, segmentation. `linkSize` 0 for a TUN. */
+/** The virtio-net header that a container's kernel puts in front of `fields`: checksum left undone,
+ * and, with a gsoSize, segmentation. `linkSize` 0 for a TUN. */
 export function vnetOf(
   fields: PacketFields,
   gsoSize: number = 0,

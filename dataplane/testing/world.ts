@@ -1,6 +1,6 @@
-// A world for tests: several engines in one process over the in-memory edges, with a clock that only the
-// test moves and one seed for all randomness. No socket, no thread, no privilege: a run that failed once
-// fails again.
+// A world for tests: several engines in one process over the in-memory edges, with a clock that
+// only the test moves and one seed for all randomness. No socket, no thread, no privilege: a run
+// that failed once fails again.
 //
 //   const world = new World({ nodes: ['a', 'b'] })
 //   world.connect()                              sessions between all nodes are up
@@ -8,8 +8,8 @@
 //   world.settle()                               turns of all engines until nothing moves
 //   world.read('web-b')                          what came out there
 //
-// The tables come from one description of the cluster (cluster.ts), seen from each node in turn, and
-// pass through the same validation and compilation as a file does.
+// The tables come from one description of the cluster (cluster.ts), seen from each node in turn,
+// and pass through the same validation and compilation as a file does.
 
 import assert from 'node:assert/strict'
 import { type ManualClock, manualClock } from '../../base/clock.ts'
@@ -212,7 +212,8 @@ export class World {
     throw new Error(`no node runs ${endpoint}`)
   }
 
-  /** A frame from the container `endpoint`, behind its virtio-net header (default: nothing asked). */
+  /** A frame from the container `endpoint`, behind its virtio-net header (default: nothing asked).
+   * */
   inject(endpoint: string, frame: Uint8Array, vnet?: Uint8Array): void {
     const device = this.nodeOf(endpoint).devices.get(endpoint)!
     assert(device.push(withVnet(frame, vnet)), 'the device takes the frame')
@@ -223,7 +224,8 @@ export class World {
     assert(this.node(node).tun.push(withVnet(packet, vnet)), 'the device takes the packet')
   }
 
-  /** Everything that came out of a container's interface: frames without their virtio-net headers. */
+  /** Everything that came out of a container's interface: frames without their virtio-net headers.
+   * */
   read(endpoint: string): Uint8Array[] {
     return this.readRaw(endpoint).map((frame) => frame.subarray(VNET_HEADER_SIZE))
   }
@@ -269,7 +271,8 @@ export class World {
     this.advance(2000)
   }
 
-  /** Fails unless every packet of every node is accounted for and no memory was touched out of turn. */
+  /** Fails unless every packet of every node is accounted for and no memory was touched out of
+   * turn. */
   audit(): void {
     for (const node of this.nodes.values()) {
       assert.equal(node.imbalance(), 0, `packets of ${node.name} that nobody accounts for`)

@@ -1,9 +1,10 @@
-// Goal: whatever containers, the network or a compromised peer send, the packet loop throws nothing, touches
-// no memory but its own, and knows what became of every packet. Method: captured packets with bytes changed,
-// ends cut and lengths mended, frames of random fields and noise go into TAPs, the mesh's TUN and sockets:
-// in the clear, under a valid seal, and with the seal damaged; some of it through a network that loses,
-// duplicates, reorders and cuts. After each burst the world comes to rest and is audited: views are
-// guarded, canaries stand around the buffers, sent ranges lie in the arena, and
+// Goal: whatever containers, the network or a compromised peer send, the packet loop throws
+// nothing, touches no memory but its own, and knows what became of every packet. Method: captured
+// packets with bytes changed, ends cut and lengths mended, frames of random fields and noise go
+// into TAPs, the mesh's TUN and sockets: in the clear, under a valid seal, and with the seal
+// damaged; some of it through a network that loses, duplicates, reorders and cuts. After each burst
+// the world comes to rest and is audited: views are guarded, canaries stand around the buffers,
+// sent ranges lie in the arena, and
 //
 //   framesIn + datagramsIn + replicated = forwarded + answered + control + drops + staged + merged
 //
@@ -59,7 +60,8 @@ const HOSTS = [
 const V4 = HOSTS.filter((host) => !host.includes(':'))
 const V6 = HOSTS.filter((host) => host.includes(':'))
 
-/** Frames that make sense more often than not: mostly the sender's own addresses, a known target. */
+/** Frames that make sense more often than not: mostly the sender's own addresses, a known target.
+ * */
 const fields = fc.record({
   v6: fc.boolean(),
   from: fc.nat(ENDPOINTS.length - 1),
