@@ -331,6 +331,8 @@ for (const [name, net] of Object.entries(NETS)) {
     self.send(request({ flags: TCP_ACK, sequence: 1001, acknowledgement: 5001 }))
     const payload = new Uint8Array(100)
     self.send(request({ flags: TCP_ACK, sequence: 1001, acknowledgement: 5001, payload }))
+    // A segment that comes late takes nothing back.
+    self.send(request({ flags: TCP_ACK, sequence: 1001, acknowledgement: 5001 }))
     const udp = self.send(request({ protocol: UDP, sourcePort: 5 }))
     t.ok(udp >= 0)
     const written = new DataView(new ArrayBuffer(200))

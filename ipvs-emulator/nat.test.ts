@@ -111,6 +111,27 @@ t.test('a damaged packet stays damaged', async (t) => {
   }
 })
 
+t.test('a UDP checksum that comes out as zero is sent as all ones', async (t) => {
+  const translated = (word: number): number => {
+    const made = director(SERVERS[0]!, 8080)
+    const packet = build({
+      protocol: UDP,
+      source: '10.0.0.1',
+      target: '10.0.0.2',
+      sourcePort: 1,
+      targetPort: 80,
+      payload: Uint8Array.of(word >> 8, word & 255),
+    })
+    const { view, ipAt, l4At, end } = packet
+    const connection = made.schedule(1, 0, view, ipAt, l4At, UDP, end, 0, false)
+    made.translate(connection, FORWARD, view, ipAt, l4At, end, false)
+    t.ok(checksumsHold(packet))
+    return view.getUint16(l4At + 6)
+  }
+  // A word equal to the checksum over zeros makes the sum all ones.
+  t.equal(translated(translated(0)), 0xffff)
+})
+
 t.test('crc32c of "123456789" is the published check value', async (t) => {
   const view = new DataView(new TextEncoder().encode('123456789').buffer)
   t.equal(crc32c(view, 0, 9), 0xe3069283)
