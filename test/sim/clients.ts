@@ -9,6 +9,8 @@ import { type Command, encodeCommand } from './state-machine.ts'
 import type { Member, World } from './world.ts'
 
 const RETRY_MS = 20
+/** Of 100 calls, by client: some only read, and so stay with a leader that can commit nothing any more. */
+const READ_SHARES = [50, 100, 30, 95, 0]
 /** Values of different clients differ. */
 const VALUES_PER_CLIENT = 1_000_000
 
@@ -66,7 +68,7 @@ export class Clients {
   #next(client: number): void {
     const random = this.#random
     const target = this.#targets[client]!
-    if (target.driver === null || random.below(50) === 0) {
+    if (target.driver === null || random.below(200) === 0) {
       this.#targets[client] = pick(random, this.#world.members)
       this.#later(client, RETRY_MS)
       return
@@ -78,7 +80,9 @@ export class Clients {
       )
       return
     }
-    const call = this.#call(client, random.below(2) === 0 ? 'write' : 'read', target)
+    const share = READ_SHARES[client % READ_SHARES.length]!
+    const kind = random.below(100) < share ? 'read' : 'write'
+    const call = this.#call(client, kind, target)
     this.#calls[client] = call
     this.#world.schedule(this.#world.options.timeoutMs, `client ${client} gives up`, () =>
       this.#giveUp(call),
@@ -108,6 +112,7 @@ export class Clients {
         this.#return(call)
         done()
       } else if (outcome === 'lost') {
+        this.#world.counts.overruled++
         this.#refuse(call)
       }
     })
@@ -142,6 +147,7 @@ export class Clients {
 
   /** It certainly never happens. */
   #refuse(call: Call): void {
+    this.#world.counts.refused++
     this.history.splice(this.history.lastIndexOf(call), 1)
     if (!call.open) return
     call.open = false

@@ -69,6 +69,8 @@ export interface Counts {
   writes: number
   reads: number
   unknown: number
+  refused: number
+  overruled: number
 }
 
 export class World {
@@ -92,6 +94,8 @@ export class World {
     writes: 0,
     reads: 0,
     unknown: 0,
+    refused: 0,
+    overruled: 0,
   }
   /** Called when `member` has applied `command`. */
   onApplied: (member: Member, command: Command) => void = () => {}
