@@ -282,6 +282,8 @@ export class Receiver {
     this.cells[ENGINE_CELLS.control]!++
     const kind = controlKind(view, at)
     if (kind === CONTROL_PROBE && isWholeProbe(view, at, end)) {
+      // The answer needs a key to seal with, and this batch may be the proof that the session waits for.
+      this.settle()
       this.control.probeReceived(peer, controlSize(view, at), this.nowMs)
     } else if (kind === CONTROL_PROBE_ACK) {
       this.control.probeAcknowledged(peer, controlSize(view, at), this.nowMs)
