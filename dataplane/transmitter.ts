@@ -367,7 +367,8 @@ export class Transmitter {
   }
 }
 
-/** Moves a scattered frame's slots together, so that it lies in one piece. */
+/** Moves a scattered frame's slots together, so that it lies in one piece. A frame that is not a super-packet
+ * is scattered when the guess of its shape was wrong (ports.ts). */
 export function linearize(bytes: Uint8Array, frame: Frame): void {
   if (frame.shape !== SCATTERED) return
   let to = frame.at + frame.headSize
