@@ -441,9 +441,10 @@ export class Engine {
         this.forwarder.sendStaged(peer, nowMs)
       },
       sessionFailed: (session) => staging.discard(this.links.peerOfSession[session]!),
-      endpointChanged: (_session, previous, endpoint) => {
+      endpointChanged: (session, previous, endpoint) => {
         this.parts.socket.retain(endpoint)
         if (previous >= 0) this.parts.socket.release(previous)
+        this.links.moved(session, this.parts.clock.nowMs())
       },
     }
   }

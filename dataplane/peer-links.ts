@@ -5,6 +5,7 @@
 import type { UnderlaySocket } from '../base/device.ts'
 import type { Slab } from '../base/slab.ts'
 import { writeKeepalive, writeProbe, writeProbeAck } from '../vxlan/control.ts'
+import { BASE_OUTER_MTU } from '../vxlan/limits.ts'
 import { PathMtu } from '../vxlan/path-mtu.ts'
 import type { PeerTable } from '../vxlan/peer-table.ts'
 import { ETHERNET_HEADER_SIZE } from '../wire/ethernet.ts'
@@ -43,7 +44,7 @@ export class PeerLinks implements ControlHandler {
   private readonly topology: Topology
   private readonly transmitter: Transmitter
   private readonly counters: Counters
-  /** Largest inner packet that any network wants to send. */
+  /** Largest inner packet that any encrypted network wants to send. */
   private packetWish = 0
   private readonly paths: (PathMtu | undefined)[] = []
   private readonly probedPackets: number[] = []
@@ -71,10 +72,36 @@ export class PeerLinks implements ControlHandler {
     const names = new Set(tables.peers.map((peer) => peer.name))
     this.counters.retain('peer', names)
     this.topology.peerIds.retain(names, nowMs, (_id, name) => this.remove(name))
-    this.packetWish = tables.networks.reduce((most, network) => Math.max(most, network.mtu), 1280)
+    // Plain networks have nothing to do with it: their frames are not sealed, and not searched for a path.
+    const wish = tables.networks.reduce(
+      (most, network) => (network.encrypted ? Math.max(most, network.mtu) : most),
+      BASE_OUTER_MTU,
+    )
+    const changed = wish !== this.packetWish
+    this.packetWish = wish
     this.plainPeers = []
     this.plainAddresses = []
-    return tables.peers.map((peer) => this.take(peer, nowMs))
+    const numbers = tables.peers.map((peer) => this.take(peer, nowMs))
+    if (changed) for (const peer of numbers) this.searchAnew(peer, nowMs)
+    return numbers
+  }
+
+  /** Another limit, or another path: what was found of the path to the peer is void. */
+  private searchAnew(peer: number, nowMs: number): void {
+    const path = this.paths[peer]
+    if (path === undefined) {
+      this.topology.peers.packetMax[peer] = this.packetWish
+      return
+    }
+    path.restart(this.packetWish + PACKET_OVERHEAD, nowMs)
+    this.apply(peer)
+    this.dueMs = nowMs
+  }
+
+  /** The peer of a session has another underlay address. */
+  moved(session: number, nowMs: number): void {
+    const peer = this.peerOfSession[session]!
+    if (peer >= 0) this.searchAnew(peer, nowMs)
   }
 
   private take(peer: CompiledPeer, nowMs: number): number {
