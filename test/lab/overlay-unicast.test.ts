@@ -143,6 +143,27 @@ labTest('an overlay over a sound underlay', async (t, lab) => {
     },
   )
 
+  await t.test(
+    'a large packet that follows super-packets of small segments arrives whole',
+    async (t) => {
+      // b asks for small segments: a's interface hands over super-packets of that shape, and whatever comes
+      // next is read as if it had the same.
+      const route = 'route replace 10.7.0.0/24 dev eth0 proto kernel scope link'
+      await lab.hosts.get('b')!.ip([`${route} advmss 800`])
+      const order = { up: 1 << 20, down: 1 << 20, seed: 3 }
+      const result = await box('a').bulk(at('b', 'red', 4), PORT, order, 10_000)
+      t.equal(result.whole, true)
+      for (const target of ['b', 'c']) {
+        for (const size of [500, 900, 1390]) {
+          const out = await box('a').ask(at(target, 'red', 4), PORT, { size, df: true })
+          t.same(out, { answer: `${size} from ${at('a', 'red', 4)}` }, `${size} bytes to ${target}`)
+        }
+      }
+      t.match(await box('a').ping('10.7.0.1', { size: 1300 }), { answer: /^1300/ }, 'the gateway')
+      await lab.hosts.get('b')!.ip([route])
+    },
+  )
+
   await t.test('what is not reached through the gateway is dropped as such', async (t) => {
     const before = await dropsOf(h1, 'no_route')
     const out = await box('c').ping('192.0.2.7', { size: 8, timeoutMs: 50 })
