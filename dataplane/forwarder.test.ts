@@ -2,6 +2,8 @@
 // describes, and the packets that should pass do. Method: a table of sentence, what is sent,
 // verdict: one row per reason, then rows for what comes out. The engines are real; only what is
 // outside of them is in memory.
+//
+// Longer than 500 lines because one table has a row for every reason.
 
 import t from 'tap'
 import type { AeadFactory } from '../base/device.ts'
