@@ -145,7 +145,7 @@ export class Faults {
       }
     }
     const flaps = random.below(4) === 0 ? 1 + random.below(8) : 1
-    const eachMs = flaps > 1 ? 150 : pick(random, [300, 1500, 3000])
+    const eachMs = flaps > 1 ? 150 : pick(random, [300, 2000, 4000])
     let delayMs = 0
     for (let i = 0; i < flaps; i++) {
       this.#after(delayMs, `cut ${links.join(' ')}`, () => {

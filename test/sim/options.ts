@@ -49,8 +49,8 @@ export const HEARTBEAT_TICKS = 1
 
 /** Mean time between faults when the kind is on, and of 10 the runs that have it. */
 const FAULTS: readonly (readonly [FaultKind, number, number])[] = [
-  ['crash', 1500, 7],
-  ['pause', 1500, 5],
+  ['crash', 1500, 6],
+  ['pause', 1500, 4],
   ['partition', 2000, 7],
   ['full-disk', 4000, 3],
   ['slow-disk', 3000, 3],
@@ -84,7 +84,7 @@ export function optionsOf(seed: number, seconds?: number): SimOptions {
   const preVote = random.below(10) > 0
   for (const [kind, meanMs, share] of FAULTS) {
     const on = random.below(10) < share
-    const mean = meanMs * (0.3 + 1.4 * random.float())
+    const mean = meanMs * pick(random, [0.5, 1, 2, 4])
     if (on && (preVote || (kind !== 'membership' && kind !== 'rot'))) faults.set(kind, mean)
   }
   const lossy = random.below(2) === 0
