@@ -75,6 +75,7 @@ const ENTRY_POINTS: readonly string[] = [
   'dataplane/dgram-plus/index.ts',
   'dataplane/dgram-plus/bench.ts',
   'test/run.ts',
+  'test/sim/run.ts',
   'bench/',
 ]
 

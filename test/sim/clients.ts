@@ -1,6 +1,7 @@
-// The clients: each asks for one thing after the other, a write or a read of some register, of one member, and
-// stays with that member as long as it answers. What is not answered in time may have happened or not; the
-// client goes on with something else. All of it is recorded for the check of linearizability.
+// The clients: each asks for one thing after the other, a write or a read of some register, of one
+// member, and stays with that member as long as it answers. What is not answered in time may have
+// happened or not; the client goes on with something else. All of it is recorded for the check of
+// linearizability.
 
 import type { Prng } from '../../base/prng.ts'
 import type { Operation } from './linearizability.ts'
@@ -9,7 +10,8 @@ import { type Command, encodeCommand } from './state-machine.ts'
 import type { Member, World } from './world.ts'
 
 const RETRY_MS = 20
-/** Of 100 calls, by client: some only read, and so stay with a leader that can commit nothing any more. */
+/** Of 100 calls, by client: some only read, and so stay with a leader that can commit nothing any
+ * more. */
 const READ_SHARES = [50, 100, 30, 95, 0]
 /** Values of different clients differ. */
 const VALUES_PER_CLIENT = 1_000_000
@@ -128,7 +130,8 @@ export class Clients {
     })
   }
 
-  /** A write that was passed on to the leader is answered when the member it was asked of applies it. */
+  /** A write that was passed on to the leader is answered when the member it was asked of applies
+   * it. */
   #applied(member: Member, { client, sequence }: Command): void {
     const call = this.#calls[client]
     if (call?.kind === 'write' && call.sequence === sequence && call.target === member) {

@@ -2,14 +2,16 @@
 // write-ahead log has them.
 //
 // - Writes take time, and go on one after the other. Until a sync they are only in the cache.
-// - A crash keeps a random beginning of what is not synced. The record it tears is found by its checksum;
-//   as it lies behind the synced part, it was never promised, and the log ends before it.
+// - A crash keeps a random beginning of what is not synced. The record it tears is found by its
+//   checksum; as it lies behind the synced part, it was never promised, and the log ends before
+//   it.
 // - A full disk fails the write. The beginning that did fit may be found later, like after a crash.
-// - Rot damages something that was synced. That too is found by the checksum, and is no torn tail: the
-//   member is lost and must never come back under its id.
+// - Rot damages something that was synced. That too is found by the checksum, and is no torn tail:
+//   the member is lost and must never come back under its id.
 //
-// A record is kept as the value it encodes until something damages it: only then is it encoded, spoilt,
-// and found by its checksum. Not simulated: directories, misdirected writes, two faults in one record.
+// A record is kept as the value it encodes until something damages it: only then is it encoded,
+// spoilt, and found by its checksum. Not simulated: directories, misdirected writes, two faults in
+// one record.
 
 import { crc32 } from 'node:zlib'
 import type { Prng } from '../../base/prng.ts'
@@ -102,8 +104,8 @@ export class Disk {
     return true
   }
 
-  /** Reads everything back; null when something synced is damaged. Without `keepsCommit` the commit index is
-   * as old as the snapshot: Raft allows that, and finds it out anew. */
+  /** Reads everything back; null when something synced is damaged. Without `keepsCommit` the
+   * commit index is as old as the snapshot: Raft allows that, and finds it out anew. */
   open(keepsCommit: boolean): MemoryStorage | null {
     if (this.#rotten !== null && !isIntact(this.#rotten)) return null
     const storage = new MemoryStorage(EMPTY_CONF_STATE)

@@ -1,5 +1,5 @@
-// The simulator's calendar: a binary heap by time, and by order of arrival where times are equal, so that a
-// run is the same every time.
+// The simulator's calendar: a binary heap by time, and by order of arrival where times are equal,
+// so that a run is the same every time.
 
 export interface Timed {
   /** Virtual milliseconds. */

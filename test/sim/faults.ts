@@ -1,8 +1,9 @@
-// What goes wrong, and when. Each kind of fault comes at random times of its own, drawn from its own stream.
+// What goes wrong, and when. Each kind of fault comes at random times of its own, drawn from its
+// own stream.
 //
-// Two limits keep the cluster one that Raft promises anything about: only one voter's disk may be lost at a
-// time, and only while the membership is at rest; and a membership change leaves a majority whose disks
-// are whole. Beyond that there is no mercy: all members may be down at once.
+// Two limits keep the cluster one that Raft promises anything about: only one voter's disk may be
+// lost at a time, and only while the membership is at rest; and a membership change leaves a
+// majority whose disks are whole. Beyond that there is no mercy: all members may be down at once.
 
 import type { Prng } from '../../base/prng.ts'
 import {

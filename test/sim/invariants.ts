@@ -1,16 +1,18 @@
-// What must hold after every event, seen from outside by somebody who sees everything: every Ready, every
-// message sent, every disk. Nothing here asks the core what it thinks of itself but for its status, and the
-// arithmetic of quorums is done again, differently, so that a mistake in the core cannot hide itself.
+// What must hold after every event, seen from outside by somebody who sees everything: every
+// Ready, every message sent, every disk. Nothing here asks the core what it thinks of itself but
+// for its status, and the arithmetic of quorums is done again, differently, so that a mistake in
+// the core cannot hide itself.
 //
-//   election safety      at most one leader in a term; one vote per member and term, crashes included
+//   election safety      at most one leader in a term; one vote per member and term, also when the
+//                        member crashed in between
 //   log matching         equal index and term: equal entry, and equal term before it
 //   leader completeness  a leader's log has everything committed in earlier terms
-//   state-machine safety everybody applies the same, in order, only what is committed and on its own disk
-//   durability           what is committed is on the disks of a quorum, together with an entry of the
-//                        leader's own term; no member cuts off what it knows to be committed
-//   monotony             terms, and within a life commit and applied indexes, never fall; no member comes
-//                        back with a lower term than it answered in
-//   configurations       everybody has the same one at an index; quorums of neighbours overlap
+//   state-machine safety all apply the same, in order, only what is committed and on their own disk
+//   durability           what is committed is on the disks of a quorum, together with an entry of
+//                        the leader's own term; no member cuts off what it knows to be committed
+//   monotony             terms, and within a life commit and applied indexes, never fall; no member
+//                        comes back with a lower term than it answered in
+//   configurations       all have the same one at an index; quorums of neighbours overlap
 //   lease                with checkQuorum, who hears from a leader takes no part in elections
 //
 // Cost: proportional to what changed in the event, not to the size of the world.
@@ -394,7 +396,8 @@ export function isQuorum(config: ConfState, has: (id: NodeId) => boolean): boole
   return decides(config.voters) && decides(config.votersOutgoing)
 }
 
-/** False when some quorum of `a` has no member in common with some quorum of `b`: tried one by one. */
+/** False when some quorum of `a` has no member in common with some quorum of `b`: tried one by
+ * one. */
 export function quorumsOverlap(a: ConfState, b: ConfState): boolean {
   const lists = [a.voters, a.votersOutgoing, b.voters, b.votersOutgoing]
   const ids = [...new Set(lists.flat())]
@@ -414,5 +417,6 @@ function isSame(a: Entry, b: Entry): boolean {
 
 function describe(config: ConfState): string {
   const { voters, votersOutgoing, learners, learnersNext, autoLeave } = config
-  return `(${voters}) (${votersOutgoing}) learners (${learners}) next (${learnersNext}) ${autoLeave}`
+  const half = `(${voters}) (${votersOutgoing})`
+  return `${half} learners (${learners}) next (${learnersNext}) ${autoLeave}`
 }

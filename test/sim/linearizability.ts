@@ -1,21 +1,22 @@
-// Is there an order of the operations on a register that everybody could have seen? An order in which each
-// operation takes effect at one moment between its call and its return, and each read returns what the
-// last write before it wrote (Herlihy and Wing, 1990).
+// Is there an order of the operations on a register that everybody could have seen? An order in
+// which each operation takes effect at one moment between its call and its return, and each read
+// returns what the last write before it wrote (Herlihy and Wing, 1990).
 //
-// In general that is a search (NP-complete). Here every write writes another value, so each read names its
-// write, and the question can be answered by sorting (Gibbons and Korach, "Testing Shared Memories", 1997,
-// section 4). Take a write and all reads of its value as one cluster. Let `first` be the earliest return in
-// it and `last` the latest call. If first < last, the register must hold that value from `first` to `last`
-// at least: a forward zone. Otherwise there is a moment, anywhere in [last, first], at which the whole
-// cluster could happen: a backward zone. The history is linearizable if and only if
+// In general that is a search (NP-complete). Here every write writes another value, so each read
+// names its write, and the question can be answered by sorting (Gibbons and Korach, "Testing
+// Shared Memories", 1997, section 4). Take a write and all reads of its value as one cluster. Let
+// `first` be the earliest return in it and `last` the latest call. If first < last, the register
+// must hold that value from `first` to `last` at least: a forward zone. Otherwise there is a
+// moment, anywhere in [last, first], at which the whole cluster could happen: a backward zone. The
+// history is linearizable if and only if
 //
 //   1. every read returns a value whose write was called before the read returned,
 //   2. no two forward zones overlap, and
 //   3. no backward zone lies within a forward zone.
 //
-// Registers are independent of each other (linearizability is local), so each is judged alone. A write that
-// never returned may have happened or not: without a read of its value it is left out, with one it counts
-// as returning at the end of time. A read that never returned says nothing.
+// Registers are independent of each other (linearizability is local), so each is judged alone. A
+// write that never returned may have happened or not: without a read of its value it is left out,
+// with one it counts as returning at the end of time. A read that never returned says nothing.
 
 export interface Operation {
   readonly kind: 'write' | 'read'
@@ -103,7 +104,7 @@ function findOverlap({ forward, backward }: { forward: Zone[]; backward: Zone[] 
   for (let i = 1; i < forward.length; i++) {
     const [before, after] = [forward[i - 1]!, forward[i]!]
     if (after.from < before.to) {
-      return `the values ${before.value} and ${after.value} must both have been there at ${after.from}`
+      return `values ${before.value} and ${after.value} must both have been there at ${after.from}`
     }
   }
   backward.sort(byStart)
@@ -112,7 +113,8 @@ function findOverlap({ forward, backward }: { forward: Zone[]; backward: Zone[] 
     while (next < forward.length && forward[next]!.to < zone.from) next++
     const around = forward[next]
     if (around !== undefined && around.from < zone.from && zone.to < around.to) {
-      return `${zone.value} must have been there within [${zone.from}, ${zone.to}], but ${around.value} was`
+      const moment = `[${zone.from}, ${zone.to}]`
+      return `${zone.value} must have been there within ${moment}, but ${around.value} was`
     }
   }
   return null

@@ -1,8 +1,9 @@
-// The core, broken on purpose, one rule at a time. Each mutation replaces a method of a core class (or of the
-// disk below it) in this process and returns what puts it back. The files of the core stay as they are.
+// The core, broken on purpose, one rule at a time. Each mutation replaces a method of a core class
+// (or of the disk below it) in this process and returns what puts it back. The files of the core
+// stay as they are.
 //
-// A simulator is worth what it finds. mutations.test.ts demands that each of these is found, and says after
-// how many runs.
+// A simulator is worth what it finds. mutations.test.ts demands that each of these is found, and
+// says after how many runs.
 
 import { RaftLog } from '../../controlplane/raft/log.ts'
 import type { Entry, Message, NodeId } from '../../controlplane/raft/messages.ts'
@@ -16,7 +17,8 @@ import { Driver } from './node.ts'
 
 export type Mutation = () => () => void
 
-/** Replaces a method, or the getter or setter of that name; the replacement is given the original. */
+/** Replaces a method, or the getter or setter of that name; the replacement is given the
+ * original. */
 function patch<C extends object, K extends keyof C>(
   prototype: C,
   name: K,
@@ -128,8 +130,8 @@ function applyBeforeDurable(): () => void {
   }
 }
 
-/** A follower cuts its log behind every append, also where nothing conflicts: a late, short message takes
- * back what was acknowledged. */
+/** A follower cuts its log behind every append, also where nothing conflicts: a late, short
+ * message takes back what was acknowledged. */
 function cutWithoutConflict(): () => void {
   return patch(
     RaftLog.prototype,
@@ -287,7 +289,8 @@ function readBeforeApplied(): () => void {
   )
 }
 
-/** Proposals to a leader that lost its office are taken for applied when something is at their index. */
+/** Proposals to a leader that lost its office are taken for applied when something is at their
+ * index. */
 function acknowledgeAnyTerm(): () => void {
   return patch(
     Driver.prototype,

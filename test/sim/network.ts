@@ -1,9 +1,9 @@
-// The network between the members: every message has its own fate, drawn from the seed. It may be lost,
-// come twice, or late, and so before messages sent earlier. Links are directed; what is cut one way
-// may work the other way.
+// The network between the members: every message has its own fate, drawn from the seed. It may be
+// lost, come twice, or late, and so before messages sent earlier. Links are directed; what is cut
+// one way may work the other way.
 //
-// The sender may be told that a message was lost, as a transport that notices a broken stream would. It
-// may also be told wrongly.
+// The sender may be told that a message was lost, as a transport that notices a broken stream
+// would. It may also be told wrongly.
 
 import type { Prng } from '../../base/prng.ts'
 import type { Message, NodeId } from '../../controlplane/raft/messages.ts'

@@ -1,15 +1,15 @@
-// The loop around a RawNode: persist, send, apply. It owns no clock, socket or file. Whoever runs it ticks
-// it, hands it messages and requests, and lends it a DriverHost, whose answers may come later. So the same
-// loop can run on a real disk and on a simulated one.
+// The loop around a RawNode: persist, send, apply. It owns no clock, socket or file. Whoever runs
+// it ticks it, hands it messages and requests, and lends it a DriverHost, whose answers may come
+// later. So the same loop can run on a real disk and on a simulated one.
 //
 // - Writes: one at a time. What gathers while one is under way goes out together as the next (group
 //   commit), so the slower the disk, the larger the batches.
 // - `messages` leave at once, in parallel with the write; `messagesAfterAppend` once it is durable.
 // - Applying is deferred through the host, and reported Ready by Ready.
-// - Reads: one round of ReadIndex at a time for all reads that wait. A round that is not answered within an
-//   election timeout is asked again under a new context.
-// - Checkpoints: after every `checkpointEntries` applied entries the state machine is written out, and
-//   the log is dropped up to `keptEntries` before it, once the checkpoint is durable.
+// - Reads: one round of ReadIndex at a time for all reads that wait. A round that is not answered
+//   within an election timeout is asked again under a new context.
+// - Checkpoints: after every `checkpointEntries` applied entries the state machine is written out,
+//   and the log is dropped up to `keptEntries` before it, once the checkpoint is durable.
 // - A failed write stops the member for good: what its disk holds is unknown.
 //
 // Not here: encryption, transport, files, retries of proposals.
@@ -44,8 +44,8 @@ export interface LogWrite {
 
 export interface DriverHost {
   send(message: Message): void
-  /** Writes in order. `done` is called later, once all is durable (or, without `sync`, at least written
-   * in order before all that follows), or with the reason why not. */
+  /** Writes in order. `done` is called later, once all is durable (or, without `sync`, at least
+   * written in order before all that follows), or with the reason why not. */
   write(writes: readonly LogWrite[], sync: boolean, done: (error: string | null) => void): void
   /** Calls `run` soon, but not now. */
   defer(run: () => void): void
@@ -67,12 +67,13 @@ export interface DriverConfig extends Omit<Config, 'storage' | 'pipelinedWrites'
   readonly storage: MemoryStorage
   readonly checkpointEntries: number
   readonly keptEntries: number
-  /** Never the same twice for one member, or a late answer to a read of its former life would be taken
-   * for one of this. At most 2^20; each life has room for 2^32 rounds of reads. */
+  /** Never the same twice for one member, or a late answer to a read of its former life would be
+   * taken for one of this. At most 2^20; each life has room for 2^32 rounds of reads. */
   readonly incarnation: number
 }
 
-/** `applied`: it is in the state machine. `lost`: it never will be. `unknown`: a snapshot went past it. */
+/** `applied`: it is in the state machine. `lost`: it never will be. `unknown`: a snapshot went
+ * past it. */
 export type Outcome = 'applied' | 'lost' | 'unknown'
 
 interface Work {
@@ -153,7 +154,8 @@ export class Driver {
   propose(data: Uint8Array, settle: (outcome: Outcome) => void): ProposeResult {
     const result = this.node.propose(data)
     if (result.index > 0) {
-      // This member led before and its log has been cut back since. Elsewhere the old entry may live on.
+      // This member led before and its log has been cut back since. Elsewhere the old entry may
+      // live on.
       this.#proposals.get(result.index)?.settle('unknown')
       this.#proposals.set(result.index, { term: result.term, settle })
     }

@@ -1,6 +1,6 @@
-// What kind of world a seed means. Every run draws its own probabilities, and leaves out some faults
-// altogether: a mixture of everything, always, hides what only a quiet disk or a fast network would show
-// (swarm testing: Groce et al., 2012).
+// What kind of world a seed means. Every run draws its own probabilities, and leaves out some
+// faults altogether: a mixture of everything, always, hides what only a quiet disk or a fast
+// network would show (swarm testing: Groce et al., 2012).
 
 import { type Prng, prng } from '../../base/prng.ts'
 import type { NetworkOptions } from './network.ts'
@@ -79,8 +79,8 @@ export function pick<T>(random: Prng, list: readonly T[]): T {
 export function optionsOf(seed: number, seconds?: number): SimOptions {
   const random = stream(seed, 0)
   const faults = new Map<FaultKind, number>()
-  // With preVote off a member that was removed and does not know it deposes leaders for ever, so these
-  // runs keep their members.
+  // With preVote off a member that was removed and does not know it deposes leaders for ever, so
+  // these runs keep their members.
   const preVote = random.below(10) > 0
   for (const [kind, meanMs, share] of FAULTS) {
     const on = random.below(10) < share

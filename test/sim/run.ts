@@ -65,7 +65,8 @@ const tookSeconds = (performance.now() - started) / 1000
 const rate = (done / tookSeconds).toFixed(1)
 console.log(
   `${done} runs, ${failed} failed, ${tookSeconds.toFixed(1)} s (${rate} a second), ` +
-    `${(virtualMs / 1000).toFixed(0)} s of virtual time, longest calm ${longestCalmMs.toFixed(0)} ms`,
+    `${(virtualMs / 1000).toFixed(0)} s of virtual time, ` +
+    `longest calm ${longestCalmMs.toFixed(0)} ms`,
 )
 const counts = Object.entries({ ...totals, elections, committed })
 console.log(counts.map(([name, count]) => `${name} ${count}`).join(', '))

@@ -7,8 +7,8 @@ import { findAnomaly } from './linearizability.ts'
 import { optionsOf } from './options.ts'
 import { type Counts, type Member, World } from './world.ts'
 
-/** In the calm there must be a leader that takes a write, and all members must have caught up, within this
- * much virtual time: ten of the longest election timeouts. */
+/** In the calm there must be a leader that takes a write, and all members must have caught up,
+ * within this much virtual time: ten of the longest election timeouts. */
 export const CALM_LIMIT_MS = 20_000
 const PROBE_EVERY_MS = 300
 
@@ -42,7 +42,8 @@ export function simulate(seed: number, seconds?: number): Outcome {
     const anomaly = findAnomaly(clients.history)
     if (anomaly !== null) throw new Violation('linearizability', anomaly)
   } catch (error) {
-    // Anything thrown is a finding: a broken rule, a failed assertion of the core, or a bug in here.
+    // Anything thrown is a finding: a broken rule, a failed assertion of the core, or a bug in
+    // here.
     const rule = error instanceof Violation ? error.rule : 'assertion'
     const what = error instanceof Error ? (error.stack ?? error.message) : String(error)
     failure = { rule, what }
@@ -102,7 +103,8 @@ function standing(world: World): string {
       if (driver === null) return `${id} down`
       const { role, term, commit, applied, lastIndex } = status
       const { voters, votersOutgoing } = driver.confState
-      return `${id} ${role} t${term} a${applied} c${commit} l${lastIndex} (${voters})(${votersOutgoing})`
+      const indexes = `applied ${applied} commit ${commit} last ${lastIndex}`
+      return `${id} ${role} term ${term} ${indexes} (${voters})(${votersOutgoing})`
     })
     .join('; ')
 }

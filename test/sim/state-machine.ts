@@ -1,9 +1,9 @@
-// The replicated state machine of the simulator: a few registers. Every command names its client and that
-// client's running number, and takes effect once: a command that the network duplicated, or that comes
-// after its client went on, is passed over.
+// The replicated state machine of the simulator: a few registers. Every command names its client
+// and that client's running number, and takes effect once: a command that the network duplicated,
+// or that comes after its client went on, is passed over.
 //
-// A digest over all commands applied stands for the whole history: two members with the same index must
-// have the same digest.
+// A digest over all commands applied stands for the whole history: two members with the same index
+// must have the same digest.
 
 export interface Command {
   readonly client: number

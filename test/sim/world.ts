@@ -1,9 +1,10 @@
-// One thread, one calendar, virtual time. The world takes the next event, lets one member handle it, and has
-// the checker look at what changed. Everything that happens follows from the seed.
+// One thread, one calendar, virtual time. The world takes the next event, lets one member handle
+// it, and has the checker look at what changed. Everything that happens follows from the seed.
 //
-// A member is a Driver, its disk and its state machine. When it crashes, the driver is dropped and what the
-// disk had not synced is lost or torn; events meant for the former life find that it is over. A member
-// that is paused handles nothing; what comes in waits and is handled all at once when it wakes up.
+// A member is a Driver, its disk and its state machine. When it crashes, the driver is dropped and
+// what the disk had not synced is lost or torn; events meant for the former life find that it is
+// over. A member that is paused handles nothing; what comes in waits and is handled all at once
+// when it wakes up.
 //
 // What goes wrong, and when, is decided in faults.ts; who asks for what, in clients.ts.
 
@@ -188,8 +189,8 @@ export class World {
     )
   }
 
-  /** Handles events until `until` says stop (asked before each) or `limitMs` is reached. True if the
-   * former. */
+  /** Handles events until `until` says stop (asked before each) or `limitMs` is reached. True if
+   * the former. */
   run(limitMs: number, until: () => boolean = () => false): boolean {
     for (;;) {
       if (until()) return true

@@ -1,0 +1,34 @@
+// Each way of breaking the core is found. The search begins at a seed that is known to find it, so
+// that the test is quick, and goes on from there if the simulator has changed since.
+
+import t from 'tap'
+import { MUTATIONS } from './mutations.ts'
+import { simulate } from './simulate.ts'
+
+/** Where the first failure was last seen, counting from 1, and which rule it broke. */
+const FIRST_SEEDS: ReadonlyMap<string, number> = new Map([])
+const RUNS_MAX = 400
+
+t.test('every mutation has a seed', async (t) => {
+  t.same([...FIRST_SEEDS.keys()], [...MUTATIONS.keys()])
+})
+
+for (const [name, mutate] of MUTATIONS) {
+  t.test(name, { timeout: 110_000 }, async (t) => {
+    const first = FIRST_SEEDS.get(name) ?? 1
+    t.equal(simulate(first).failure, null, `seed ${first} passes as it is`)
+    const restore = mutate()
+    t.teardown(restore)
+    for (let seed = first; seed < first + RUNS_MAX; seed++) {
+      const { failure } = simulate(seed)
+      if (failure === null) continue
+      t.pass(`seed ${seed} breaks ${failure.rule}`)
+      return
+    }
+    t.fail(`not found in ${RUNS_MAX} runs from seed ${first}`)
+  })
+}
+
+t.test('what a mutation replaced is put back', async (t) => {
+  t.equal(simulate(1).failure, null)
+})
