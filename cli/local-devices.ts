@@ -1,10 +1,10 @@
-// The devices in the tasks' namespaces, and what goes with them: their links' configuration and the rules
-// that bring answers back into the mesh. Each device is written into a journal before it is made. It is
-// persistent, so that a container keeps its interface and its connections while the agent is away; the
-// journal lets the next agent remove the ones that its tables no longer name.
+// The devices in the tasks' namespaces, and what goes with them: their links' configuration and the
+// rules that bring answers back into the mesh. Each device is written into a journal before it is
+// made. It is persistent, so that a container keeps its interface and its connections while the
+// agent is away; the journal lets the next agent remove the ones that its tables no longer name.
 //
-// A device is the same as long as its namespace and name are: other addresses, another MTU or MAC are given
-// to the device that is there, whose container goes on using it.
+// A device is the same as long as its namespace and name are: other addresses, another MTU or MAC
+// are given to the device that is there, whose container goes on using it.
 
 import type { Logger } from '../base/log.ts'
 import type { CompiledPort, CompiledTables } from '../dataplane/compiled.ts'
@@ -18,7 +18,8 @@ import { sysctlDevices } from '../dataplane/edge/sysctl.ts'
 import { type OpenedDevice, openTap, setPersistent } from '../dataplane/edge/tuntap.ts'
 import { SEGMENTS_PER_FRAME_MAX } from '../dataplane/engine-limits.ts'
 
-/** Largest UDP payload over IPv4; what one message of SEGMENTS_PER_FRAME_MAX datagrams must not exceed. */
+/** Largest UDP payload over IPv4; what one message of SEGMENTS_PER_FRAME_MAX datagrams must not
+ * exceed. */
 const MESSAGE_MAX = 65507
 /** Outer headers per segment inside that message, see transmitter.ts. */
 const SEGMENT_OVERHEAD = 40 + 14
@@ -60,8 +61,8 @@ export class LocalDevices {
     return this.devices.get(deviceKey(port))?.opened
   }
 
-  /** Makes, takes over or changes devices until all that the tables name are there. `made` gets the keys of
-   * the new ones, for close() when something else fails. Throws EdgeError. */
+  /** Makes, takes over or changes devices until all that the tables name are there. `made` gets the
+   * keys of the new ones, for close() when something else fails. Throws EdgeError. */
   async open(ports: readonly CompiledPort[], made: string[]): Promise<void> {
     const links: Promise<void>[] = []
     for (const port of ports) {
@@ -199,8 +200,8 @@ function linkOptions(port: CompiledPort): Parameters<typeof configureLink>[0] {
   }
 }
 
-/** What each namespace must send back into the mesh: its addresses on the ingress network, and the UDP
- * ports on which it serves published ones. */
+/** What each namespace must send back into the mesh: its addresses on the ingress network, and the
+ * UDP ports on which it serves published ones. */
 function ingressWishes(tables: CompiledTables): Map<string, IngressWish> {
   const served = new Map<number, Set<number>>()
   for (const { protocol, targetPortNumber, service } of tables.publishedPorts) {

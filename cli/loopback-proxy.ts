@@ -1,11 +1,13 @@
-// Published ports on [::1]. Policy routing brings every other address of the node to the packet loop, 127.0.0.1
-// included, but not this one: a packet to ::1 is accepted from the loopback device only (ip6_rcv_core() of
-// net/ipv6/ip6_input.c), so an answer that comes out of the TUN would be dropped. Here ordinary sockets listen
-// on [::1] instead and pass everything on to the same port of the node's own address, from where it takes the
-// way of all packets. Backends see that address as the client's, as they do for 127.0.0.1.
+// Published ports on [::1]. Policy routing brings every other address of the node to the packet
+// loop, 127.0.0.1 included, but not this one: a packet to ::1 is accepted from the loopback device
+// only (ip6_rcv_core() of net/ipv6/ip6_input.c), so an answer that comes out of the TUN would be
+// dropped. Here ordinary sockets listen on [::1] instead and pass everything on to the same port of
+// the node's own address, from where it takes the way of all packets. Backends see that address as
+// the client's, as they do for 127.0.0.1.
 //
-// Limits: one process-wide bound each on connections and on UDP clients; the oldest UDP client gives way. A
-// refused TCP connection is accepted and reset. A port that somebody else has on [::1] is left to him.
+// Limits: one process-wide bound each on connections and on UDP clients; the oldest UDP client
+// gives way. A refused TCP connection is accepted and reset. A port that somebody else has on [::1]
+// is left to him.
 
 import { createSocket, type Socket as UdpSocket } from 'node:dgram'
 import { connect, createServer, type Server, type Socket } from 'node:net'
@@ -39,8 +41,8 @@ export class LoopbackProxy {
     this.log = log
   }
 
-  /** Listens on exactly these ports and passes on to `target`, an address of this node; null = on none.
-   * Never throws: what cannot be had is logged. */
+  /** Listens on exactly these ports and passes on to `target`, an address of this node; null = on
+   * none. Never throws: what cannot be had is logged. */
   apply(target: string | null, ports: readonly LoopbackPort[]): void {
     this.target = target
     const wanted = new Map(ports.map((wish) => [`${wish.protocol}/${wish.port}`, wish]))

@@ -1,5 +1,5 @@
-// The rules in a task's namespace that send its answers to clients of published ports back into the mesh,
-// wherever the task's default route leads:
+// The rules in a task's namespace that send its answers to clients of published ports back into the
+// mesh, wherever the task's default route leads:
 //
 //     pref 4788   from ADDRESS              lookup main suppress_prefixlength 0
 //     pref 4789   from ADDRESS              lookup 4789
@@ -7,23 +7,24 @@
 //     pref 4789   ipproto udp sport PORT    lookup 4789
 //     table 4789  default via GATEWAY dev the interface on the ingress network     (link.ts)
 //
-// A TCP socket answers from the address that it was called on, so its address tells. A UDP socket that is
-// bound to every address has none yet when its answer is routed; the route chooses it. There the port
-// tells, a target port of a published UDP port: the answer then leaves with the address on the ingress
-// network, as the client's node expects it.
+// A TCP socket answers from the address that it was called on, so its address tells. A UDP socket
+// that is bound to every address has none yet when its answer is routed; the route chooses it.
+// There the port tells, a target port of a published UDP port: the answer then leaves with the
+// address on the ingress network, as the client's node expects it.
 //
-// What the main table reaches without its default route goes there first: neighbours on the network, other
-// networks of the task.
+// What the main table reaches without its default route goes there first: neighbours on the
+// network, other networks of the task.
 //
-// Limit: a UDP server of such a port that is asked from beyond the task's own default route as well, past
-// the mesh, answers there only if it answers from the address that it was asked on (IP_PKTINFO).
+// Limit: a UDP server of such a port that is asked from beyond the task's own default route as
+// well, past the mesh, answers there only if it answers from the address that it was asked on
+// (IP_PKTINFO).
 
 import { type AddressFamily, canonicalAddress, familyOf } from './address.ts'
 import { changeIp, type IpCommand, queryIp } from './command.ts'
 import type { NetworkNamespace } from './netns.ts'
 
-/** Preference of the rules that lead to the mesh; before main (32766), behind what an administrator would
- * put first. The rules one before them lead to what the main table knows. */
+/** Preference of the rules that lead to the mesh; before main (32766), behind what an administrator
+ * would put first. The rules one before them lead to what the main table knows. */
 export const INGRESS_RULE_PREFERENCE = 4789
 
 /** Routing table of those rules, inside the task's namespace. */
@@ -87,8 +88,8 @@ export function ingressRuleText(report: IngressRuleReport): string | null {
   return isMesh && report.table === String(INGRESS_TABLE) ? `${BY_MESH} ${selector}` : null
 }
 
-/** Makes the rules of a namespace as wished, whatever an earlier agent left there. A namespace that is gone
- * has none. Throws EdgeError COMMAND_*, NO_PERMISSION. */
+/** Makes the rules of a namespace as wished, whatever an earlier agent left there. A namespace that
+ * is gone has none. Throws EdgeError COMMAND_*, NO_PERMISSION. */
 export async function applyIngress(wish: IngressWish, namespace?: NetworkNamespace): Promise<void> {
   for (const family of [4, 6] as const) {
     const wanted = planIngress(wish, family)

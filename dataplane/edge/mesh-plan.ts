@@ -32,10 +32,10 @@
 // - IPv6 forwarding makes a host stop accepting router advertisements unless accept_ra is 2.
 //   Devices that accepted them go on doing so.
 //
-// Limit: a fragment has no port that a rule could see, not even the first one. Fragmented datagrams to
-// published ports need a kernel that puts them together before it routes, as it does wherever connection
-// tracking is in use (nf_defrag_ipv4, nf_defrag_ipv6): on every host with Docker's or another stateful
-// packet filter. Elsewhere they end at the host's own UDP sockets.
+// Limit: a fragment has no port that a rule could see, not even the first one. Fragmented datagrams
+// to published ports need a kernel that puts them together before it routes, as it does wherever
+// connection tracking is in use (nf_defrag_ipv4, nf_defrag_ipv6): on every host with Docker's or
+// another stateful packet filter. Elsewhere they end at the host's own UDP sockets.
 //
 // Deliberately not done: native nftables rule sets are not looked at; a device that appears later
 // and wants router advertisements must be set to accept_ra=2 by whoever adds it.

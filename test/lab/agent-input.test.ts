@@ -1,5 +1,6 @@
-// What the agent says to input that it cannot take: a status, and a sentence that names the thing. Whatever it
-// refuses, it leaves the host as it was; what it refuses while it runs, it goes on without.
+// What the agent says to input that it cannot take: a status, and a sentence that names the thing.
+// Whatever it refuses, it leaves the host as it was; what it refuses while it runs, it goes on
+// without.
 
 import './enter.ts'
 import { chmodSync, writeFileSync } from 'node:fs'

@@ -1,5 +1,5 @@
-// An agent's life and what it leaves: nothing after a signal, whenever it comes; after kill -9 what the next
-// one takes over, with the containers' connections still open.
+// An agent's life and what it leaves: nothing after a signal, whenever it comes; after kill -9 what
+// the next one takes over, with the containers' connections still open.
 
 import './enter.ts'
 import t from 'tap'

@@ -1,5 +1,6 @@
-// What becomes of flows through a virtual address when the tables change: backends quiesce and go, lists
-// are turned round, services have none left; and what else a flow may carry: ICMP errors and fragments.
+// What becomes of flows through a virtual address when the tables change: backends quiesce and go,
+// lists are turned round, services have none left; and what else a flow may carry: ICMP errors and
+// fragments.
 
 import './enter.ts'
 import t from 'tap'
@@ -185,6 +186,9 @@ function swapTests(scene: Scene, web: [string, string]): void {
     await closeAll(calls.values())
   })
 
+}
+
+function deviceTests(scene: Scene, web: [string, string]): void {
   t.test('a container keeps its interface when its MTU or addresses change', async (t) => {
     const { plan } = scene
     const calls = await callEach(scene, 'c1', web[0])
@@ -276,7 +280,9 @@ await sceneTest('changes', async (scene) => {
   await scene.startAgents()
   quiesceTests(scene, web)
   removalTests(scene, web)
+  lossTests(scene, web)
   swapTests(scene, web)
+  deviceTests(scene, web)
   packetTests(scene, web)
   t.test('the backends saw the clients’ own addresses', async (t) => {
     const { peer } = (await scene.at('c2').who(web[0], 80)) as Greeting

@@ -1,5 +1,6 @@
-// Virtual addresses share connections out as their scheduler says: counted exactly, for TCP and UDP, IPv4
-// and IPv6, from clients on the backends' node and on another, over named ports and over every port.
+// Virtual addresses share connections out as their scheduler says: counted exactly, for TCP and
+// UDP, IPv4 and IPv6, from clients on the backends' node and on another, over named ports and over
+// every port.
 
 import './enter.ts'
 import t from 'tap'

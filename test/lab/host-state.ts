@@ -1,9 +1,10 @@
-// Everything of a network namespace that an agent may have changed, as text to be compared: links, addresses,
-// rules, routes, settings, packet filters.
+// Everything of a network namespace that an agent may have changed, as text to be compared: links,
+// addresses, rules, routes, settings, packet filters.
 
 import type { Host } from '../../cli/lab/host.ts'
 
-/** What changes by itself: settings that count, and the kernel's own link-local addresses as they settle. */
+/** What changes by itself: settings that count, and the kernel's own link-local addresses as they
+ * settle. */
 const RESTLESS =
   /fe80::|nf_conntrack_count|inet_peer|route\/flush|\/neigh\/|stable_secret|ns_last_pid/
 

@@ -1,5 +1,6 @@
-// Published ports while the tables change: published elsewhere, no more, with another target; backends that
-// quiesce and go; none left. And a host whose firewall forwards nothing by itself, as Docker leaves it.
+// Published ports while the tables change: published elsewhere, no more, with another target;
+// backends that quiesce and go; none left. And a host whose firewall forwards nothing by itself, as
+// Docker leaves it.
 
 import './enter.ts'
 import t from 'tap'
@@ -157,6 +158,9 @@ function backendTests(scene: Scene): void {
     })
   }
 
+}
+
+function lossTests(scene: Scene): void {
   t.test('a UDP flow whose backend goes is answered by another', async (t) => {
     for (const target of targets(scene)) {
       const talk = await scene.at('out').talk(target, UDP_PORT)
@@ -239,5 +243,6 @@ await sceneTest('published ports', async (scene) => {
   await scene.startAgents()
   portTests(scene)
   backendTests(scene)
+  lossTests(scene)
   firewallTests(scene)
 })

@@ -1,6 +1,7 @@
-// The routing mesh: a published port answers on every node, whoever asks from wherever, and the backend
-// sees the client's own address. Clients: outside, another node, the node itself, its loopback. An answer
-// comes from the address that was asked, that is, through the node that the client came in on.
+// The routing mesh: a published port answers on every node, whoever asks from wherever, and the
+// backend sees the client's own address. Clients: outside, another node, the node itself, its
+// loopback. An answer comes from the address that was asked, that is, through the node that the
+// client came in on.
 
 import './enter.ts'
 import t from 'tap'
@@ -138,6 +139,9 @@ function trafficTests(scene: Scene): void {
     t.same([sum('b1'), sum('b2'), sum('b3')], [100, 100, 100])
   })
 
+}
+
+function packetTests(scene: Scene): void {
   t.test('large transfers both ways at once', async (t) => {
     const size = 4_000_000
     for (const from of ['out', 'node1']) {
@@ -163,8 +167,8 @@ function trafficTests(scene: Scene): void {
   })
 
   t.test('fragmented datagrams from outside, where the kernel defragments', async (t) => {
-    // Rules by port see no port in a fragment: they need what every host with Docker or another stateful
-    // packet filter has.
+    // Rules by port see no port in a fragment: they need what every host with Docker or another
+    // stateful packet filter has.
     const match = '-t raw -A PREROUTING -m conntrack --ctstate NEW -j ACCEPT'.split(' ')
     for (const [family, program] of (['iptables', 'ip6tables'] as const).entries()) {
       const { status, stderr } = await scene.host('node1').exec([program, ...match])
@@ -201,7 +205,8 @@ async function elsewhere(scene: Scene, name: string): Promise<void> {
 
 await sceneTest('reach', async (scene) => {
   scene.service('web')
-  // b3 sends what it does not know elsewhere; the answers to the mesh's clients must not go that way.
+  // b3 sends what it does not know elsewhere; the answers to the mesh's clients must not go that
+  // way.
   await elsewhere(scene, 'b3')
   scene.plan.publish({ protocol: 'tcp', port: TCP_PORT, service: 'web', targetPort: SERVICE_PORT })
   scene.plan.publish({ protocol: 'udp', port: UDP_PORT, service: 'web', targetPort: SERVICE_PORT })
@@ -210,4 +215,5 @@ await sceneTest('reach', async (scene) => {
   await scene.startAgents()
   reachTests(scene)
   trafficTests(scene)
+  packetTests(scene)
 })

@@ -1,5 +1,5 @@
-// What the lab tests of load balancing and of the routing mesh stand on: two nodes and a client outside
-// on one underlay, containers on both nodes, a station (station.ts) in each place.
+// What the lab tests of load balancing and of the routing mesh stand on: two nodes and a client
+// outside on one underlay, containers on both nodes, a station (station.ts) in each place.
 //
 //     out .3 ──── node1 .1 ──── node2 .2      192.168.10.0/24   fd00:10::/64
 //                   │             │
@@ -115,7 +115,8 @@ export class Scene {
   }
 }
 
-/** Builds a scene for all tests of a file and declares them, or skips with the reason why there is no lab. */
+/** Builds a scene for all tests of a file and declares them, or skips with the reason why there is
+ * no lab. */
 export async function sceneTest(
   name: string,
   declare: (scene: Scene) => void | Promise<void>,

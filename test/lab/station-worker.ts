@@ -1,8 +1,8 @@
 // The thread behind station.ts: enters the namespace it is told and does what it is asked.
 //
 // TCP: the server sends a line of JSON (Greeting) and then echoes. A line "bulk UP DOWN" turns the
-// connection into a transfer: UP bytes of a known pattern from the client, DOWN bytes from the server at
-// the same time; the server ends with 64 characters, the digest of what it got.
+// connection into a transfer: UP bytes of a known pattern from the client, DOWN bytes from the
+// server at the same time; the server ends with 64 characters, the digest of what it got.
 
 import { createHash, type Hash } from 'node:crypto'
 import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dgram'
@@ -102,7 +102,8 @@ function pour(socket: Socket, size: number, done: () => void): void {
   more()
 }
 
-// -- TCP server --------------------------------------------------------------------------------------
+// -- TCP server
+// --------------------------------------------------------------------------------------
 
 const servers = new Map<number, (Server | UdpSocket)[]>()
 const served = new Map<number, { -readonly [K in keyof Served]: Served[K] }[]>()
@@ -172,7 +173,8 @@ function attend(socket: Socket): void {
   })
 }
 
-// -- UDP server --------------------------------------------------------------------------------------
+// -- UDP server
+// --------------------------------------------------------------------------------------
 
 function serveUdp({ port, family }: StationCalls['serveUdp'][0]): Promise<null> {
   const socket = createSocket({ type: family === 4 ? 'udp4' : 'udp6', ipv6Only: family === 6 })
@@ -201,7 +203,8 @@ async function unserve({ port }: StationCalls['unserve'][0]): Promise<null> {
   return null
 }
 
-// -- TCP client --------------------------------------------------------------------------------------
+// -- TCP client
+// --------------------------------------------------------------------------------------
 
 interface Held {
   readonly socket: Socket
@@ -350,7 +353,8 @@ async function bulk(args: StationCalls['bulk'][0]): Promise<Bulk> {
   }
 }
 
-// -- UDP client --------------------------------------------------------------------------------------
+// -- UDP client
+// --------------------------------------------------------------------------------------
 
 async function open(args: StationCalls['open'][0]): Promise<{ id: number }> {
   const { address, port, family, connected } = args

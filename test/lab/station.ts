@@ -1,10 +1,11 @@
-// A station: a thread inside a host's or a container's namespace (as cli/lab/probe.ts is) that plays both
-// ends of a conversation. Its servers say who they are and whom they see; its connections are held as
-// long as a test wants, and every way in which one can end is told by its error code. It does not depend
-// on any agent, so it stays while an agent is killed.
+// A station: a thread inside a host's or a container's namespace (as cli/lab/probe.ts is) that
+// plays both ends of a conversation. Its servers say who they are and whom they see; its
+// connections are held as long as a test wants, and every way in which one can end is told by its
+// error code. It does not depend on any agent, so it stays while an agent is killed.
 //
-// What a TCP server says first is its Greeting; what follows is echoed, until the client asks for a bulk
-// transfer (station-worker.ts). What a UDP server answers is the Greeting with the datagram's digest.
+// What a TCP server says first is its Greeting; what follows is echoed, until the client asks for a
+// bulk transfer (station-worker.ts). What a UDP server answers is the Greeting with the datagram's
+// digest.
 
 import { Worker } from 'node:worker_threads'
 import type { Host } from '../../cli/lab/host.ts'
