@@ -5,7 +5,7 @@ import t from 'tap'
 import { MUTATIONS } from './mutations.ts'
 import { simulate } from './simulate.ts'
 
-/** Where the first failure was last seen, counting from 1, and which rule it broke. */
+/** The first seed, counting from 1, that finds it: a measure of how hard it is to find. */
 const FIRST_SEEDS: ReadonlyMap<string, number> = new Map([])
 const RUNS_MAX = 400
 

@@ -245,7 +245,7 @@ function forgetLease(): () => void {
   )
 }
 
-/** The leader tells followers its commit index even where it does not know that their logs agree. */
+/** The leader tells followers its commit index though it does not know that their logs agree. */
 function commitBeyondMatch(): () => void {
   return patch(
     Raft.prototype,

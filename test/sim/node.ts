@@ -30,7 +30,7 @@ import { RawNode } from '../../controlplane/raft/raw-node.ts'
 import type { MemoryStorage } from '../../controlplane/raft/storage.ts'
 import type { ProposeResult, Ready, Refusal } from '../../controlplane/raft/types.ts'
 
-/** One step of the disk's work. Its parts become durable together, or in the order of the fields. */
+/** A step of the disk's work. Its parts become durable together, or in the order of the fields. */
 export interface LogWrite {
   /** From the leader: replaces the whole log. */
   readonly snapshot: Snapshot | null
