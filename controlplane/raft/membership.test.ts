@@ -14,7 +14,7 @@ import {
   NO_BYTES,
 } from './messages.ts'
 import type { RawNode } from './raw-node.ts'
-import { MemoryStorage } from './storage.ts'
+import { foundingState, MemoryStorage } from './storage.ts'
 import { drain, makeNode, TestCluster, voters } from './test-cluster.ts'
 
 function add(nodeId: number): ConfChangeSingle {
@@ -302,4 +302,35 @@ t.test('a snapshot waits for the entries that are being applied', async (t) => {
   node.advance()
   t.match(node.ready(), { snapshot: { index: 9 } })
   t.same(node.status().config, confState)
+})
+
+t.test('a voter by its log alone can win, if it has the longest log', async (t) => {
+  const cluster = TestCluster.founded([1, 2, 4], { preVote: true, checkQuorum: true })
+  const { snapshot } = foundingState(voters(1, 2, 4))
+  const data = encodeConfChange({
+    transition: 'auto',
+    changes: [{ type: 'add-voter', nodeId: 3 }],
+    context: NO_BYTES,
+  })
+  const change: Entry = { term: 1, index: 2, type: 'EntryConfChangeV2', data }
+  const last: Entry = { term: 1, index: 3, type: 'EntryNormal', data: NO_BYTES }
+  cluster.add(3, undefined, { preVote: true, checkQuorum: true }).storage.applySnapshot(snapshot)
+  for (const id of [2, 3, 4]) {
+    const member = cluster.get(id)
+    member.storage.append(id === 3 ? [change, last] : [change])
+    member.storage.hardState = { term: 1, vote: 0, commit: 1 }
+    member.appliedIndex = 1
+    cluster.restart(id)
+  }
+  // Member 1 is gone, and nobody knows yet that the change is committed. 2 and 4 need the vote of 3, which
+  // insists on its longer log.
+  cluster.partition([2, 3, 4])
+  cluster.tick(100, [2, 4])
+  t.not(cluster.node(2).basicStatus().role, 'leader')
+  t.not(cluster.node(4).basicStatus().role, 'leader')
+  cluster.tick(100, [3])
+  t.equal(cluster.node(3).basicStatus().role, 'leader')
+  t.same(cluster.get(3).confState.voters, [1, 2, 3, 4])
+  cluster.propose(3, 'x')
+  t.same(cluster.get(2).applied, ['x'], 'its own copies count')
 })
