@@ -110,7 +110,9 @@ function removalTests(scene: Scene, web: [string, string]): void {
       )
     }
   }
+}
 
+function lossTests(scene: Scene, web: [string, string]): void {
   t.test(
     'a UDP flow whose backend goes is answered by another from the next datagram',
     async (t) => {
@@ -185,7 +187,6 @@ function swapTests(scene: Scene, web: [string, string]): void {
     for (const [name, call] of calls) t.equal(await call.say('on'), 'on', name)
     await closeAll(calls.values())
   })
-
 }
 
 function deviceTests(scene: Scene, web: [string, string]): void {

@@ -157,7 +157,6 @@ function backendTests(scene: Scene): void {
       }
     })
   }
-
 }
 
 function lossTests(scene: Scene): void {

@@ -138,7 +138,6 @@ function trafficTests(scene: Scene): void {
     const sum = (name: string): number => counts.reduce((all, count) => all + (count[name] ?? 0), 0)
     t.same([sum('b1'), sum('b2'), sum('b3')], [100, 100, 100])
   })
-
 }
 
 function packetTests(scene: Scene): void {
