@@ -7,8 +7,8 @@ import { newKeyPair } from '../../cli/lab/topology.ts'
 import { waitFor } from '../../cli/lab/wait.ts'
 import type { ForwardingTables } from '../../dataplane/tables.ts'
 import { labTest } from './lab-test.ts'
-import { dropsReach, placed } from './overlay-scene.ts'
 import { DOOR_A, DOOR_B, PORT, type RelayedPair, relayedPair } from './relayed-pair.ts'
+import { dropsReach, placed } from './overlay-scene.ts'
 
 const SILENT = { size: 40, timeoutMs: 200 }
 

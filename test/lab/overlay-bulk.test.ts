@@ -5,9 +5,9 @@ import './enter.ts'
 import { sumOf } from '../../cli/lab/metrics.ts'
 import { waitFor } from '../../cli/lab/wait.ts'
 import { labTest } from './lab-test.ts'
-import { dropsIn, unaccounted } from './overlay-scene.ts'
 import type { Faults } from './relay.ts'
 import { PORT, relayedPair } from './relayed-pair.ts'
+import { dropsIn, unaccounted } from './overlay-scene.ts'
 
 const MEGABYTE = 1 << 20
 

@@ -10,8 +10,8 @@ import { waitFor } from '../../cli/lab/wait.ts'
 import type { Network } from '../../dataplane/tables.ts'
 import { type Box, boxOf } from './box.ts'
 import { labTest, type Test } from './lab-test.ts'
-import { balance, dropsOf } from './overlay-scene.ts'
 import { PORT, relayedPair } from './relayed-pair.ts'
+import { balance, dropsOf } from './overlay-scene.ts'
 
 /** Outer IPv4 20 or IPv6 40, UDP 8, envelope 16, VXLAN 8, Ethernet 14, tag 16. */
 const AROUND = { 4: 82, 6: 102 }

@@ -13,8 +13,8 @@ import type { Lab } from '../../cli/lab/lab.ts'
 import { Topology } from '../../cli/lab/topology.ts'
 import type { ForwardingTables } from '../../dataplane/tables.ts'
 import { type Box, boxOf } from './box.ts'
-import { placed } from './overlay-scene.ts'
 import { type Relay, relayOn } from './relay.ts'
+import { placed } from './overlay-scene.ts'
 
 export const PORT = 7000
 export const UNDERLAY_PORT = 4789
