@@ -69,8 +69,8 @@ export interface ReceiveBatch {
   from(i: number, endpoint: number): boolean
   /** Interns the source of message i and returns its endpoint handle, -1 when the table is full. */
   source(i: number): number
-  /** Writes the source of message i to out[0..18): 16 bytes of address (IPv4 as ::ffff:a.b.c.d), then the
-   * port, big-endian. */
+  /** Writes the source of message i to out[0..18): 16 bytes of address (IPv4 as ::ffff:a.b.c.d),
+   * then the port, big-endian. */
   sourceBytes(i: number, out: Uint8Array): void
 }
 

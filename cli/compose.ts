@@ -1,5 +1,5 @@
-// The composition root of the data plane: which engine runs behind the agent and which schedulers its
-// balancer has. Tests compose the agent with a fake engine instead.
+// The composition root of the data plane: which engine runs behind the agent and which schedulers
+// its balancer has. Tests compose the agent with a fake engine instead.
 
 import type { EngineHandle } from '../dataplane/engine-handle.ts'
 import { SCHEDULERS as BALANCER_SCHEDULERS } from '../ipvs-emulator/sched.ts'

@@ -1,5 +1,5 @@
-// Goal: what the documents show is true. Method: every tables file in a document is validated, every
-// metric and drop reason is looked for in docs/operations.md, every option in a verb's usage.
+// Goal: what the documents show is true. Method: every tables file in a document is validated,
+// every metric and drop reason is looked for in docs/operations.md, every option in a verb's usage.
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,5 +1,5 @@
-// What the main thread and the packet loop's thread say to each other. The loop blocks in epoll, so a
-// message to it is posted first and then announced by ringing its eventfd.
+// What the main thread and the packet loop's thread say to each other. The loop blocks in epoll, so
+// a message to it is posted first and then announced by ringing its eventfd.
 
 import type { CompiledTables } from '../dataplane/compiled.ts'
 import type { CounterRow } from '../dataplane/counters.ts'

@@ -1,6 +1,6 @@
-// The packet loop as the rest of the process sees it: EngineHandle over a worker thread. This side makes
-// what the loop needs of the host (devices in namespaces, links, the routing mesh's rules) before the
-// tables that name it, and takes away after them what they no longer name.
+// The packet loop as the rest of the process sees it: EngineHandle over a worker thread. This side
+// makes what the loop needs of the host (devices in namespaces, links, the routing mesh's rules)
+// before the tables that name it, and takes away after them what they no longer name.
 
 import { Worker } from 'node:worker_threads'
 import type { CompiledTables } from '../dataplane/compiled.ts'
@@ -136,8 +136,8 @@ export class EngineThread implements EngineHandle {
     settle?.(reply)
   }
 
-  /** The loop has ended by itself. During start() that is start()'s error; later nothing goes on without it,
-   * whether or not somebody waits for an answer. */
+  /** The loop has ended by itself. During start() that is start()'s error; later nothing goes on
+   * without it, whether or not somebody waits for an answer. */
   private fail(error: Error): void {
     if (this.worker !== null) {
       this.worker = null
@@ -170,7 +170,8 @@ export class EngineThread implements EngineHandle {
     return { tables, devices, tun, mergeUdp }
   }
 
-  // -- routing mesh ---------------------------------------------------------------------------------
+  // -- routing mesh
+  // ---------------------------------------------------------------------------------
 
   private async openMesh(tables: CompiledTables): Promise<void> {
     if (this.mesh !== null || tables.publishedPorts.length === 0) return
@@ -189,7 +190,8 @@ export class EngineThread implements EngineHandle {
     this.loopback.apply(own, ports)
   }
 
-  // -- the end --------------------------------------------------------------------------------------
+  // -- the end
+  // --------------------------------------------------------------------------------------
 
   private async undo(): Promise<void> {
     clearTimeout(this.trimTimer)

@@ -26,8 +26,8 @@ import type {
   ToEngine,
 } from './engine-protocol.ts'
 
-/** Receive buffers: with UDP_GRO a message has up to 64 KB; without, one datagram of at most a jumbo
- * frame. */
+/** Receive buffers: with UDP_GRO a message has up to 64 KB; without, one datagram of at most a
+ * jumbo frame. */
 const GRO_BUFFERS = { count: 8, size: 65536 }
 const PLAIN_BUFFERS = { count: 32, size: 16384 }
 
@@ -127,7 +127,8 @@ function swap(
   for (const fd of ports.keys()) if (!held.has(fd)) ports.delete(fd)
 }
 
-/** Puts packet captures around the edges that `--pcap` names; without one, nothing is in the way. */
+/** Puts packet captures around the edges that `--pcap` names; without one, nothing is in the
+ * way. */
 class Captures {
   private readonly files: ReadonlyMap<string, string>
   private readonly slab: Slab

@@ -1,7 +1,8 @@
-// Packets that the node makes itself: echo replies of gateways and VIPs, ICMP errors, TCP resets. Each is
-// written whole to the answer area of the slab; the caller sends it where the cause came from. Errors and
-// resets are limited in rate (RFC 1812 section 4.3.2.8, RFC 4443 section 2.4 (f)), never made for ICMP
-// errors, broadcasts, or fragments other than the first (RFC 1122 section 3.2.2).
+// Packets that the node makes itself: echo replies of gateways and VIPs, ICMP errors, TCP resets.
+// Each is written whole to the answer area of the slab; the caller sends it where the cause came
+// from. Errors and resets are limited in rate (RFC 1812 section 4.3.2.8, RFC 4443 section 2.4 (f)),
+// never made for ICMP errors, broadcasts, or fragments other than the first (RFC 1122 section
+// 3.2.2).
 
 import type { Slab } from '../base/slab.ts'
 import { ETHERNET_HEADER_SIZE } from '../wire/ethernet.ts'
@@ -59,8 +60,8 @@ import { writeTcpResetReplyV4, writeTcpResetReplyV6 } from '../wire/tcp-reset.ts
 import { ANSWERS_BURST, ANSWERS_PER_SECOND, HEADROOM } from './engine-limits.ts'
 import { type Frame, LATER_FRAGMENT } from './frame.ts'
 
-/** Bytes of the offending packet that an error quotes: with it the whole stays within 576 bytes for IPv4
- * (RFC 1812 section 4.3.2.3) and 1280 for IPv6 (RFC 4443 section 2.4 (c)). */
+/** Bytes of the offending packet that an error quotes: with it the whole stays within 576 bytes
+ * for IPv4 (RFC 1812 section 4.3.2.3) and 1280 for IPv6 (RFC 4443 section 2.4 (c)). */
 const QUOTE_MAX_V4: number = 576 - IPV4_HEADER_SIZE - ICMP_HEADER_SIZE
 const QUOTE_MAX_V6: number = 1280 - IPV6_HEADER_SIZE - ICMP_HEADER_SIZE
 
@@ -121,8 +122,8 @@ export class Answers {
     frame.partial = false
   }
 
-  /** Whether an error or reset may ever be made for this frame (RFC 1122 section 3.2.2, RFC 4443 section
-   * 2.4 (e)). */
+  /** Whether an error or reset may ever be made for this frame (RFC 1122 section 3.2.2, RFC 4443
+   * section 2.4 (e)). */
   isAnswerable(frame: Frame): boolean {
     const view = this.slab.view
     const { protocol, l3At, l4At } = frame
@@ -146,7 +147,8 @@ export class Answers {
     return true
   }
 
-  /** Writes "port unreachable" about `frame` (IPVS answers so when no server is left). Returns the size. */
+  /** Writes "port unreachable" about `frame` (IPVS answers so when no server is left). Returns
+   * the size. */
   writePortUnreachable(frame: Frame): number {
     if (frame.family === 4) {
       return this.writeError4(frame, ICMP_UNREACHABLE, ICMP_CODE_PORT_UNREACHABLE, 0)
@@ -154,8 +156,8 @@ export class Answers {
     return this.writeError6(frame, ICMPV6_UNREACHABLE, ICMPV6_CODE_PORT_UNREACHABLE, 0)
   }
 
-  /** Writes "fragmentation needed" (RFC 1191 section 4) or "packet too big" (RFC 4443 section 3.2) with
-   * the packet size that would fit. Returns the size of the frame. */
+  /** Writes "fragmentation needed" (RFC 1191 section 4) or "packet too big" (RFC 4443 section
+   * 3.2) with the packet size that would fit. Returns the size of the frame. */
   writeTooBig(frame: Frame, mtu: number): number {
     if (frame.family === 4) {
       return this.writeError4(frame, ICMP_UNREACHABLE, ICMP_CODE_FRAGMENTATION_NEEDED, mtu)
@@ -163,8 +165,8 @@ export class Answers {
     return this.writeError6(frame, ICMPV6_PACKET_TOO_BIG, 0, mtu)
   }
 
-  /** Writes a reset in answer to a TCP segment, as if its target had no such connection. Returns the size,
-   * 0 when the segment is a reset itself. */
+  /** Writes a reset in answer to a TCP segment, as if its target had no such connection. Returns
+   * the size, 0 when the segment is a reset itself. */
   writeReset(frame: Frame): number {
     if (frame.protocol !== PROTOCOL_TCP) return 0
     const out = this.at + ETHERNET_HEADER_SIZE

@@ -1,5 +1,5 @@
-// The service-nat stage: asks ipvs-emulator about a frame, rewrites it, and keeps count. A frame is looked
-// at while it is still (or already) a super-packet, so that one look-up serves up to 64 KB.
+// The service-nat stage: asks ipvs-emulator about a frame, rewrites it, and keeps count. A frame is
+// looked at while it is still (or already) a super-packet, so that one look-up serves up to 64 KB.
 
 import type { Slab } from '../base/slab.ts'
 import { type Director, FORWARD, REPLY } from '../ipvs-emulator/director.ts'
@@ -71,8 +71,8 @@ export class Balance {
     this.serverRow.fill(-1)
   }
 
-  /** A frame from a client to a virtual address (service < 0: found by address) or published port. Rewrites
-   * it and sets `connection`, or returns why not. */
+  /** A frame from a client to a virtual address (service < 0: found by address) or published
+   * port. Rewrites it and sets `connection`, or returns why not. */
   forward(frame: Frame, zone: number, service: number, masquerade: boolean, nowMs: number): number {
     const view = this.slab.view
     const director = this.director
@@ -108,8 +108,8 @@ export class Balance {
     return DROP_NONE
   }
 
-  /** A frame that may be a reply of a real server, or an ICMP error about a flow: rewrites it when it is.
-   * Sets `connection` (-1: it is neither). */
+  /** A frame that may be a reply of a real server, or an ICMP error about a flow: rewrites it
+   * when it is. Sets `connection` (-1: it is neither). */
   reply(frame: Frame, zone: number, nowMs: number): void {
     this.connection = -1
     const { protocol } = frame
@@ -126,8 +126,8 @@ export class Balance {
     this.connection = connection
   }
 
-  /** Remembers where the replies of a mesh flow go that another node balanced. Returns DROP_NONE or why it
-   * cannot; sets `connection`. */
+  /** Remembers where the replies of a mesh flow go that another node balanced. Returns DROP_NONE
+   * or why it cannot; sets `connection`. */
   track(frame: Frame, zone: number, peer: number, nowMs: number): number {
     const view = this.slab.view
     const director = this.director
@@ -152,8 +152,8 @@ export class Balance {
     return DROP_NONE
   }
 
-  /** Endpoint number of the real server that `connection` goes to; -1 when the tables name none. The flow
-   * carries it, so that a reset finds its way even after the tables have changed. */
+  /** Endpoint number of the real server that `connection` goes to; -1 when the tables name none.
+   * The flow carries it, so that a reset finds its way even after the tables have changed. */
   endpointOf(connection: number): number {
     return this.director.data(connection)
   }

@@ -1,17 +1,17 @@
 // Merging of datagrams into super-packets (GRO in user space), the mirror of split.ts.
 //
-// One call of recvmmsg brings up to a few hundred frames, most of them consecutive segments of a few
-// flows. Writing each to its TAP would cost one system call and one trip through the guest's stack apiece;
-// a super-packet costs one for up to 64 KB. Nothing is copied: an item is its first frame plus the ranges
-// of the payloads that follow it, and the device gathers them. Nothing is held back either: the window is
-// exactly the batch, so merging adds no delay and needs no timer.
+// One call of recvmmsg brings up to a few hundred frames, most of them consecutive segments of a
+// few flows. Writing each to its TAP would cost one system call and one trip through the guest's
+// stack apiece; a super-packet costs one for up to 64 KB. Nothing is copied: an item is its first
+// frame plus the ranges of the payloads that follow it, and the device gathers them. Nothing is
+// held back either: the window is exactly the batch, so merging adds no delay and needs no timer.
 //
-// What may merge follows Linux GRO (net/ipv4/tcp_offload.c, udp_offload.c): same network, MACs, addresses,
-// ports; IPv4 without options or fragments, same TOS, DF and TTL; IPv6 without extension headers, same
-// first word and hop limit; TCP with equal header length, options, acknowledgement and window, flags ACK or
-// ACK|PSH, payload following on directly; UDP with payload of the same size. A shorter payload or PSH
-// closes an item. A frame is only ever tried on the newest item of its flow, and a frame that cannot merge
-// closes its flow's item: a flow is never reordered.
+// What may merge follows Linux GRO (net/ipv4/tcp_offload.c, udp_offload.c): same network, MACs,
+// addresses, ports; IPv4 without options or fragments, same TOS, DF and TTL; IPv6 without extension
+// headers, same first word and hop limit; TCP with equal header length, options, acknowledgement
+// and window, flags ACK or ACK|PSH, payload following on directly; UDP with payload of the same
+// size. A shorter payload or PSH closes an item. A frame is only ever tried on the newest item of
+// its flow, and a frame that cannot merge closes its flow's item: a flow is never reordered.
 
 import {
   ETHERNET_HEADER_SIZE,
@@ -48,7 +48,8 @@ export class Coalescer {
   /** Payload size of all frames but the last. */
   readonly gsoSize: Int32Array = new Int32Array(COALESCE_ITEMS_MAX)
   readonly headerSize: Int32Array = new Int32Array(COALESCE_ITEMS_MAX)
-  /** Caller's words: which network and which peer it came from, and whether its checksum is partial. */
+  /** Caller's words: which network and which peer it came from, and whether its checksum is
+   * partial. */
   readonly network: Int32Array = new Int32Array(COALESCE_ITEMS_MAX)
   readonly peer: Int32Array = new Int32Array(COALESCE_ITEMS_MAX)
   readonly partial: Uint8Array = new Uint8Array(COALESCE_ITEMS_MAX)
@@ -65,7 +66,8 @@ export class Coalescer {
   private readonly open: Uint8Array = new Uint8Array(COALESCE_ITEMS_MAX)
   private readonly view: DataView
 
-  /** Candidates in the window: while there are none, a frame that cannot merge has nothing to close. */
+  /** Candidates in the window: while there are none, a frame that cannot merge has nothing to
+   * close. */
   private candidates = 0
 
   // What measure() found in the frame at hand; hash 0: no flow that could have an item.
@@ -99,7 +101,8 @@ export class Coalescer {
       for (let i = this.count - 1; i >= 0; i--) {
         if (this.hash[i] !== this.frameHash) continue
         if (this.network[i] !== network || this.peer[i] !== peer) continue
-        // Equal hash: the flow's newest item, or (once in 2^31) another's. Older ones are out of bounds.
+        // Equal hash: the flow's newest item, or (once in 2^31) another's. Older ones are out of
+        // bounds.
         if (this.open[i] === 1 && this.agrees(this.at[i]!, at) && this.append(i, at, size)) {
           this.last = i
           return true
@@ -115,9 +118,9 @@ export class Coalescer {
     return true
   }
 
-  /** Adds a frame that its sender cut from the same super-packet as the one added last, directly behind
-   * it (VXLAN_INNER_CONTINUES): their headers are equal where add() would compare them. False when it
-   * does not fit after all; then add() decides. */
+  /** Adds a frame that its sender cut from the same super-packet as the one added last, directly
+   * behind it (VXLAN_INNER_CONTINUES): their headers are equal where add() would compare them.
+   * False when it does not fit after all; then add() decides. */
   extend(at: number, size: number, network: number, peer: number): boolean {
     const i = this.last
     if (i < 0 || this.open[i] === 0) return false
@@ -125,8 +128,8 @@ export class Coalescer {
     return size > this.headerSize[i]! && this.append(i, at, size)
   }
 
-  /** Closes the newest item with the hash of the frame at hand, which must not be overtaken. An item of
-   * another flow with this hash merely stops growing. */
+  /** Closes the newest item with the hash of the frame at hand, which must not be overtaken. An
+   * item of another flow with this hash merely stops growing. */
   private closeFlow(): void {
     for (let i = this.count - 1; i >= 0; i--) {
       if (this.hash[i] !== this.frameHash) continue
@@ -198,8 +201,8 @@ export class Coalescer {
     return ETHERNET_HEADER_SIZE + (this.family === 4 ? IPV4_HEADER_SIZE : IPV6_HEADER_SIZE)
   }
 
-  /** Whether the frame's headers let it merge; sets protocol, family, header size and flow hash, the latter
-   * also for a TCP segment that only its flags or want of payload keep apart. */
+  /** Whether the frame's headers let it merge; sets protocol, family, header size and flow hash,
+   * the latter also for a TCP segment that only its flags or want of payload keep apart. */
   private measure(at: number, size: number, mergeUdp: boolean): boolean {
     const view = this.view
     const ip = at + ETHERNET_HEADER_SIZE

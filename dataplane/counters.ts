@@ -1,19 +1,20 @@
-// The data plane's counters: float64 cells in a SharedArrayBuffer, written by the packet loop and read by
-// whoever scrapes, without a lock and without disturbing the loop. (A float64 counts exactly to 2^53; an
-// aligned 8-byte read is never torn on the machines we support.)
+// The data plane's counters: float64 cells in a SharedArrayBuffer, written by the packet loop and
+// read by whoever scrapes, without a lock and without disturbing the loop. (A float64 counts
+// exactly to 2^53; an aligned 8-byte read is never torn on the machines we support.)
 //
-// The cells form rows of COUNTER_COLUMNS. A row belongs to (kind, name), e.g. (peer, "host2"), and keeps
-// its place and its value across table swaps; the loop holds its first cell and writes
-// `cells[row + RX_BYTES] += n`. The owner of the rows is the loop's thread: after each swap it tells
-// the readers the list of rows. A freed row is zeroed and given out again only when no other is left.
-// The first rows are fixed: one for the engine and enough for the drop reasons, one cell each.
+// The cells form rows of COUNTER_COLUMNS. A row belongs to (kind, name), e.g. (peer, "host2"), and
+// keeps its place and its value across table swaps; the loop holds its first cell and writes
+// `cells[row + RX_BYTES] += n`. The owner of the rows is the loop's thread: after each swap it
+// tells the readers the list of rows. A freed row is zeroed and given out again only when no other
+// is left. The first rows are fixed: one for the engine and enough for the drop reasons, one cell
+// each.
 
 import { DROP_REASONS } from './drop-reasons.ts'
 
 export const COUNTER_COLUMNS = 8
 
-// Columns of a row of kind network, peer, vip, backend, published. Receive and transmit are seen from the
-// thing named: a backend receives requests and transmits replies.
+// Columns of a row of kind network, peer, vip, backend, published. Receive and transmit are seen
+// from the thing named: a backend receives requests and transmits replies.
 export const RX_PACKETS = 0
 export const RX_BYTES = 1
 export const TX_PACKETS = 2
@@ -25,7 +26,8 @@ export const ENGINE_CELLS = {
   /** Frames read from devices, and datagrams received: what came in. */
   framesIn: 0,
   datagramsIn: 1,
-  /** What became of them, together with the drops: handed on, answered by the node itself, control. */
+  /** What became of them, together with the drops: handed on, answered by the node itself,
+   * control. */
   forwarded: 2,
   answered: 3,
   control: 4,
@@ -94,8 +96,8 @@ export class Counters {
     if (FIXED_SIZE - ENGINE_SIZE < DROP_REASONS.length) throw new Error('too many drop reasons')
   }
 
-  /** First cell of the row of (kind, name), new if need be. When no row is left, things share the last one:
-   * counting wrong is better than refusing to forward. */
+  /** First cell of the row of (kind, name), new if need be. When no row is left, things share
+   * the last one: counting wrong is better than refusing to forward. */
   row(kind: CounterKind, name: string): number {
     const key = `${kind}/${name}`
     const known = this.rows.get(key)

@@ -1,6 +1,6 @@
-// Why a packet went no further. Every stage either hands a packet on or names one of these; each is a
-// counter, a metric label and a sentence for the person who reads it. The table is the documentation:
-// add a row and a constant, and the metric is there.
+// Why a packet went no further. Every stage either hands a packet on or names one of these; each is
+// a counter, a metric label and a sentence for the person who reads it. The table is the
+// documentation: add a row and a constant, and the metric is there.
 
 export const DROP_NONE = 0
 export const DROP_TRUNCATED = 1

@@ -2,20 +2,24 @@
 
 /** Largest frame that a device hands over or takes: 64 KB of IP, an Ethernet header, a VLAN tag. */
 export const FRAME_MAX: number = 65535 + 18
-/** Bytes before a frame for its outer headers: envelope (16) and VXLAN header (8). A device's virtio-net
- * header (10) uses the same place before them. No more than that, so that the segments of a
- * super-packet, sealed where they were read, lie without a gap and go out as one range. */
+/** Bytes before a frame for its outer headers: envelope (16) and VXLAN header (8). A device's
+ * virtio-net header (10) uses the same place before them. No more than that, so that the
+ * segments of a super-packet, sealed where they were read, lie without a gap and go out as one
+ * range. */
 export const HEADROOM = 24
-/** Datagrams of one UDP_SEGMENT message, and bytes of all of them: what every kernel and family takes. */
+/** Datagrams of one UDP_SEGMENT message, and bytes of all of them: what every kernel and family
+ * takes. */
 export const MESSAGE_SEGMENTS_MAX = 64
 export const MESSAGE_SIZE_MAX = 65507
-/** Headers that must lie in one piece for the stages to read them: Ethernet, 60 of IP, 60 of TCP, and
- * some room for IPv6 extension headers. */
+/** Headers that must lie in one piece for the stages to read them: Ethernet, 60 of IP, 60 of
+ * TCP, and some room for IPv6 extension headers. */
 export const CONTIGUOUS_MIN = 256
-/** The arena, where frames are read, split and sealed until they are sent. Two of the largest frames
- * with all their outer headers must fit (one as read, one as split), and what a burst adds. */
+/** The arena, where frames are read, split and sealed until they are sent. Two of the largest
+ * frames with all their outer headers must fit (one as read, one as split), and what a burst
+ * adds. */
 export const ARENA_SIZE: number = 1 << 19
-/** Once this much of the arena is used the packets in it are sent: larger bursts would leave the cache. */
+/** Once this much of the arena is used the packets in it are sent: larger bursts would leave the
+ * cache. */
 export const ARENA_BURST: number = 160 * 1024
 /** Frames read from one device before the others get their turn. */
 export const DEVICE_READS_MAX = 64
@@ -23,8 +27,8 @@ export const DEVICE_READS_MAX = 64
 export const SOCKET_READS_MAX = 4
 /** Slots of a scattered read; the kernel takes 1024 (UIO_MAXIOV). */
 export const SCATTER_SLOTS_MAX = 128
-/** Segments of a super-packet: the TAP is told so (gso_max_segs), so that one frame fits one UDP_SEGMENT
- * message of at most 64 datagrams and 65,507 bytes. */
+/** Segments of a super-packet: the TAP is told so (gso_max_segs), so that one frame fits one
+ * UDP_SEGMENT message of at most 64 datagrams and 65,507 bytes. */
 export const SEGMENTS_PER_FRAME_MAX = 44
 /** Items of one merging window, and frames of one item. */
 export const COALESCE_ITEMS_MAX = 256
@@ -37,6 +41,7 @@ export const ENDPOINTS_MAX: number = 1 << 20
 export const STAGED_FRAME_MAX = 2048
 /** Connections examined by one turn of the loop for expiry. */
 export const EXPIRY_BUDGET = 512
-/** ICMP errors and resets that this node makes, per second and as a burst (RFC 1812 section 4.3.2.8). */
+/** ICMP errors and resets that this node makes, per second and as a burst (RFC 1812 section
+ * 4.3.2.8). */
 export const ANSWERS_PER_SECOND = 1000
 export const ANSWERS_BURST = 100

@@ -1,21 +1,25 @@
-// The packet loop: one thread that waits for devices, socket and timers, and moves every packet there is.
+// The packet loop: one thread that waits for devices, socket and timers, and moves every packet
+// there is.
 //
-// Theory of operation. The loop owns all state; nobody else touches it. It waits in epoll for the TAPs, the
-// TUN, the underlay socket and an eventfd through which the main thread announces a message. Each turn
+// Theory of operation. The loop owns all state; nobody else touches it. It waits in epoll for the
+// TAPs, the TUN, the underlay socket and an eventfd through which the main thread announces a
+// message. Each turn
 //
-//   1. serves what is ready, in the order in which the kernel names it: the socket (datagrams are opened,
+//   1. serves what is ready, in the order in which the kernel names it: the socket (datagrams are
+//      opened,
 //      merged and written to devices, receiver.ts),
-//   2. and each device, a bounded number of frames: they are classified, translated, split and sealed in
+//   2. and each device, a bounded number of frames: they are classified, translated, split and
+//      sealed in
 //      place (forwarder.ts, transmitter.ts),
 //   3. sends what the turn made for all peers in one system call,
 //   4. runs timers that are due: sessions, path-MTU search, flows; each bounded in work.
 //
-// Nothing is allocated per packet. Tables are exchanged between turns, so a packet sees one version of
-// them. A packet can be dropped, with a counter, but cannot make the loop throw; what does throw is a
-// broken invariant, and ends the process before it harms data.
+// Nothing is allocated per packet. Tables are exchanged between turns, so a packet sees one version
+// of them. A packet can be dropped, with a counter, but cannot make the loop throw; what does throw
+// is a broken invariant, and ends the process before it harms data.
 //
-// Memory: the slab holds the arena (frames on their way out), the answer area, and the socket's receive
-// buffers, which the edge lays out behind SLAB_SOCKET_AT.
+// Memory: the slab holds the arena (frames on their way out), the answer area, and the socket's
+// receive buffers, which the edge lays out behind SLAB_SOCKET_AT.
 
 import type { AeadFactory, Poller, UnderlaySocket } from '../base/device.ts'
 import type { Slab } from '../base/slab.ts'
@@ -38,9 +42,10 @@ import { Staging } from './staging.ts'
 import { type LocalPort, Topology } from './topology.ts'
 import { Transmitter } from './transmitter.ts'
 
-/** Layout of the slab: arena, answers, a gap, then the socket's buffers. The gap is for the virtio-net header
- * of a frame that came in the clear: it is 2 bytes longer than the VXLAN header whose place it takes. Between
- * datagrams those bytes belong to one that has been delivered before. */
+/** Layout of the slab: arena, answers, a gap, then the socket's buffers. The gap is for the
+ * virtio-net header of a frame that came in the clear: it is 2 bytes longer than the VXLAN
+ * header whose place it takes. Between datagrams those bytes belong to one that has been
+ * delivered before. */
 const ARENA_AT = 0
 const ANSWERS_AT: number = ARENA_AT + ARENA_SIZE
 const SOCKET_GAP = 64
@@ -176,10 +181,12 @@ export class Engine {
     if (parts.wakeFd >= 0) parts.poller.add(parts.wakeFd, TOKEN_WAKE)
   }
 
-  // -- tables ---------------------------------------------------------------------------------------
+  // -- tables
+  // ---------------------------------------------------------------------------------------
 
-  /** Takes over new tables. `portOf` finds the open device of a port by its endpoint's name; `tun` is the
-   * mesh's device, null when nothing is published; `mergeUdp`: all devices take UDP super-packets. */
+  /** Takes over new tables. `portOf` finds the open device of a port by its endpoint's name;
+   * `tun` is the mesh's device, null when nothing is published; `mergeUdp`: all devices take UDP
+   * super-packets. */
   swap(
     tables: CompiledTables,
     portOf: (name: string) => Port | null,
@@ -299,7 +306,8 @@ export class Engine {
     }
   }
 
-  // -- the loop -------------------------------------------------------------------------------------
+  // -- the loop
+  // -------------------------------------------------------------------------------------
 
   /** Runs until stop(). */
   run(): void {

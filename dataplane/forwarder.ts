@@ -6,10 +6,13 @@
 //   routing mesh       mesh-in > classify > service-nat > tap-write | encap > seal > udp-send
 //                      and back: (from container or peer, to the gateway) > service-nat > mesh-out
 //
-// Each public method takes one frame and ends in exactly one of: handed on (forwarded), answered by the
-// node itself, kept for a session (staged), or dropped with a reason. Copies made for several receivers
-// count as `replicated`, so that framesIn + datagramsIn + replicated = forwarded + answered + control +
-// drops + staged always holds; a test says so.
+// Each public method takes one frame and ends in exactly one of: handed on (forwarded), answered by
+// the node itself, kept for a session (staged), or dropped with a reason. Copies made for several
+// receivers count as `replicated`, so that framesIn + datagramsIn + replicated = forwarded +
+// answered + control + drops + staged always holds; a test says so.
+//
+// Longer than 500 lines because every way that a frame can go is decided here, and a reader who asks
+// "where does this frame end?" must find all of them in one place.
 
 import type { Slab } from '../base/slab.ts'
 import { FORWARD, REPLY } from '../ipvs-emulator/director.ts'
@@ -110,10 +113,11 @@ export interface ForwarderParts {
 export class Forwarder {
   /** The mesh's TUN; null when nothing is published. */
   tun: Port | null = null
-  /** The frame that was read to the end of the arena and is being looked at; null = there is none. */
+  /** The frame that was read to the end of the arena and is being looked at; null = there is
+   * none. */
   inHand: Frame | null = null
-  /** Director's service index for a published port: published[family is 6 ? 1 : 0 + protocol is UDP ? 2 : 0]
-   * [port], -1 = not published. */
+  /** Director's service index for a published port: published[family is 6 ? 1 : 0 + protocol is
+   * UDP ? 2 : 0] [port], -1 = not published. */
   readonly published: readonly Int32Array[] = [0, 1, 2, 3].map(() => new Int32Array(65536).fill(-1))
 
   private readonly slab: Slab
@@ -140,7 +144,8 @@ export class Forwarder {
     this.delivery = new Delivery(parts.slab)
   }
 
-  // -- from a container -----------------------------------------------------------------------------
+  // -- from a container
+  // -----------------------------------------------------------------------------
 
   /** A frame that readFrame() read from a local port. */
   fromPort(frame: Frame, local: LocalPort, nowMs: number): void {
@@ -205,8 +210,8 @@ export class Forwarder {
     )
   }
 
-  /** Messages that would tell a neighbour where an address is, or how to leave the network: RFC 4861 has
-   * no way to tell a true one from a false one, and nobody here needs them. */
+  /** Messages that would tell a neighbour where an address is, or how to leave the network: RFC
+   * 4861 has no way to tell a true one from a false one, and nobody here needs them. */
   private isForgery(frame: Frame): boolean {
     if (frame.family !== 6 || frame.protocol !== PROTOCOL_ICMPV6) return false
     if (frame.fragment === LATER_FRAGMENT || frame.end() <= frame.l4At) return false
@@ -236,8 +241,9 @@ export class Forwarder {
     this.cells[ENGINE_CELLS.control]!++
   }
 
-  /** A plain VTEP has no tables: it floods its questions to all nodes. Each answers for the containers it
-   * has, so that the asker learns from the answer behind which VTEP they are. Nodes of ours never ask. */
+  /** A plain VTEP has no tables: it floods its questions to all nodes. Each answers for the
+   * containers it has, so that the asker learns from the answer behind which VTEP they are.
+   * Nodes of ours never ask. */
   private answerVtep(frame: Frame, network: NetworkState, peer: number, nowMs: number): void {
     if (network.encrypted) return this.drop(DROP_MULTICAST_OFF)
     const { view } = this.slab
@@ -271,7 +277,8 @@ export class Forwarder {
     const endpoint = this.balance.endpointOf(this.balance.connection)
     if (endpoint < 0) return this.refuse(frame, DROP_NO_BACKEND, local, nowMs)
     if (endpoint === local.endpoint) {
-      // Balanced to itself: the balancer gave it the VIP's address as source, the frame gets its MAC.
+      // Balanced to itself: the balancer gave it the VIP's address as source, the frame gets its
+      // MAC.
       const hi = ethernetTargetHi(view, frame.at)
       setEthernetSource(view, frame.at, hi, ethernetTargetLo(view, frame.at))
     }
@@ -279,7 +286,8 @@ export class Forwarder {
     this.toEndpoint(frame, network, endpoint, local, nowMs)
   }
 
-  /** To the gateway's MAC: the gateway itself (ping), or a reply on its way to a client of the mesh. */
+  /** To the gateway's MAC: the gateway itself (ping), or a reply on its way to a client of the
+   * mesh. */
   private toGateway(frame: Frame, local: LocalPort, nowMs: number): void {
     const network = local.network
     if (this.answers.isEchoRequest(frame) && this.isOwnAddress(frame, network)) {
@@ -301,10 +309,11 @@ export class Forwarder {
       : neighbours.findV6(network.vni, view, ipv6TargetAt(frame.l3At)) >= 0
   }
 
-  // -- from a peer ----------------------------------------------------------------------------------
+  // -- from a peer
+  // ----------------------------------------------------------------------------------
 
-  /** A frame, possibly merged from several datagrams, that was decapsulated on `network`. `peer` is the
-   * sender's number. The frame has been parsed. */
+  /** A frame, possibly merged from several datagrams, that was decapsulated on `network`. `peer`
+   * is the sender's number. The frame has been parsed. */
   fromPeer(frame: Frame, network: NetworkState, peer: number, nowMs: number): void {
     const view = this.slab.view
     const fdb = this.topology.fdb
@@ -341,9 +350,11 @@ export class Forwarder {
     this.toPort(frame, local)
   }
 
-  // -- routing mesh ---------------------------------------------------------------------------------
+  // -- routing mesh
+  // ---------------------------------------------------------------------------------
 
-  /** A frame that readFrame() read from the mesh's TUN: an IP packet to a published port of this node. */
+  /** A frame that readFrame() read from the mesh's TUN: an IP packet to a published port of this
+   * node. */
   fromMesh(frame: Frame, tun: Port, nowMs: number): void {
     const view = this.slab.view
     this.cells[ENGINE_CELLS.framesIn]!++
@@ -372,8 +383,8 @@ export class Forwarder {
     this.toEndpoint(frame, ingress, endpoint, null, nowMs)
   }
 
-  /** Director's index of the service published on the frame's port, -1 when none is (a flow may still be
-   * known), NOT_TRANSPORT for neither TCP nor UDP. */
+  /** Director's index of the service published on the frame's port, -1 when none is (a flow may
+   * still be known), NOT_TRANSPORT for neither TCP nor UDP. */
   private publishedService(frame: Frame): number {
     const tcp = frame.protocol === PROTOCOL_TCP
     if (!tcp && frame.protocol !== PROTOCOL_UDP) return NOT_TRANSPORT
@@ -396,7 +407,8 @@ export class Forwarder {
     this.cells[ENGINE_CELLS.forwarded]!++
   }
 
-  // -- ways out -------------------------------------------------------------------------------------
+  // -- ways out
+  // -------------------------------------------------------------------------------------
 
   /** `origin`: the port that an error about the frame goes back to, null = the mesh. */
   private toEndpoint(
@@ -442,7 +454,8 @@ export class Forwarder {
     }
   }
 
-  /** A SYN tells the other end the largest segment to send: no more than fits the path (RFC 6691). */
+  /** A SYN tells the other end the largest segment to send: no more than fits the path (RFC
+   * 6691). */
   private clampMss(frame: Frame, network: NetworkState, peer: number): void {
     const view = this.slab.view
     if (frame.fragment === LATER_FRAGMENT) return
@@ -466,11 +479,12 @@ export class Forwarder {
     }
   }
 
-  /** The flow's real server is gone: tells both ends. Called by the balancer, before it forgets the flow: in
-   * the middle of the look-up for a frame, or when it sweeps through many flows. */
+  /** The flow's real server is gone: tells both ends. Called by the balancer, before it forgets
+   * the flow: in the middle of the look-up for a frame, or when it sweeps through many flows. */
   resetFlow(connection: number, nowMs: number): void {
     const director = this.balance.director
-    // The next free place of the arena is where the frame in hand lies, and behind it the tag of its seal.
+    // The next free place of the arena is where the frame in hand lies, and behind it the tag of
+    // its seal.
     const keep = this.inHand === null ? 0 : this.inHand.extentEnd() + ENVELOPE_TAG_SIZE
     if (this.transmitter.full()) this.transmitter.flush(nowMs, keep)
     this.transmitter.claim(keep)
@@ -536,9 +550,11 @@ export class Forwarder {
     return mac >= FDB_GATEWAY ? -1 : mac
   }
 
-  // -- broadcast and multicast ----------------------------------------------------------------------
+  // -- broadcast and multicast
+  // ----------------------------------------------------------------------
 
-  /** Head-end replication: one copy for each other port of the network here, one for each peer on it. */
+  /** Head-end replication: one copy for each other port of the network here, one for each peer
+   * on it. */
   private broadcast(frame: Frame, local: LocalPort, nowMs: number): void {
     const network = local.network
     if (!network.multicast) return this.drop(DROP_MULTICAST_OFF)
@@ -575,7 +591,8 @@ export class Forwarder {
     this.cells[ENGINE_CELLS.control]!++
   }
 
-  // -- answers --------------------------------------------------------------------------------------
+  // -- answers
+  // --------------------------------------------------------------------------------------
 
   private answerEcho(frame: Frame, local: LocalPort): void {
     this.answers.turnEcho(frame)
@@ -593,7 +610,8 @@ export class Forwarder {
     this.cells[ENGINE_CELLS.answered]!++
   }
 
-  /** Tells the sender that no server took the packet: TCP gets a reset, others "port unreachable". */
+  /** Tells the sender that no server took the packet: TCP gets a reset, others "port
+   * unreachable". */
   private refuse(frame: Frame, reason: number, local: LocalPort, nowMs: number): void {
     if (reason !== DROP_NO_BACKEND && reason !== DROP_NOT_SYN && reason !== DROP_NO_ROUTE) {
       return this.drop(reason)

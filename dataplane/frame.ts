@@ -1,11 +1,12 @@
-// The packet in hand: one mutable descriptor, filled by whoever read the packet and passed from stage to
-// stage. It says where the bytes are, what the virtio-net header claimed of them, and what classify()
-// found. There is one per direction of the loop, never one per packet.
+// The packet in hand: one mutable descriptor, filled by whoever read the packet and passed from
+// stage to stage. It says where the bytes are, what the virtio-net header claimed of them, and what
+// classify() found. There is one per direction of the loop, never one per packet.
 //
-// A frame read from a device may be scattered: its first `headSize` bytes (all headers and the first
-// segment's payload) lie at `at`, the rest in slots of `slotSize` bytes, `stride` apart, each where its
-// segment is going to be sealed and sent from. That saves the copy which splitting a super-packet costs.
-// A frame merged from datagrams is gathered instead: `pieces` lists the ranges that follow the head.
+// A frame read from a device may be scattered: its first `headSize` bytes (all headers and the
+// first segment's payload) lie at `at`, the rest in slots of `slotSize` bytes, `stride` apart, each
+// where its segment is going to be sealed and sent from. That saves the copy which splitting a
+// super-packet costs. A frame merged from datagrams is gathered instead: `pieces` lists the ranges
+// that follow the head.
 //
 //   whole       | at ................. at+size |
 //   scattered   | at .. at+headSize |  gap  | slotAt .. slotSize |  gap  | slotAt+stride .. |  …
@@ -125,8 +126,9 @@ export class Frame {
   }
 }
 
-/** Takes over what the virtio-net header at `vnetAt` says. `linkSize` is 14 for a TAP; a TUN's header counts
- * its checksum start from the IP header. Returns DROP_NONE or a reason. Called after parseFrame(). */
+/** Takes over what the virtio-net header at `vnetAt` says. `linkSize` is 14 for a TAP; a TUN's
+ * header counts its checksum start from the IP header. Returns DROP_NONE or a reason. Called
+ * after parseFrame(). */
 export function readOffload(
   view: DataView,
   vnetAt: number,
@@ -176,8 +178,9 @@ export function checksumFieldAt(frame: Frame): number {
   return frame.l4At + (frame.protocol === PROTOCOL_TCP ? TCP_CHECKSUM_OFFSET : UDP_CHECKSUM_OFFSET)
 }
 
-/** Fills family, l3At, l4At, protocol and fragment, and trims padding. After DROP_NONE, all headers up to
- * and including TCP's or UDP's are complete, consistent with the frame's length, and in its head. */
+/** Fills family, l3At, l4At, protocol and fragment, and trims padding. After DROP_NONE, all
+ * headers up to and including TCP's or UDP's are complete, consistent with the frame's length,
+ * and in its head. */
 export function parseFrame(view: DataView, frame: Frame): number {
   if (frame.size < ETHERNET_HEADER_SIZE) return DROP_TRUNCATED
   const type = ethernetType(view, frame.at)

@@ -1,6 +1,7 @@
-// Peers as the loop's owner sees them: which peers there are, their sessions and underlay addresses, and
-// the sealed control messages (keep-alives, path-MTU probes) that go to them. The hot columns are in
-// peers.ts; keys and timers in vxlan/peer-table.ts; the search itself in vxlan/path-mtu.ts.
+// Peers as the loop's owner sees them: which peers there are, their sessions and underlay
+// addresses, and the sealed control messages (keep-alives, path-MTU probes) that go to them. The
+// hot columns are in peers.ts; keys and timers in vxlan/peer-table.ts; the search itself in
+// vxlan/path-mtu.ts.
 
 import type { UnderlaySocket } from '../base/device.ts'
 import type { Slab } from '../base/slab.ts'
@@ -72,7 +73,8 @@ export class PeerLinks implements ControlHandler {
     const names = new Set(tables.peers.map((peer) => peer.name))
     this.counters.retain('peer', names)
     this.topology.peerIds.retain(names, nowMs, (_id, name) => this.remove(name))
-    // Plain networks have nothing to do with it: their frames are not sealed, and not searched for a path.
+    // Plain networks have nothing to do with it: their frames are not sealed, and not searched for
+    // a path.
     const wish = tables.networks.reduce(
       (most, network) => (network.encrypted ? Math.max(most, network.mtu) : most),
       BASE_OUTER_MTU,
@@ -126,7 +128,8 @@ export class PeerLinks implements ControlHandler {
           peer.keepaliveMs,
           nowMs,
         )
-        // The session holds its place by a reference of its own, for it may roam away from the configured one.
+        // The session holds its place by a reference of its own, for it may roam away from the
+        // configured one.
         if (record.endpoint >= 0) this.socket.retain(record.endpoint)
         this.peerOfSession[record.session] = id
         columns.packetMax[id] = this.packetWish
@@ -162,7 +165,8 @@ export class PeerLinks implements ControlHandler {
     if (previous >= 0) this.socket.release(previous)
   }
 
-  // -- path MTU -------------------------------------------------------------------------------------
+  // -- path MTU
+  // -------------------------------------------------------------------------------------
 
   /** A session is up: learn what the path to the peer carries. */
   sessionUp(peer: number, nowMs: number): void {
@@ -216,7 +220,8 @@ export class PeerLinks implements ControlHandler {
     }
   }
 
-  /** A probe goes out in a burst of its own, so that the kernel's refusal is known to be about it. */
+  /** A probe goes out in a burst of its own, so that the kernel's refusal is known to be about
+   * it. */
   private sendProbe(peer: number, path: PathMtu, size: number, nowMs: number): void {
     this.transmitter.flush(nowMs)
     const at = this.transmitter.frameAt() - VXLAN_HEADER_SIZE
@@ -234,7 +239,8 @@ export class PeerLinks implements ControlHandler {
     this.dueMs = Math.min(this.dueMs, nowMs)
   }
 
-  // -- removal --------------------------------------------------------------------------------------
+  // -- removal
+  // --------------------------------------------------------------------------------------
 
   private remove(name: string): void {
     const record = this.records.get(name)

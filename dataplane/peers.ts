@@ -1,6 +1,6 @@
-// What the packet loop keeps of each peer: columns indexed by the peer's stable number, so that a datagram
-// costs a few array reads. Sessions (keys, timers) are vxlan/'s; this is only how to get there, what fits
-// the path, and the message that the current burst is building for it.
+// What the packet loop keeps of each peer: columns indexed by the peer's stable number, so that a
+// datagram costs a few array reads. Sessions (keys, timers) are vxlan/'s; this is only how to get
+// there, what fits the path, and the message that the current burst is building for it.
 
 import { PEERS_MAX } from './engine-limits.ts'
 

@@ -1,12 +1,13 @@
 // Local ports: the TAP devices of the containers on this node, and the TUN of the routing mesh.
 //
-// read() brings a frame into the arena, guessing its shape: most large frames of a device have the same
-// header and segment size as the last one, so the kernel is asked to scatter the payload to where each
-// segment will be sealed. A wrong guess costs one move of the bytes, and teaches the next guess. So does a
-// frame that is one packet but longer than the guessed first segment: the forwarder moves it together.
+// read() brings a frame into the arena, guessing its shape: most large frames of a device have the
+// same header and segment size as the last one, so the kernel is asked to scatter the payload to
+// where each segment will be sealed. A wrong guess costs one move of the bytes, and teaches the
+// next guess. So does a frame that is one packet but longer than the guessed first segment: the
+// forwarder moves it together.
 //
-// deliver() is the way out: it writes the virtio-net header in front of the frame and hands over the
-// pieces. One super-packet is one system call, whatever it was made of.
+// deliver() is the way out: it writes the virtio-net header in front of the frame and hands over
+// the pieces. One super-packet is one system call, whatever it was made of.
 
 import type { FrameDevice } from '../base/device.ts'
 import type { Slab } from '../base/slab.ts'
@@ -57,15 +58,15 @@ export class Port {
   }
 }
 
-/** Reads the next frame of `port` to `at` (the place of its Ethernet header; a TUN's IP header goes 14 bytes
- * further). Returns its size and sets its shape, or returns 0 when there is none, or -errno. The
- * virtio-net header lies in front of what was read: vnetAt(). */
+/** Reads the next frame of `port` to `at` (the place of its Ethernet header; a TUN's IP header
+ * goes 14 bytes further). Returns its size and sets its shape, or returns 0 when there is none,
+ * or -errno. The virtio-net header lies in front of what was read: vnetAt(). */
 export function readFrame(port: Port, at: number, frame: Frame): number {
   const linkGap = ETHERNET_HEADER_SIZE - port.linkSize
   const head = port.headerSize + port.segmentSize
   const slots = Math.ceil((FRAME_MAX - head) / port.segmentSize)
-  // Describing fifty slots costs the kernel and us more than a small packet itself: a device that has not
-  // brought a super-packet for a while is read in one piece.
+  // Describing fifty slots costs the kernel and us more than a small packet itself: a device that
+  // has not brought a super-packet for a while is read in one piece.
   const scatter = port.scatterCredit > 0 && head >= CONTIGUOUS_MIN && slots <= SCATTER_SLOTS_MAX
   const readAt = at + linkGap - VNET_HEADER_SIZE
   const stride = HEADROOM + head + ENVELOPE_TAG_SIZE
@@ -116,8 +117,8 @@ export class Delivery {
     this.slab = slab
   }
 
-  /** Hands the frame to the port's device; `frame` has been parsed and needs VNET_HEADER_SIZE bytes of room in
-   * front. Returns DROP_NONE or DROP_DEVICE_REFUSED. */
+  /** Hands the frame to the port's device; `frame` has been parsed and needs VNET_HEADER_SIZE
+   * bytes of room in front. Returns DROP_NONE or DROP_DEVICE_REFUSED. */
   deliver(frame: Frame, port: Port): number {
     const view = this.slab.view
     const at = frame.at + ETHERNET_HEADER_SIZE - port.linkSize - VNET_HEADER_SIZE

@@ -1,15 +1,17 @@
 // The incoming half of the overlay: udp-recv > open > decap, then merging, then the forwarder.
 //
-//   1. udp-recv  One recvmmsg brings several messages; UDP_GRO has put consecutive datagrams of one sender
+//   1. udp-recv  One recvmmsg brings several messages; UDP_GRO has put consecutive datagrams of one
+//                sender
 //                into one message, all of one size but the last.
-//   2. open      Receiver index -> key; replay window; AES-GCM in place; window again, now for good.
+//   2. open      Receiver index -> key; replay window; AES-GCM in place; window again, now for
+//                good.
 //   3. decap     VXLAN header -> network. The frame stays where it is.
 //   4. merging   Frames of one flow become a super-packet (coalesce.ts).
 //   5. The forwarder gets each item once.
 //
-// A datagram whose first byte has the VXLAN I bit (0x08) is RFC 7348 in the clear: accepted only from the
-// address of a peer in the tables, for a network that is plain. Everything else that is not ours is counted and
-// forgotten.
+// A datagram whose first byte has the VXLAN I bit (0x08) is RFC 7348 in the clear: accepted only
+// from the address of a peer in the tables, for a network that is plain. Everything else that is
+// not ours is counted and forgotten.
 
 import type { UnderlaySocket } from '../base/device.ts'
 import type { Slab } from '../base/slab.ts'
@@ -155,7 +157,8 @@ export class Receiver {
       }
       this.flush()
       this.settle()
-      // A batch that is not full has emptied the socket: asking again would cost a call for nothing.
+      // A batch that is not full has emptied the socket: asking again would cost a call for
+      // nothing.
       if (messages < receiving.capacity) return false
     }
     return true
@@ -282,7 +285,8 @@ export class Receiver {
     this.cells[ENGINE_CELLS.control]!++
     const kind = controlKind(view, at)
     if (kind === CONTROL_PROBE && isWholeProbe(view, at, end)) {
-      // The answer needs a key to seal with, and this batch may be the proof that the session waits for.
+      // The answer needs a key to seal with, and this batch may be the proof that the session waits
+      // for.
       this.settle()
       this.control.probeReceived(peer, controlSize(view, at), this.nowMs)
     } else if (kind === CONTROL_PROBE_ACK) {
@@ -305,8 +309,8 @@ export class Receiver {
     this.merge(frameAt, end, network, peer, this.checkPlain(frameAt, end))
   }
 
-  /** Peer with the source address of the message. The port is a hash of the inner flow (RFC 7348 section 5)
-   * and says nothing. */
+  /** Peer with the source address of the message. The port is a hash of the inner flow (RFC 7348
+   * section 5) and says nothing. */
   private plainPeer(message: number): number {
     this.socket.receiving.sourceBytes(message, this.source)
     for (let p = 0; p < this.plainPeers.length; p++) {
@@ -318,8 +322,8 @@ export class Receiver {
     return -1
   }
 
-  /** Whether a frame that came in the clear may merge: its checksum is right, and has been made partial, as
-   * super-packets demand. A wrong one is left for the receiver's stack to find. */
+  /** Whether a frame that came in the clear may merge: its checksum is right, and has been made
+   * partial, as super-packets demand. A wrong one is left for the receiver's stack to find. */
   private checkPlain(at: number, end: number): boolean {
     const view = this.slab.view
     const frame = this.frame

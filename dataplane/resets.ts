@@ -1,7 +1,7 @@
-// Resets for TCP flows whose real server was taken from the tables: both ends learn at once that the flow is
-// over, instead of waiting for a timeout (IPVS leaves them hanging). The balancer wrote down the sequence
-// numbers it saw last and builds the segments; this file builds the frame around them. The forwarder sends
-// it.
+// Resets for TCP flows whose real server was taken from the tables: both ends learn at once that
+// the flow is over, instead of waiting for a timeout (IPVS leaves them hanging). The balancer wrote
+// down the sequence numbers it saw last and builds the segments; this file builds the frame around
+// them. The forwarder sends it.
 
 import type { Slab } from '../base/slab.ts'
 import type { Director } from '../ipvs-emulator/director.ts'
@@ -14,8 +14,8 @@ import {
 import { DROP_NONE } from './drop-reasons.ts'
 import { type Frame, parseFrame } from './frame.ts'
 
-/** Writes the reset of `connection` in `direction` as a frame at `at`, its MAC addresses zero, and describes it
- * in `frame`. False when there is nothing to send. */
+/** Writes the reset of `connection` in `direction` as a frame at `at`, its MAC addresses zero,
+ * and describes it in `frame`. False when there is nothing to send. */
 export function writeResetFrame(
   slab: Slab,
   director: Director,

@@ -1,12 +1,16 @@
-// When to look again at once instead of going to sleep. A core that went idle takes tens of microseconds to
-// come back, twice per message in a ping-pong; looking for as long as the next packet is likely to take
-// avoids that. But looking costs the core, and on a busy machine somebody else needs it. So:
+// When to look again at once instead of going to sleep. A core that went idle takes tens of
+// microseconds to come back, twice per message in a ping-pong; looking for as long as the next
+// packet is likely to take avoids that. But looking costs the core, and on a busy machine somebody
+// else needs it. So:
 //
-//   - Spin only while packets have lately come sooner than SPIN_MS after the loop ran out of work (a moving
+//   - Spin only while packets have lately come sooner than SPIN_MS after the loop ran out of work
+//     (a moving
 //     average of these gaps). An idle agent, and one with sparse traffic, never spins.
-//   - Between two looks the loop yields the core. When that takes longer than YIELD_CONTENDED_MS, somebody
+//   - Between two looks the loop yields the core. When that takes longer than YIELD_CONTENDED_MS,
+//     somebody
 //     else ran: stop spinning for a while, twice as long each time it happens again.
-//   - A spin that ends without a packet counts as a gap of twice its length, so that the average forgets.
+//   - A spin that ends without a packet counts as a gap of twice its length, so that the average
+//     forgets.
 //
 // The decision is here, pure; the loop does the looking.
 

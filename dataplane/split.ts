@@ -1,7 +1,7 @@
 // Segmentation of super-packets (GSO in user space), the mirror of coalesce.ts.
 //
-// A TAP with TSO hands over one frame of up to 64 KB whose virtio-net header says: cut the payload into
-// pieces of gsoSize. Each piece gets a copy of the headers with
+// A TAP with TSO hands over one frame of up to 64 KB whose virtio-net header says: cut the payload
+// into pieces of gsoSize. Each piece gets a copy of the headers with
 //
 //   IPv4   identification + i, total length, header checksum; IPv6: payload length
 //   TCP    sequence + i * gsoSize; FIN and PSH only on the last, CWR only on the first
@@ -9,9 +9,10 @@
 //   UDP    length
 //   L4 checksum: the folded pseudo-header sum of the segment ("partial"), or a complete one
 //
-// measure() and begin() read the headers once; header() writes those of one segment wherever it is to be sent from.
-// The payload is not looked at: on the fast path it already lies behind the place where header() writes.
-// Segments must be written from the last to the first when segment 0 is the template itself.
+// measure() and begin() read the headers once; header() writes those of one segment wherever it is
+// to be sent from. The payload is not looked at: on the fast path it already lies behind the place
+// where header() writes. Segments must be written from the last to the first when segment 0 is the
+// template itself.
 
 import { pseudoSumV4, pseudoSumV6, sumBytes } from '../wire/checksum.ts'
 import {
@@ -85,8 +86,8 @@ export class Splitter {
     return this.headerSize + (i === this.count - 1 ? this.lastPayloadSize : this.payloadSize)
   }
 
-  /** Writes the headers of segment i at `at`, copying the template at `from` (which may be `at`). The L4
-   * checksum field gets the folded pseudo-header sum. */
+  /** Writes the headers of segment i at `at`, copying the template at `from` (which may be
+   * `at`). The L4 checksum field gets the folded pseudo-header sum. */
   header(bytes: Uint8Array, view: DataView, from: number, at: number, i: number): void {
     if (at !== from) bytes.copyWithin(at, from, from + this.headerSize)
     const last = i === this.count - 1
@@ -114,8 +115,8 @@ export class Splitter {
     }
   }
 
-  /** Copies the payload of every segment of a frame that lies whole at `from` to where it belongs when
-   * segment i begins at first + i * stride. */
+  /** Copies the payload of every segment of a frame that lies whole at `from` to where it
+   * belongs when segment i begins at first + i * stride. */
   copyPayloads(bytes: Uint8Array, from: number, first: number, stride: number): void {
     let source = from + this.headerSize
     for (let i = 0; i < this.count; i++) {

@@ -1,6 +1,6 @@
-// Small integers for names that live on across table swaps. A flow remembers its endpoint or peer by such
-// a number, so a number freed by a swap must not mean somebody else while a flow may still hold it: it
-// rests in quarantine for longer than any flow outlives what it refers to.
+// Small integers for names that live on across table swaps. A flow remembers its endpoint or peer
+// by such a number, so a number freed by a swap must not mean somebody else while a flow may still
+// hold it: it rests in quarantine for longer than any flow outlives what it refers to.
 
 import { assert } from '../base/assert.ts'
 

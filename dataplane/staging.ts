@@ -1,6 +1,6 @@
-// Frames that wait for a session. The first packet for a peer starts a handshake; until it is done, a few
-// frames are kept (copied out of the arena, the oldest dropped first) and sent when the session is up.
-// Super-packets are not kept: their sender has a connection and sends again.
+// Frames that wait for a session. The first packet for a peer starts a handshake; until it is done,
+// a few frames are kept (copied out of the arena, the oldest dropped first) and sent when the
+// session is up. Super-packets are not kept: their sender has a connection and sends again.
 
 import type { Slab } from '../base/slab.ts'
 import { STAGED_FRAMES_MAX } from '../vxlan/limits.ts'

@@ -1,8 +1,9 @@
-// ForwardingTables: everything one node's data plane knows of the world, and the only contract between
-// data plane and control plane. A value is complete, immutable and swapped whole: the engine never sees
-// half of a change. `weft dataplane --config FILE` reads it from JSON; the control plane derives it from
-// its store. Addresses are text (IPv4 or IPv6), prefixes are CIDR text, keys are base64 of 32 bytes.
-// Names are unique within their list and are how one list refers to another.
+// ForwardingTables: everything one node's data plane knows of the world, and the only contract
+// between data plane and control plane. A value is complete, immutable and swapped whole: the
+// engine never sees half of a change. `weft dataplane --config FILE` reads it from JSON; the
+// control plane derives it from its store. Addresses are text (IPv4 or IPv6), prefixes are CIDR
+// text, keys are base64 of 32 bytes. Names are unique within their list and are how one list refers
+// to another.
 
 export interface ForwardingTables {
   /** Rises with every change; the running version is a metric. */
@@ -33,7 +34,8 @@ export interface LocalNode {
 
 export interface Peer {
   readonly name: string
-  /** Static X25519 public key; absent for a plain RFC 7348 VTEP such as a kernel vxlan interface. */
+  /** Static X25519 public key; absent for a plain RFC 7348 VTEP such as a kernel vxlan
+   * interface. */
   readonly publicKey?: string
   /** Where to reach it, "address:port" or "[v6]:port"; absent when it calls first (behind NAT). */
   readonly endpoint?: string
@@ -48,12 +50,13 @@ export interface Network {
   readonly subnets: readonly string[]
   /** Gateway address per subnet, answered locally on every node; default the first host address. */
   readonly gateways?: readonly string[]
-  /** Inner IP MTU, 1280..9000 (576 where the network has IPv4 only); default fits a 1500-byte underlay. */
+  /** Inner IP MTU, 1280..9000 (576 where the network has IPv4 only); default fits a 1500-byte
+   * underlay. */
   readonly mtu?: number
   /** Default true. False = RFC 7348 in the clear. */
   readonly encrypted?: boolean
-  /** Default false. True = broadcast and multicast are replicated head-end to every node that has an
-   * endpoint on this network. */
+  /** Default false. True = broadcast and multicast are replicated head-end to every node that
+   * has an endpoint on this network. */
   readonly multicast?: boolean
   /** True for the one network over which published ports reach their backends. */
   readonly ingress?: boolean
@@ -73,11 +76,13 @@ export interface Endpoint {
 }
 
 export interface LocalInterface {
-  /** A network namespace: a path such as /run/netns/web1, or a process id. Default: the agent's own. */
+  /** A network namespace: a path such as /run/netns/web1, or a process id. Default: the agent's
+   * own. */
   readonly netns?: string | number
   /** Device name, 1..15 bytes. */
   readonly name: string
-  /** Route everything through this interface (the container has no other way out). Default false. */
+  /** Route everything through this interface (the container has no other way out). Default
+   * false. */
   readonly defaultRoute?: boolean
 }
 

@@ -1,7 +1,7 @@
-// The tables as the packet loop reads them: columns indexed by stable numbers (stable-ids.ts), built from
-// CompiledTables at each swap. Networks, endpoints and peers keep their number as long as they keep their
-// name, so that flows and half-built bursts survive; the forwarding database and the neighbour table are
-// built whole and exchanged.
+// The tables as the packet loop reads them: columns indexed by stable numbers (stable-ids.ts),
+// built from CompiledTables at each swap. Networks, endpoints and peers keep their number as long
+// as they keep their name, so that flows and half-built bursts survive; the forwarding database and
+// the neighbour table are built whole and exchanged.
 
 import { Fdb, type FdbEntry } from '../vxlan/fdb.ts'
 import { type NeighbourEntryV4, type NeighbourEntryV6, NeighbourTable } from '../vxlan/neighbour.ts'
@@ -12,7 +12,8 @@ import { Peers } from './peers.ts'
 import type { Port } from './ports.ts'
 import { StableIds } from './stable-ids.ts'
 
-/** What the forwarding database says of MAC addresses that no endpoint has. Endpoint numbers are smaller. */
+/** What the forwarding database says of MAC addresses that no endpoint has. Endpoint numbers are
+ * smaller. */
 export const FDB_GATEWAY: number = 2 ** 30
 export const FDB_VIP: number = 2 ** 30 + 1
 
@@ -95,8 +96,8 @@ export class Topology {
     this.counters = counters
   }
 
-  /** Takes over new tables. Peers have been given their numbers and sessions by the caller; `portOf` finds
-   * the open device of a port by its endpoint's name. */
+  /** Takes over new tables. Peers have been given their numbers and sessions by the caller;
+   * `portOf` finds the open device of a port by its endpoint's name. */
   swap(
     tables: CompiledTables,
     portOf: (name: string) => Port | null,

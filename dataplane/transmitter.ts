@@ -1,13 +1,16 @@
 // The outgoing half of the overlay: encap > seal > udp-send.
 //
-//   1. encap     VXLAN header and envelope are written into the headroom in front of each frame, in place.
+//   1. encap     VXLAN header and envelope are written into the headroom in front of each frame, in
+//                place.
 //   2. seal      AES-GCM in place; the counter is written by the cipher.
-//   3. udp-send  Datagrams to one peer are chained into messages (UDP_SEGMENT: all of one size, only the
+//   3. udp-send  Datagrams to one peer are chained into messages (UDP_SEGMENT: all of one size,
+//                only the
 //                last may be shorter); one sendmmsg call sends what a burst made for all peers.
 //
-// All of it happens in the arena, the part of the slab where frames are read: whoever reads a frame puts it
-// at `frameAt()`, and after send() the arena goes on behind it. Nothing moves until flush(), because the
-// kernel has not seen it. A peer's datagrams leave in the order in which they were sealed.
+// All of it happens in the arena, the part of the slab where frames are read: whoever reads a frame
+// puts it at `frameAt()`, and after send() the arena goes on behind it. Nothing moves until
+// flush(), because the kernel has not seen it. A peer's datagrams leave in the order in which they
+// were sealed.
 
 import type { UnderlaySocket } from '../base/device.ts'
 import type { Slab } from '../base/slab.ts'
@@ -51,7 +54,8 @@ import { Splitter } from './split.ts'
 export const ENCRYPTED_OVERHEAD: number =
   ENVELOPE_HEADER_SIZE + VXLAN_HEADER_SIZE + ENVELOPE_TAG_SIZE
 
-/** What send() returns when the frame was taken over by the staging area: no drop, nothing sent yet. */
+/** What send() returns when the frame was taken over by the staging area: no drop, nothing sent
+ * yet. */
 export const STAGED: number = -1
 
 export class Transmitter {
@@ -106,8 +110,8 @@ export class Transmitter {
     if (end > this.at) this.at = end
   }
 
-  /** Sends a frame that lies at frameAt(), or anywhere before it with HEADROOM in front. Returns DROP_NONE
-   * or a reason; after DROP_TOO_BIG the frame is untouched. */
+  /** Sends a frame that lies at frameAt(), or anywhere before it with HEADROOM in front. Returns
+   * DROP_NONE or a reason; after DROP_TOO_BIG the frame is untouched. */
   send(frame: Frame, peer: number, vni: number, encrypted: boolean, nowMs: number): number {
     const packet = frame.isGso() ? this.segmentPacketSize(frame) : frame.size - ETHERNET_HEADER_SIZE
     if (packet < 0) return DROP_BAD_HEADER
@@ -155,7 +159,8 @@ export class Transmitter {
       linearize(bytes, frame)
       stride = HEADROOM + splitter.headerSize + splitter.payloadSize + ENVELOPE_TAG_SIZE
       first = Math.max(this.frameAt(), frame.end() + HEADROOM)
-      // The device was told how many segments to ask for; who writes to it past the kernel may ask for more.
+      // The device was told how many segments to ask for; who writes to it past the kernel may ask
+      // for more.
       if (first + splitter.count * stride > this.end) return DROP_BAD_HEADER
       splitter.copyPayloads(bytes, frame.at, first, stride)
     }
@@ -174,8 +179,8 @@ export class Transmitter {
     return DROP_NONE
   }
 
-  /** Encap and seal of all segments of the super-packet in the splitter, the first at `first`; they lie
-   * without gaps and leave as one message. */
+  /** Encap and seal of all segments of the super-packet in the splitter, the first at `first`;
+   * they lie without gaps and leave as one message. */
   private sendRun(
     first: number,
     stride: number,
@@ -238,17 +243,19 @@ export class Transmitter {
     return this.chain(peer, this.sessions.endpointOf(session), datagram, whole)
   }
 
-  /** Seals and chains a control message: payload of `size` bytes at frameAt() - VXLAN_HEADER_SIZE, where a
-   * frame's VXLAN header would be. */
+  /** Seals and chains a control message: payload of `size` bytes at frameAt() -
+   * VXLAN_HEADER_SIZE, where a frame's VXLAN header would be. */
   sendControl(peer: number, size: number): number {
     const session = this.peers.session[peer]!
     if (session < 0) return DROP_NO_SESSION
     return this.seal(peer, session, this.frameAt() - VXLAN_HEADER_SIZE, size)
   }
 
-  /** Sends a datagram that needs no seal and is not chained: a handshake message, copied to the arena. */
+  /** Sends a datagram that needs no seal and is not chained: a handshake message, copied to the
+   * arena. */
   sendBare(endpoint: number, message: Uint8Array, nowMs: number): void {
-    // A timer may call all peers at once. No frame is lost: one that is in hand now lies far behind `start`.
+    // A timer may call all peers at once. No frame is lost: one that is in hand now lies far behind
+    // `start`.
     if (this.full()) this.flush(nowMs)
     const at = this.frameAt()
     this.slab.bytes.set(message, at)
@@ -331,9 +338,9 @@ export class Transmitter {
     return this.socket.sending.begin(endpoint)
   }
 
-  /** Sends the burst and starts the arena over, at `from`: what lies before it, a frame still in hand, stays.
-   * That comes first, because a session that is told of its datagrams may answer with a handshake message,
-   * which goes out with the next flush. */
+  /** Sends the burst and starts the arena over, at `from`: what lies before it, a frame still in
+   * hand, stays. That comes first, because a session that is told of its datagrams may answer
+   * with a handshake message, which goes out with the next flush. */
   flush(nowMs: number, from: number = this.start): void {
     this.flushMessages()
     this.at = Math.max(this.start, from)
@@ -367,8 +374,8 @@ export class Transmitter {
   }
 }
 
-/** Moves a scattered frame's slots together, so that it lies in one piece. A frame that is not a super-packet
- * is scattered when the guess of its shape was wrong (ports.ts). */
+/** Moves a scattered frame's slots together, so that it lies in one piece. A frame that is not a
+ * super-packet is scattered when the guess of its shape was wrong (ports.ts). */
 export function linearize(bytes: Uint8Array, frame: Frame): void {
   if (frame.shape !== SCATTERED) return
   let to = frame.at + frame.headSize

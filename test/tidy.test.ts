@@ -106,7 +106,12 @@ const SIZES: tidy.SizeLimits = {
   fileLines: 500,
   functionLines: 70,
   longFileReason: 'Longer than 500 lines because',
-  ratchet: {},
+  // One lab, many subtests: long lists of cases in one function.
+  ratchet: {
+    'test/lab/hostile-underlay.test.ts (anonymous)': 145,
+    'test/lab/overlay-kernel-vxlan.test.ts (anonymous)': 80,
+    'test/lab/overlay-unicast.test.ts (anonymous)': 255,
+  },
 }
 
 // In two halves, so that this file does not hold them itself.

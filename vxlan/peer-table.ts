@@ -5,7 +5,7 @@
 // in tick(). tick() walks all peers: with at most some thousands of them and deadlines that are
 // seconds apart, a heap would cost more than it saves.
 //
-// Longer than other files because it is the one place where table, keyring, timers and messages
+// Longer than 500 lines because it is the one place where table, keyring, timers and messages
 // meet; the decisions themselves are in session.ts, keyring.ts and handshaker.ts.
 //
 // Not done: threads (one loop owns the table); persistence of timestamps (after a restart, a

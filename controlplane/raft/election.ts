@@ -63,12 +63,11 @@ function configsInLog(raft: Raft): ConfState[] {
   return configs
 }
 
-/** True when this member may stand for election: a voter, by the configuration in force or by one in its
- * log, that is not waiting for a snapshot.
- *
- * The log counts because it binds the member's vote (bindingIndex()): a voter-to-be that has the longest
- * log refuses everybody, so it must be able to win itself. It needs the votes of the configuration in
- * force all the same, so that one must be known. */
+/** True when this member may stand for election: a voter, by the configuration in force or by
+ * one in its log, that is not waiting for a snapshot.  The log counts because it binds the
+ * member's vote (bindingIndex()): a voter-to-be that has the longest log refuses everybody, so
+ * it must be able to win itself. It needs the votes of the configuration in force all the same,
+ * so that one must be known. */
 export function mayCampaign(raft: Raft): boolean {
   if (raft.log.unstable.snapshot !== null) return false
   if (raft.tracker.isVoter(raft.id)) return true
@@ -81,10 +80,10 @@ function isVoterByLog(raft: Raft): boolean {
   )
 }
 
-/** Index up to which this member's log speaks for a majority: a voter's to its end, that of a member
- * which is no voter any more (nor will be by its log) as far as it is committed. Entries behind its
- * removal are the others' affair; were it to insist on them, those left could need its vote and
- * never get it. */
+/** Index up to which this member's log speaks for a majority: a voter's to its end, that of a
+ * member which is no voter any more (nor will be by its log) as far as it is committed. Entries
+ * behind its removal are the others' affair; were it to insist on them, those left could need
+ * its vote and never get it. */
 function bindingIndex(raft: Raft): number {
   return isVoterByLog(raft) ? raft.log.lastIndex() : raft.log.committed
 }

@@ -322,8 +322,8 @@ t.test('a voter by its log alone can win, if it has the longest log', async (t) 
     member.appliedIndex = 1
     cluster.restart(id)
   }
-  // Member 1 is gone, and nobody knows yet that the change is committed. 2 and 4 need the vote of 3, which
-  // insists on its longer log.
+  // Member 1 is gone, and nobody knows yet that the change is committed. 2 and 4 need the vote of
+  // 3, which insists on its longer log.
   cluster.partition([2, 3, 4])
   cluster.tick(100, [2, 4])
   t.not(cluster.node(2).basicStatus().role, 'leader')

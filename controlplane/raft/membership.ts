@@ -54,7 +54,8 @@ export function switchTo(raft: Raft, config: ConfState, nextIndex: number): void
     if (raft.config.stepDownOnRemoval) raft.becomeFollower(raft.term, NONE)
     return
   }
-  // A leader that has only now become a member counts its own copy from here on, once it is durable.
+  // A leader that has only now become a member counts its own copy from here on, once it is
+  // durable.
   if (self.match === 0) raft.send('MsgAppResp', raft.id, { index: raft.log.lastIndex() })
   // Fewer voters may mean that more is committed. New members need not wait for the next heartbeat.
   if (!advanceCommit(raft)) {

@@ -117,14 +117,15 @@ export class Raft {
     this.#reset(this.term)
     this.lead = this.id
     this.#enter('leader')
-    // A voter by its log alone (election.ts) is not counted before that part of the log is in force.
+    // A voter by its log alone (election.ts) is not counted before that part of the log is in
+    // force.
     const self = this.tracker.get(this.id)
     if (self !== undefined) {
       self.becomeReplicate()
       self.recentActive = true
     }
-    // Somewhere in the inherited tail there may be a membership change. Waiting for all of it is simpler
-    // than looking.
+    // Somewhere in the inherited tail there may be a membership change. Waiting for all of it is
+    // simpler than looking.
     this.pendingConfIndex = this.log.lastIndex()
     for (const { type, index } of this.log.entriesAfter(
       this.inForceIndex(),

@@ -239,8 +239,8 @@ export class MessageReceiver {
     return this.endpoints.intern(this.names, this.nameOf(i))
   }
 
-  /** Writes the source of message i to out[0..18): 16 bytes of address (IPv4 as ::ffff:a.b.c.d), then the
-   * port, big-endian. */
+  /** Writes the source of message i to out[0..18): 16 bytes of address (IPv4 as ::ffff:a.b.c.d),
+   * then the port, big-endian. */
   sourceBytes(i: number, out: Uint8Array): void {
     const name = this.nameOf(i)
     const words = this.names

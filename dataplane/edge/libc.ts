@@ -194,8 +194,8 @@ export function epollWait(epoll: number, events: number, count: number, timeoutM
 /** Low mappings are tried at multiples of this, and so often. */
 const LOW_STEP: number = 2 ** 20
 const LOW_TRIES = 16
-/** Where low mappings begin, and where they must end: addresses below 2^31 are small integers to V8 and
- * take napi's shortest way into a call (17 ns less for the two calls of a seal). */
+/** Where low mappings begin, and where they must end: addresses below 2^31 are small integers to
+ * V8 and take napi's shortest way into a call (17 ns less for the two calls of a seal). */
 const LOW_FIRST = 0x20000000
 const LOW_END = 0x7f000000
 let lowNext = LOW_FIRST

@@ -30,7 +30,8 @@ t.test('the plan, in words', async (t) => {
   t.strictSame(
     commands[4].map(({ line }) => line),
     [
-      'link set dev eth0 address 02:42:0a:00:00:02 mtu 1400 txqueuelen 1000 gso_max_size 60000 gso_max_segs 44 up',
+      'link set dev eth0 address 02:42:0a:00:00:02 mtu 1400 txqueuelen 1000 ' +
+        'gso_max_size 60000 gso_max_segs 44 up',
       'addr replace 10.0.0.2/24 dev eth0',
       'route replace default via 10.0.0.1 dev eth0',
       'route replace default via 10.0.0.1 dev eth0 table 4789',

@@ -1,12 +1,12 @@
 // Configuring a device inside its namespace: what a container finds when it looks at its interface.
 // The plan is a pure function; carrying it out is a few writes below /proc/sys (made by this thread
-// while it is in the namespace) and one run of `ip -batch`. Everything is said so that saying it twice
-// changes nothing: a device taken over from an earlier agent goes through the same steps, and only what
-// differs is touched, since its container is in the middle of using it.
+// while it is in the namespace) and one run of `ip -batch`. Everything is said so that saying it
+// twice changes nothing: a device taken over from an earlier agent goes through the same steps, and
+// only what differs is touched, since its container is in the middle of using it.
 //
 // Deliberately not done: nothing is removed when an endpoint goes, because the device takes its
-// addresses, routes and settings with it. The rules of the ingress network are not tied to the device:
-// ingress.ts.
+// addresses, routes and settings with it. The rules of the ingress network are not tied to the
+// device: ingress.ts.
 
 import { type AddressFamily, canonicalAddress, familyOf } from './address.ts'
 import { changeIp, type IpCommand, queryIp } from './command.ts'
@@ -79,8 +79,9 @@ function linkLine(options: LinkOptions): string {
   return words.join(' ')
 }
 
-/** Addresses come from the tables alone: no router advertisement, no autoconfiguration, no duplicate
- * detection, and no link-local address of the kernel's making, which nobody could reach. */
+/** Addresses come from the tables alone: no router advertisement, no autoconfiguration, no
+ * duplicate detection, and no link-local address of the kernel's making, which nobody could
+ * reach. */
 function quietIpv6(name: string): [string, string][] {
   const at = `ipv6/conf/${name}`
   return [
@@ -102,9 +103,10 @@ interface AddressReport {
   addr_info?: { local?: string; prefixlen?: number; scope?: string }[]
 }
 
-/** Configures a device that exists. `adopted` says that it was taken over: addresses that are not
- * wanted any more are then removed, the wanted ones stay untouched. Throws EdgeError NAMESPACE_*,
- * NO_PERMISSION, COMMAND_*; the device may then be half configured, and calling again completes it. */
+/** Configures a device that exists. `adopted` says that it was taken over: addresses that are
+ * not wanted any more are then removed, the wanted ones stay untouched. Throws EdgeError
+ * NAMESPACE_*, NO_PERMISSION, COMMAND_*; the device may then be half configured, and calling
+ * again completes it. */
 export async function configureLink(options: LinkOptions, adopted = false): Promise<void> {
   const plan = planLink(options)
   inNamespace(options.namespace, () => {

@@ -82,8 +82,8 @@ export async function openMeshHost(options: MeshHostOptions = {}): Promise<MeshH
   }
 }
 
-/** Takes back what a killed predecessor left, for an agent that publishes nothing itself. Returns the number
- * of changes. Throws EdgeError ALREADY_RUNNING, JOURNAL, COMMAND_*. */
+/** Takes back what a killed predecessor left, for an agent that publishes nothing itself.
+ * Returns the number of changes. Throws EdgeError ALREADY_RUNNING, JOURNAL, COMMAND_*. */
 export async function repairMeshHost(runDirectory: string): Promise<number> {
   const { path, identity } = journalPlace(runDirectory)
   if (!existsSync(path)) return 0

@@ -16,7 +16,8 @@
 // - Forwarding is on: a packet from eth0 leaves through weft0.
 // - accept_local on weft0: answers come in from it with this node's own address as their source.
 // - route_localnet on weft0: a client on the node may use 127.0.0.1:PORT. (::1 cannot: a packet
-//   to it is accepted from the loopback device only, ip6_rcv_core. cli/loopback-proxy.ts serves it.)
+//   to it is accepted from the loopback device only, ip6_rcv_core. cli/loopback-proxy.ts serves
+// it.)
 // - rp_filter 2 on weft0 makes the effective value 2 whatever conf/all says, because the kernel
 //   takes the larger of both (ip-sysctl.rst): no change of a host-wide setting is needed. Loose
 //   mode refuses a device without addresses (fib_validate_source, no_addr), so weft0 has one.

@@ -97,8 +97,8 @@ function openDevice(kind: 'tap' | 'tun', options: DeviceOptions): OpenedDevice {
   })
 }
 
-/** A persistent device without an owner may be attached by whoever can open /dev/net/tun in its namespace
- * (tun_not_capable() in drivers/net/tun.c): make it ours, for the time after a kill. */
+/** A persistent device without an owner may be attached by whoever can open /dev/net/tun in its
+ * namespace (tun_not_capable() in drivers/net/tun.c): make it ours, for the time after a kill. */
 function own(fd: number, name: string): void {
   const result = libc.ioctl(fd, TUNSETOWNER, process.geteuid?.() ?? 0)
   if (result < 0) throw systemError('TUNSETOWNER', name, result)

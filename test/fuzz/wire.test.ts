@@ -53,7 +53,8 @@ const mutated = fc
     return { bytes, front }
   })
 
-/** Sets the IP length to what is left, so that a cut passes the IP check and tries the next ones. */
+/** Sets the IP length to what is left, so that a cut passes the IP check and tries the next
+ * ones. */
 function fitLength(bytes: Uint8Array): void {
   const view = viewOf(bytes)
   const size = bytes.length - ETHERNET_HEADER_SIZE

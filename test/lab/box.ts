@@ -1,11 +1,13 @@
-// A container's hands: what a test lets a container do. It runs in box-worker.ts, inside the namespace.
+// A container's hands: what a test lets a container do. It runs in box-worker.ts, inside the
+// namespace.
 
 import type { Host } from '../../cli/lab/host.ts'
 import type { BulkOrder, BulkResult } from './bulk.ts'
 import type { RawOptions } from './raw-sockets.ts'
 import { type NamespaceThread, type Remote, threadIn } from './thread.ts'
 
-/** What came of a datagram or a ping: an answer, the kernel's or ICMP's error by name, or nothing. */
+/** What came of a datagram or a ping: an answer, the kernel's or ICMP's error by name, or
+ * nothing. */
 export interface Outcome {
   readonly answer?: string
   /** "EMSGSIZE", "ECONNREFUSED", "EHOSTUNREACH", … */
@@ -39,7 +41,8 @@ export type BoxMethods = {
   readonly frames: (device: string, frames: readonly string[]) => Promise<void>
   /** Sends UDP datagrams, in hex, one by one and not connected. */
   readonly datagrams: (address: string, port: number, datagrams: readonly string[]) => Promise<void>
-  /** Lets the kernel make checksums before a frame leaves `device`, as a network card would on its wire. */
+  /** Lets the kernel make checksums before a frame leaves `device`, as a network card would on
+   * its wire. */
   readonly checksumEarly: (device: string) => void
   /** Joins multicast groups (and hears broadcasts) on a UDP port. */
   readonly join: (port: number, groups: readonly string[], device: string) => Promise<void>

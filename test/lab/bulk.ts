@@ -1,5 +1,6 @@
-// Bulk TCP whose content is checked: both ends make the bytes of a stream from its seed, hash what they send
-// and what they get, and the client compares. Both directions run at the same time over one connection.
+// Bulk TCP whose content is checked: both ends make the bytes of a stream from its seed, hash what
+// they send and what they get, and the client compares. Both directions run at the same time over
+// one connection.
 //
 //   client -> server   {"up": bytes, "down": bytes, "seed": n} and a line feed, then `up` bytes
 //   server -> client   `down` bytes, then the hash of what it got, 64 characters

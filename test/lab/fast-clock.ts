@@ -1,7 +1,7 @@
-// Preloaded into an agent (NODE_OPTIONS=--import=…) by the test of rekeying: its monotonic clock runs
-// FAST_CLOCK_RATE times as fast, so that the 120 seconds of a key pass in a few. The agent itself has no such
-// switch, and nothing but its clock differs. Where an idle loop sleeps it sleeps as long as it would by its
-// own clock, that is too long; so the test keeps it busy.
+// Preloaded into an agent (NODE_OPTIONS=--import=…) by the test of rekeying: its monotonic clock
+// runs FAST_CLOCK_RATE times as fast, so that the 120 seconds of a key pass in a few. The agent
+// itself has no such switch, and nothing but its clock differs. Where an idle loop sleeps it sleeps
+// as long as it would by its own clock, that is too long; so the test keeps it busy.
 
 import process from 'node:process'
 

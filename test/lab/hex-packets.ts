@@ -1,5 +1,5 @@
-// Packets in hex, as box.ts sends and records them. Written by hand, not with wire/: what is tested must
-// not make its own questions.
+// Packets in hex, as box.ts sends and records them. Written by hand, not with wire/: what is tested
+// must not make its own questions.
 
 /** A literal IPv4 address as 8 hex digits, or IPv6 (with at most one "::") as 32. */
 export function hexOf(address: string): string {

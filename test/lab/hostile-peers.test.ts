@@ -1,5 +1,6 @@
-// Peers that are not, or not where they were: the wrong key, the wrong preshared key, keys that grow old
-// under load, an address that changes under load, a peer that has no address until it calls.
+// Peers that are not, or not where they were: the wrong key, the wrong preshared key, keys that
+// grow old under load, an address that changes under load, a peer that has no address until it
+// calls.
 
 import './enter.ts'
 import { sumOf } from '../../cli/lab/metrics.ts'
@@ -7,8 +8,8 @@ import { newKeyPair } from '../../cli/lab/topology.ts'
 import { waitFor } from '../../cli/lab/wait.ts'
 import type { ForwardingTables } from '../../dataplane/tables.ts'
 import { labTest } from './lab-test.ts'
-import { DOOR_A, DOOR_B, PORT, type RelayedPair, relayedPair } from './relayed-pair.ts'
 import { dropsReach, placed } from './overlay-scene.ts'
+import { DOOR_A, DOOR_B, PORT, type RelayedPair, relayedPair } from './relayed-pair.ts'
 
 const SILENT = { size: 40, timeoutMs: 200 }
 
@@ -20,7 +21,8 @@ async function alive(pair: RelayedPair): Promise<void> {
   await waitFor(look, { what: 'an answer from b', timeoutMs: 15_000 })
 }
 
-/** Sends small requests until `ended`; returns how many were answered and the longest pause between two. */
+/** Sends small requests until `ended`; returns how many were answered and the longest pause
+ * between two. */
 async function keepAsking(
   pair: RelayedPair,
   ended: () => boolean,
@@ -171,7 +173,8 @@ labTest('a host’s address changes under load', async (t, lab) => {
   const flows = async (): Promise<boolean> =>
     sumOf(await pair.h1.metrics(), 'weft_peer_transmit_bytes_total') > sent + 100_000
   await waitFor(flows, { what: 'the transfer to be under way' })
-  // The relay knows the old address only: from the new one h1 speaks to h2 directly, and h2 follows.
+  // The relay knows the old address only: from the new one h1 speaks to h2 directly, and h2
+  // follows.
   const moved = host.address.replace(/\d+$/, '77')
   await host.ip([`addr del ${host.address}/24 dev eth0`, `addr add ${moved}/24 dev eth0`])
   t.equal(over, false, 'the address changes in the middle of it')

@@ -1,8 +1,8 @@
-// What somebody on the underlay may try against two agents, and what must come of it: nothing but a count
-// under the right reason. Whatever is injected, the next honest packet passes.
+// What somebody on the underlay may try against two agents, and what must come of it: nothing but a
+// count under the right reason. Whatever is injected, the next honest packet passes.
 //
-// Datagrams for the injections are real ones: the relay lets h1's datagrams vanish for a moment and keeps
-// them, so that h2 has never seen them when a harmed copy arrives.
+// Datagrams for the injections are real ones: the relay lets h1's datagrams vanish for a moment and
+// keeps them, so that h2 has never seen them when a harmed copy arrives.
 
 import './enter.ts'
 import { prng } from '../../base/prng.ts'
@@ -10,8 +10,8 @@ import { sumOf } from '../../cli/lab/metrics.ts'
 import { waitFor } from '../../cli/lab/wait.ts'
 import { hexOf, udpPacket } from './hex-packets.ts'
 import { labTest } from './lab-test.ts'
-import { PORT, type RelayedPair, relayedPair, UNDERLAY_PORT } from './relayed-pair.ts'
 import { balance, dropsBetween } from './overlay-scene.ts'
+import { PORT, type RelayedPair, relayedPair, UNDERLAY_PORT } from './relayed-pair.ts'
 
 const TRANSPORT = '04000000'
 const INITIATION = '01000000'
@@ -33,7 +33,8 @@ async function intercept(pair: RelayedPair): Promise<string> {
   return caught
 }
 
-/** Injects datagrams towards h2 and returns how its drop counters moved, once all have been counted. */
+/** Injects datagrams towards h2 and returns how its drop counters moved, once all have been
+ * counted. */
 async function attack(
   pair: RelayedPair,
   datagrams: readonly string[],
@@ -70,8 +71,8 @@ labTest('a hostile underlay', async (t, lab) => {
     const out = await a.ask.ping(pair.addressB[4], { size: 100 })
     return out.answer !== undefined
   }
-  // Both interfaces settle first: a container's own neighbour and router discovery is counted as well, so
-  // the drops of a quiet h2 must stand still before they are compared.
+  // Both interfaces settle first: a container's own neighbour and router discovery is counted as
+  // well, so the drops of a quiet h2 must stand still before they are compared.
   await b.ask.record('eth0')
   for (const box of [a, b]) {
     for (const device of ['eth0', 'eth1']) {
@@ -145,7 +146,8 @@ labTest('a hostile underlay', async (t, lab) => {
     t.same(await attack(pair, [clear], 'stranger'), { unknown_peer: 1 }, 'plain, but of no peer')
     const cut = range(1, 8).map((length) => encrypted.slice(0, 2 * length))
     t.same(await attack(pair, cut), { truncated: 7 }, 'no whole VXLAN header')
-    // A plain network takes a peer's word, but not for containers that are not the peer's, nor nonsense.
+    // A plain network takes a peer's word, but not for containers that are not the peer's, nor
+    // nonsense.
     const nobody = `0800000000010200${'02420a090009'.repeat(2)}0800${'45'.repeat(30)}`
     const moved = await attack(pair, [nobody, clear, '0800000000010200', '080000000001020045'])
     t.equal(

@@ -12,7 +12,8 @@ function enter(netns: string): void {
   if (result < 0) throw new Error(`setns(${netns}): errno ${-result}`)
 }
 
-/** Enters the namespace, then calls `methods` as asked. Several calls may be under way at a time. */
+/** Enters the namespace, then calls `methods` as asked. Several calls may be under way at a
+ * time. */
 export function serve(methods: Methods): void {
   enter((workerData as { netns: string }).netns)
   parentPort?.on('message', async ({ id, method, parameters }: Question) => {

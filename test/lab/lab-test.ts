@@ -4,7 +4,8 @@ import t from 'tap'
 import { labObstacle } from '../../cli/lab/enter.ts'
 import { Lab } from '../../cli/lab/lab.ts'
 
-/** Lab tests are bounded here: the machine may be slow, and a hung one must end before the runner ends it. */
+/** Lab tests are bounded here: the machine may be slow, and a hung one must end before the
+ * runner ends it. */
 const TIMEOUT_MS = 110_000
 
 /** A test or a subtest. */

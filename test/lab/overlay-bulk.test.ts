@@ -1,13 +1,13 @@
-// Bulk TCP in both directions at once, so that super-packets are split and merged on both hosts, over an
-// underlay that loses, duplicates and reorders. Every byte is hashed at both ends.
+// Bulk TCP in both directions at once, so that super-packets are split and merged on both hosts,
+// over an underlay that loses, duplicates and reorders. Every byte is hashed at both ends.
 
 import './enter.ts'
 import { sumOf } from '../../cli/lab/metrics.ts'
 import { waitFor } from '../../cli/lab/wait.ts'
 import { labTest } from './lab-test.ts'
+import { dropsIn, unaccounted } from './overlay-scene.ts'
 import type { Faults } from './relay.ts'
 import { PORT, relayedPair } from './relayed-pair.ts'
-import { dropsIn, unaccounted } from './overlay-scene.ts'
 
 const MEGABYTE = 1 << 20
 

@@ -1,11 +1,12 @@
-// A kernel's own vxlan interface as a member of a plain network: RFC 7348 on the wire, or they would not
-// understand each other.
+// A kernel's own vxlan interface as a member of a plain network: RFC 7348 on the wire, or they
+// would not understand each other.
 //
 //     p ── h1 ═══╦═══ h2 ── q
-//                k          vx0: kernel vxlan, stock settings; floods to h1 and h2, learns from answers
+//                k          vx0: kernel vxlan, stock settings; floods to h1 and h2, learns from
+// answers
 //
-// The kernel has no tables: its ARP requests and neighbour solicitations reach h1 and h2, and the one that
-// has the container must answer.
+// The kernel has no tables: its ARP requests and neighbour solicitations reach h1 and h2, and the
+// one that has the container must answer.
 
 import './enter.ts'
 import { startAgents } from '../../cli/lab/agent.ts'

@@ -1,5 +1,5 @@
-// How large a packet may be: what just fits, what is one byte too large, what is in pieces, and what happens
-// where the underlay carries less than the networks were made for.
+// How large a packet may be: what just fits, what is one byte too large, what is in pieces, and
+// what happens where the underlay carries less than the networks were made for.
 
 import './enter.ts'
 import { type Agent, startAgents } from '../../cli/lab/agent.ts'
@@ -10,8 +10,8 @@ import { waitFor } from '../../cli/lab/wait.ts'
 import type { Network } from '../../dataplane/tables.ts'
 import { type Box, boxOf } from './box.ts'
 import { labTest, type Test } from './lab-test.ts'
-import { PORT, relayedPair } from './relayed-pair.ts'
 import { balance, dropsOf } from './overlay-scene.ts'
+import { PORT, relayedPair } from './relayed-pair.ts'
 
 /** Outer IPv4 20 or IPv6 40, UDP 8, envelope 16, VXLAN 8, Ethernet 14, tag 16. */
 const AROUND = { 4: 82, 6: 102 }
@@ -100,8 +100,8 @@ function toldMtus(frames: readonly string[], family: 4 | 6): number[] {
   return mtus
 }
 
-/** Sends with DF what fits the network but not the path until the sender's kernel has been told; returns
- * the MTUs that the ICMP answers named. */
+/** Sends with DF what fits the network but not the path until the sender's kernel has been told;
+ * returns the MTUs that the ICMP answers named. */
 async function learn(box: Box, target: string, family: 4 | 6, size: number): Promise<number[]> {
   await box.ask.record('eth0')
   const look = async (): Promise<boolean> => {

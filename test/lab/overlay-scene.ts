@@ -1,4 +1,5 @@
-// What most overlay tests share: hosts with agents, containers with hands, and the agents' own counts.
+// What most overlay tests share: hosts with agents, containers with hands, and the agents' own
+// counts.
 
 import type { Agent } from '../../cli/lab/agent.ts'
 import { type Sample, sumOf } from '../../cli/lab/metrics.ts'
@@ -77,7 +78,8 @@ export function dropsBetween(
   return moved
 }
 
-/** Waits until the agent's books balance (every packet accounted for), and returns what is left: 0. */
+/** Waits until the agent's books balance (every packet accounted for), and returns what is left:
+ * 0. */
 export async function balance(agent: Agent): Promise<number> {
   let left = Number.NaN
   const look = async (): Promise<boolean> => {

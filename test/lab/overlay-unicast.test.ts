@@ -6,8 +6,8 @@
 //     clear  p         q        RFC 7348 in the clear
 //     loud   m n o     r s      encrypted, with multicast
 //
-// Beyond reachability: frames are looked at as they arrive, the underlay is searched for what must not be
-// there, and at the end every packet that came in has been accounted for.
+// Beyond reachability: frames are looked at as they arrive, the underlay is searched for what must
+// not be there, and at the end every packet that came in has been accounted for.
 
 import './enter.ts'
 import { type Agent, startAgents } from '../../cli/lab/agent.ts'
@@ -146,8 +146,8 @@ labTest('an overlay over a sound underlay', async (t, lab) => {
   await t.test(
     'a large packet that follows super-packets of small segments arrives whole',
     async (t) => {
-      // b asks for small segments: a's interface hands over super-packets of that shape, and whatever comes
-      // next is read as if it had the same.
+      // b asks for small segments: a's interface hands over super-packets of that shape, and
+      // whatever comes next is read as if it had the same.
       const route = 'route replace 10.7.0.0/24 dev eth0 proto kernel scope link'
       await lab.hosts.get('b')!.ip([`${route} advmss 800`])
       const order = { up: 1 << 20, down: 1 << 20, seed: 3 }
@@ -224,7 +224,8 @@ labTest('an overlay over a sound underlay', async (t, lab) => {
         t.match(await box('a').ping(at('b', 'red', family), { size: 1 }), { answer: /^1/ })
       }
       const heard = await box('a').recorded('eth0')
-      const asked = `${'ff'.repeat(6)}${a}0806${arpRequest(a, at('a', 'red', 4), at('b', 'red', 4))}`
+      const question = arpRequest(a, at('a', 'red', 4), at('b', 'red', 4))
+      const asked = `${'ff'.repeat(6)}${a}0806${question}`
       t.equal(heard.filter((frame) => frame.startsWith(asked)).length, 1, 'one question')
       const answer = new RegExp(`^${a}${b}0806000108000604000${2}${b}`)
       t.equal(heard.filter((frame) => answer.test(frame)).length, 1, 'one answer, in b’s name')
@@ -296,8 +297,8 @@ labTest('an overlay over a sound underlay', async (t, lab) => {
 
   await t.test('nothing readable crosses the underlay, except on a plain network', async (t) => {
     await underlay.ask.record('eth0')
-    /** Ten sentences; returns what the underlay carried meanwhile. (One frame may hold several datagrams, as
-     * the kernel passes segmented messages on whole.) */
+    /** Ten sentences; returns what the underlay carried meanwhile. (One frame may hold several
+     * datagrams, as the kernel passes segmented messages on whole.) */
     const seen = async (from: string, to: string, network: string): Promise<string> => {
       await box(to).join(PORT + 2, [], 'eth0')
       await underlay.ask.recorded('eth0')

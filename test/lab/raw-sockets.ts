@@ -1,5 +1,6 @@
-// Sockets that node:dgram does not have, through libc, for box-worker.ts: UDP and ICMP with DF and TTL of
-// one's choice, and packet sockets (packet(7)). All are non-blocking; a result below zero is -errno.
+// Sockets that node:dgram does not have, through libc, for box-worker.ts: UDP and ICMP with DF and
+// TTL of one's choice, and packet sockets (packet(7)). All are non-blocking; a result below zero is
+// -errno.
 
 import { isIPv6 } from 'node:net'
 import koffi from 'koffi'
@@ -82,7 +83,8 @@ function sockaddr(address: string, port: number, scope: number): Buffer {
 }
 
 export interface RawOptions {
-  /** True: DF, and the kernel refuses what does not fit (IP_PMTUDISC_DO); false: it may fragment. */
+  /** True: DF, and the kernel refuses what does not fit (IP_PMTUDISC_DO); false: it may
+   * fragment. */
   readonly df?: boolean
   /** TTL or hop limit. */
   readonly ttl?: number
@@ -121,7 +123,8 @@ export class RawSocket {
     return RawSocket.connected(fd, sockaddr(address, port, 0))
   }
 
-  /** A socket for ICMP. It hears all ICMP of its family: for IPv4 with the IP header, for IPv6 without. */
+  /** A socket for ICMP. It hears all ICMP of its family: for IPv4 with the IP header, for IPv6
+   * without. */
   static icmp(address: string, options: RawOptions): RawSocket {
     const v6 = isIPv6(address)
     const fd = open(v6 ? AF_INET6 : AF_INET, SOCK_RAW, v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP)
@@ -138,7 +141,8 @@ export class RawSocket {
     name.writeInt32LE(must(c.nametoindex(device) || -1, `interface ${device}`), 4)
     must(result(c.bind(fd, name, name.length)), `bind to ${device}`)
     const size = Int32Array.of(RECEIVE_BUFFER_BYTES)
-    // The first needs a privilege outside the user namespace; the second takes what the limit allows.
+    // The first needs a privilege outside the user namespace; the second takes what the limit
+    // allows.
     if (c.setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, size, 4) !== 0)
       c.setsockopt(fd, SOL_SOCKET, SO_RCVBUF, size, 4)
     return new RawSocket(fd)
@@ -149,7 +153,8 @@ export class RawSocket {
     return new RawSocket(fd)
   }
 
-  /** Connects a socket of icmp() to the address it talks to. Returns 0 or -errno (no route, say). */
+  /** Connects a socket of icmp() to the address it talks to. Returns 0 or -errno (no route,
+   * say). */
   connect(address: string): number {
     const name = sockaddr(address, 0, 0)
     return result(c.connect(this.fd, name, name.length))
@@ -159,7 +164,8 @@ export class RawSocket {
     return result(c.send(this.fd, bytes, bytes.length, 0))
   }
 
-  /** What was received, as a view that the next call overwrites; or -errno, -EAGAIN when there is nothing. */
+  /** What was received, as a view that the next call overwrites; or -errno, -EAGAIN when there
+   * is nothing. */
   receive(): Buffer | number {
     const size = result(c.recv(this.fd, this.buffer, this.buffer.length, 0))
     return size < 0 ? size : this.buffer.subarray(0, size)
@@ -170,8 +176,9 @@ export class RawSocket {
   }
 }
 
-/** Turns the checksum offload of sending off (`ethtool -K DEVICE tx off`). A veth pair hands a packet over with
- * its checksum still to be made, also that of a packet inside a VXLAN frame; a wire never does. */
+/** Turns the checksum offload of sending off (`ethtool -K DEVICE tx off`). A veth pair hands a
+ * packet over with its checksum still to be made, also that of a packet inside a VXLAN frame; a
+ * wire never does. */
 export function checksumEarly(device: string): void {
   const fd = open(AF_INET, SOCK_DGRAM, 0)
   const value = Buffer.alloc(8)

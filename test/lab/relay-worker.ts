@@ -9,7 +9,8 @@ import type { Door, DoorPlan, Doors, Faults, RelayCounts, RelayMethods } from '.
 const REMEMBERED_MAX = 256
 const REORDER_SPAN = 3
 const RECEIVE_BUFFER_BYTES = 4 << 20
-/** A held datagram leaves at the latest after this time: when nothing follows, nothing overtakes it. */
+/** A held datagram leaves at the latest after this time: when nothing follows, nothing overtakes
+ * it. */
 const HELD_MS = 5
 
 interface OpenDoor {

@@ -1,10 +1,11 @@
-// A relay between two agents: a bad underlay, or a bad person on it. It runs in relay-worker.ts, on a host of
-// its own; each agent is told that its peer is at the relay's door on its side.
+// A relay between two agents: a bad underlay, or a bad person on it. It runs in relay-worker.ts, on
+// a host of its own; each agent is told that its peer is at the relay's door on its side.
 //
 //     h1 ── door a │ relay │ door b ── h2
 //
-// What comes in at one door leaves by the other, after the faults that the test has asked for. Decisions come
-// from a seeded generator. A datagram of the test's own leaves by the door it is injected at.
+// What comes in at one door leaves by the other, after the faults that the test has asked for.
+// Decisions come from a seeded generator. A datagram of the test's own leaves by the door it is
+// injected at.
 
 import type { Host } from '../../cli/lab/host.ts'
 import { type NamespaceThread, type Remote, threadIn } from './thread.ts'

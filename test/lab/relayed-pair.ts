@@ -1,11 +1,11 @@
-// Two hosts whose agents meet only through a relay, with one container each on the encrypted network "red"
-// and the plain network "clear".
+// Two hosts whose agents meet only through a relay, with one container each on the encrypted
+// network "red" and the plain network "clear".
 //
 //     a ── h1 ════ relay ════ h2 ── b
 //              stranger
 //
-// The hosts, the relay and a stranger are on one link; what keeps the agents apart is that each is told the relay's
-// door as the place of its peer.
+// The hosts, the relay and a stranger are on one link; what keeps the agents apart is that each is
+// told the relay's door as the place of its peer.
 
 import { Agent } from '../../cli/lab/agent.ts'
 import type { Host } from '../../cli/lab/host.ts'
@@ -13,8 +13,8 @@ import type { Lab } from '../../cli/lab/lab.ts'
 import { Topology } from '../../cli/lab/topology.ts'
 import type { ForwardingTables } from '../../dataplane/tables.ts'
 import { type Box, boxOf } from './box.ts'
-import { type Relay, relayOn } from './relay.ts'
 import { placed } from './overlay-scene.ts'
+import { type Relay, relayOn } from './relay.ts'
 
 export const PORT = 7000
 export const UNDERLAY_PORT = 4789

@@ -1,6 +1,6 @@
-// A thread inside a host's network namespace that does what it is asked, one method call per message. The
-// asking half; inside.ts is the other. Sockets belong to the namespace of the thread that makes them, so a
-// test acts from any place of the lab without starting programs there.
+// A thread inside a host's network namespace that does what it is asked, one method call per
+// message. The asking half; inside.ts is the other. Sockets belong to the namespace of the thread
+// that makes them, so a test acts from any place of the lab without starting programs there.
 
 import { Worker } from 'node:worker_threads'
 import type { Host } from '../../cli/lab/host.ts'
@@ -31,8 +31,8 @@ export interface NamespaceThread<M extends Methods> {
   end(): Promise<void>
 }
 
-/** Starts `file` (a module that calls serve() of inside.ts) in the host's namespace. It never keeps the
- * program alive by itself, and ends with it. */
+/** Starts `file` (a module that calls serve() of inside.ts) in the host's namespace. It never
+ * keeps the program alive by itself, and ends with it. */
 export function threadIn<M extends Methods>(host: Host, file: URL): NamespaceThread<M> {
   const worker = new Worker(file, {
     workerData: { netns: host.netns },
