@@ -11,8 +11,8 @@
 // receivers count as `replicated`, so that framesIn + datagramsIn + replicated = forwarded +
 // answered + control + drops + staged always holds; a test says so.
 //
-// Longer than 500 lines because every way that a frame can go is decided here, and a reader who asks
-// "where does this frame end?" must find all of them in one place.
+// Longer than 500 lines because every way that a frame can go is decided here, and a reader who
+// asks where a frame ends must find all of them in one place.
 
 import type { Slab } from '../base/slab.ts'
 import { FORWARD, REPLY } from '../ipvs-emulator/director.ts'

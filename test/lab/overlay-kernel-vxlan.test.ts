@@ -31,7 +31,8 @@ function macOf(address: string): string {
 labTest('a kernel vxlan interface on a plain network', async (t, lab) => {
   const [h1, h2, k] = (await lab.hostsNamed('h1', 'h2', 'k', 'p', 'q')) as [Host, Host, Host]
   await lab.bridge([h1, h2, k])
-  const link = `link add vx0 mtu ${MTU} type vxlan id ${VNI} dstport 4789 remote ${h1.address} dev eth0`
+  const tunnel = `type vxlan id ${VNI} dstport 4789 remote ${h1.address}`
+  const link = `link add vx0 mtu ${MTU} ${tunnel} dev eth0`
   const made = await k.exec(['ip', ...link.split(' ')])
   if (made.status !== 0) {
     t.pass('kernel vxlan', { skip: `this kernel has no vxlan: ${made.stderr.trim()}` })
