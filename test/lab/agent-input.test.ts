@@ -179,10 +179,16 @@ function tableTests(room: Room): void {
         { what: `the refusal of ${name}` },
       )
       failures = sumOf(await agent.metrics(), 'weft_tables_reload_failures_total')
-      const words = agent.process?.stderr ?? ''
-      t.match(words, /tables refused .*path=\S+ .*problem=/, name)
-      t.match(words.replaceAll('\\"', '"').replace(/path=(\S+) problem="/g, '$1: '), sentence, name)
-      t.match(words, `the tables that ran before go on version=${version}`, name)
+      // Metrics and log lines come by different ways.
+      const words = (): string =>
+        (agent.process?.stderr ?? '')
+          .replaceAll('\\"', '"')
+          .replace(/path=(\S+) problem="/g, '$1: ')
+      await waitFor(() => sentence.test(words()), { what: `the log to say ${sentence}` })
+      await waitFor(() => words().includes(`the tables that ran before go on version=${version}`), {
+        what: 'the log to say what goes on',
+      })
+      t.match(words(), /tables refused /, name)
       t.equal(sumOf(await agent.metrics(), 'weft_tables_version'), version, name)
     }
     room.plan.version++

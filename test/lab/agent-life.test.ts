@@ -11,7 +11,7 @@ import { type Scene, SERVICE_PORT, sceneTest } from './scene.ts'
 
 const PORT = 8000
 /** Moments of a start, in milliseconds after the agent's first words. */
-const MOMENTS_MS = [0, 15, 40, 80, 130, 200, 300, 450] as const
+const MOMENTS_MS = [0, 30, 80, 150, 250, 400] as const
 const PLACES = ['node1', 'b1', 'c1'] as const
 
 async function states(scene: Scene): Promise<Record<string, string>> {
