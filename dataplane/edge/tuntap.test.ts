@@ -226,7 +226,7 @@ t.test('no privilege over the network: said, with the remedy', async (t) => {
     import { openTap } from '${import.meta.dirname}/tuntap.ts'
     import { openMeshHost } from '${import.meta.dirname}/mesh-host.ts'
     try { openTap({ name: 'tap7' }) } catch (error) { console.log(error.code, error.message) }
-    await openMeshHost({ runDirectory: '/tmp' }).catch((error) => console.log(error.code))`
+    await openMeshHost({ runDirectory: '/run' }).catch((error) => console.log(error.code))`
   const node = [process.execPath, '--input-type=module-typescript', '-e', source]
   const output = run(
     'unshare',
@@ -235,7 +235,7 @@ t.test('no privilege over the network: said, with the remedy', async (t) => {
     '-m',
     'sh',
     '-c',
-    'mount -t tmpfs tmpfs /tmp && exec "$0" "$@"',
+    'mount -t tmpfs tmpfs /run && exec "$0" "$@"',
     ...node,
   )
   t.match(output, /^NO_PERMISSION no permission to make device tap7; run as root/)
