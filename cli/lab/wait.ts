@@ -16,6 +16,12 @@ export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
+/** Rejects after `ms`: a look that never comes back must not hold the wait. */
+async function overdue(ms: number): Promise<never> {
+  await new Promise((resolve) => setTimeout(resolve, ms).unref())
+  throw new Error('the last look did not come back')
+}
+
 /** Calls `look` until it returns something other than undefined, null or false, and returns that.
  * A throw counts as "not yet". Throws at the deadline, naming what was waited for and the last
  * throw. */
@@ -25,10 +31,12 @@ export async function waitFor<T>(
 ): Promise<NonNullable<Exclude<T, false>>> {
   const timeoutMs = options.timeoutMs ?? WAIT_TIMEOUT_MS
   const deadline = performance.now() + timeoutMs
+  const late = overdue(timeoutMs)
+  late.catch(() => {})
   let last: unknown
   for (;;) {
     try {
-      const seen = await look()
+      const seen = await Promise.race([look(), late])
       if (seen !== undefined && seen !== null && seen !== false) {
         return seen as NonNullable<Exclude<T, false>>
       }
