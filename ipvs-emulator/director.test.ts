@@ -321,6 +321,41 @@ for (const [name, net] of Object.entries(NETS)) {
     t.notOk(self.director.rewrites(connection))
   })
 
+  t.test(`${name}: a tracked flow takes the place of one that is over`, async (t) => {
+    const tracked = (self: ReturnType<typeof lab>, more: Partial<Fields>): number => {
+      // What another node sends on for the client: to the server already, and not to be rewritten.
+      const target = net.servers[0]!
+      const { view, ipAt, l4At, end } = request({ target, targetPort: 8080, ...more })
+      const protocol = more.protocol ?? TCP
+      return self.director.insertTracked(3, 3, view, ipAt, l4At, protocol, end, self.now)
+    }
+    const self = lab()
+    self.apply(service(net, { replyZone: 3 }))
+    const first = self.send(request())
+    self.send(reply(net.servers[0]!, { flags: TCP_SYN | TCP_ACK }), 3)
+    self.send(request({ flags: TCP_ACK }))
+    t.equal(tracked(self, {}), NO_PORT, 'a connection that is open stays')
+    self.send(request({ flags: TCP_FIN | TCP_ACK }))
+    self.send(reply(net.servers[0]!, { flags: TCP_FIN | TCP_ACK }), 3)
+    self.send(request({ flags: TCP_ACK }))
+    t.equal(tracked(self, { flags: TCP_ACK }), NO_PORT, 'only a SYN says that it is another one')
+    const second = tracked(self, {})
+    t.ok(second >= 0)
+    t.equal(self.send(reply(net.servers[0]!, { flags: TCP_SYN | TCP_ACK }), 3), second)
+    t.equal(self.director.connectionCount, 1)
+    t.ok(first >= 0)
+
+    self.send(request({ protocol: UDP, sourcePort: 5 }))
+    self.send(request({ protocol: UDP, sourcePort: 6 }))
+    self.send(request({ protocol: UDP, sourcePort: 40000 }))
+    const udp = [5, 6, 40000].map((sourcePort) => tracked(self, { protocol: UDP, sourcePort }))
+    t.ok(
+      udp.every((connection) => connection >= 0),
+      'a UDP flow always gives way',
+    )
+    t.equal(self.send(reply(net.servers[0]!, { protocol: UDP, targetPort: 5 }), 3), udp[0])
+  })
+
   t.test(`${name}: a removed server's flows end: TCP with a reset to both ends`, async (t) => {
     const self = lab()
     self.apply(service(net))

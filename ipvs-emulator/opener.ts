@@ -39,7 +39,7 @@ import {
 import { RETRY_SYNS_MAX } from './limits.ts'
 import { isLaterFragment } from './packet.ts'
 import { CHUNK_INIT, SCTP_HEADER_SIZE } from './proto-sctp.ts'
-import { TCP_SYN_RECV } from './proto-tcp.ts'
+import { TCP_CLOSE, TCP_SYN_RECV, TCP_TIME_WAIT } from './proto-tcp.ts'
 import { leastOverheadPerWeight } from './sched-common.ts'
 import type { RealServer, Service } from './service.ts'
 import type { ServiceTable } from './service-table.ts'
@@ -336,9 +336,25 @@ export class Opener {
     const known = this.#connections.findForward(flow)
     if (known >= 0) return (known >>> 1) * 2 + flow.family
     // Without rewriting, a reply can only be told apart by what the wire says.
-    if (this.#connections.findReply(flow) >= 0) return NO_PORT
+    const rival = this.#connections.findReply(flow)
+    if (rival >= 0) {
+      if (!this.#givesWay(flow, rival >>> 1, view.getUint8(l4At + TCP_FLAGS))) return NO_PORT
+      this.#connections.release(flow.family, rival >>> 1, true)
+    }
     const connection = this.#connections.insert(flow, null, 0, tick + FIRST_TIMEOUT_TICKS)
     return connection < 0 ? TABLE_FULL : connection
+  }
+
+  /** True when the flow `entry`, to which the real server's replies would be taken to belong, is
+   * over for the client: it has begun another from the same port, by another way. A UDP flow never
+   * says that it is over. */
+  #givesWay(flow: Flow, entry: number, tcpFlags: number): boolean {
+    if (flow.protocol === UDP) return true
+    if (flow.protocol !== TCP) return false
+    if ((tcpFlags & (TCP_SYN | TCP_ACK | TCP_RST)) !== TCP_SYN) return false
+    const table = this.#connections.tables[flow.family]!
+    const state = table.bytes[entry * table.stride * 4 + STATE_BYTE]!
+    return state === TCP_TIME_WAIT || state === TCP_CLOSE
   }
 }
 

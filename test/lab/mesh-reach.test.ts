@@ -117,6 +117,19 @@ function trafficTests(scene: Scene): void {
     await two.close()
   })
 
+  t.test('one client port calls both nodes in turn', async (t) => {
+    const at = scene.at('out')
+    for (let i = 0; i < 12; i++) {
+      for (const node of ['node1', 'node2', 'node1']) {
+        const options = { localPort: 20_000 + i }
+        const answer = await at.who(addressOf(scene, node, 0), TCP_PORT, options)
+        t.ok('name' in answer, `from port ${20_000 + i} to ${node}: ${nameOf(answer)}`)
+      }
+      // Another backend meets this port next time.
+      if (i % 3 === 2) await at.who(addressOf(scene, 'node2', 0), TCP_PORT)
+    }
+  })
+
   t.test('held connections through both nodes to the same backends', async (t) => {
     const calls = []
     for (let i = 0; i < 12; i++) {
