@@ -9,9 +9,6 @@ export const DEVICE_NAME_SIZE_MAX = 15
 /** Ready descriptors that one wait() of the poller reports; the rest are reported by the next. */
 export const POLL_EVENT_COUNT_MAX = 256
 
-/** Size of the virtio-net header that precedes every frame of a TAP or TUN with IFF_VNET_HDR. */
-export const VNET_HEADER_SIZE = 10
-
 /** Largest slab in bytes: offsets must stay small integers (31 bits) for V8 to keep them unboxed.
  */
 export const SLAB_SIZE_MAX: number = 2 ** 30

@@ -10,7 +10,8 @@
 
 import type { FrameDevice, Poller } from '../../base/device.ts'
 import type { Slab } from '../../base/slab.ts'
-import { IOVEC_COUNT_MAX, MEMORY_QUEUE_COUNT_MAX, VNET_HEADER_SIZE } from './limits.ts'
+import { VNET_HEADER_SIZE } from '../../wire/vnet.ts'
+import { IOVEC_COUNT_MAX, MEMORY_QUEUE_COUNT_MAX } from './limits.ts'
 
 // The errors of the real edges, spelled here so that this file works without libc.
 const EBADF = 9

@@ -6,8 +6,8 @@
 
 import type { FrameDevice, ReceiveBatch, SendBatch, UnderlaySocket } from '../../base/device.ts'
 import type { Slab } from '../../base/slab.ts'
+import { VNET_HEADER_SIZE } from '../../wire/vnet.ts'
 import { addressBytes, type Party, parseParty } from './address.ts'
-import { VNET_HEADER_SIZE } from './limits.ts'
 import type { PcapWriter } from './pcap.ts'
 
 class CapturedDevice implements FrameDevice {

@@ -11,9 +11,10 @@
 
 import { readdirSync, readFileSync } from 'node:fs'
 import process from 'node:process'
+import { VNET_HEADER_SIZE } from '../../wire/vnet.ts'
 import { EdgeError, errnoSentence, systemError } from './errors.ts'
 import * as libc from './libc.ts'
-import { DEVICE_NAME_SIZE_MAX, HOLDER_SCAN_COUNT_MAX, VNET_HEADER_SIZE } from './limits.ts'
+import { DEVICE_NAME_SIZE_MAX, HOLDER_SCAN_COUNT_MAX } from './limits.ts'
 import { inNamespace, type NetworkNamespace, namespacePath } from './netns.ts'
 
 const TUN_PATH = '/dev/net/tun'
