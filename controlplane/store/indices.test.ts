@@ -6,7 +6,7 @@ import type { NetworkObject, TaskObject } from './objects.ts'
 
 t.test('a slot is a replica, or a node of a global service', async (t) => {
   t.equal(slotKey({ serviceId: 's', slot: 3, nodeId: 'n' }), 's.3')
-  t.equal(slotKey({ serviceId: 's', slot: 0, nodeId: 'n' }), 's.n')
+  t.equal(slotKey({ serviceId: 's', slot: null, nodeId: 'n' }), 's.n')
 })
 
 t.test('names are compared without their case', async (t) => {

@@ -15,7 +15,7 @@ function networksOf({ spec }: ServiceObject): readonly string[] {
 
 /** The slot of a task: tasks of one slot replace each other. */
 export function slotKey(task: Pick<TaskObject, 'serviceId' | 'slot' | 'nodeId'>): string {
-  return `${task.serviceId}.${task.slot === 0 ? task.nodeId : task.slot}`
+  return `${task.serviceId}.${task.slot ?? task.nodeId}`
 }
 
 export const INDICES: IndexTable = {
@@ -50,8 +50,8 @@ export const INDICES: IndexTable = {
   configs: { name: ({ spec }) => [spec.Name.toLowerCase()] },
 }
 
-/** Tables whose names are unique, whatever their case (SwarmKit, manager/state/store). A node's name
- * is not. */
+/** Tables whose names are unique, whatever their case (SwarmKit, manager/state/store). The names of
+ * nodes are not. */
 export const UNIQUE_NAMES: ReadonlySet<TableName> = new Set<TableName>([
   'services',
   'networks',

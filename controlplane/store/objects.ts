@@ -218,8 +218,8 @@ export function isTerminal(state: TaskState): boolean {
 export interface TaskObject extends StoreObject {
   /** '' for the attachment of a container that no service made. */
   readonly serviceId: string
-  /** From 1 (jobs: from 0); 0 for global services. */
-  readonly slot: number
+  /** From 1 (jobs: from 0); null for tasks of global services, which belong to their node. */
+  readonly slot: number | null
   /** '' until it is assigned. */
   readonly nodeId: string
   /** Name and labels of its service when it was made. */
