@@ -16,6 +16,7 @@
 import { crc32 } from 'node:zlib'
 import type { Prng } from '../../base/prng.ts'
 import { encodeEntry, encodeHardState, encodeSnapshot } from '../../controlplane/raft/codec.ts'
+import type { LogWrite } from '../../controlplane/raft/driver.ts'
 import {
   EMPTY_CONF_STATE,
   EMPTY_HARD_STATE,
@@ -24,7 +25,6 @@ import {
   type Snapshot,
 } from '../../controlplane/raft/messages.ts'
 import { MemoryStorage } from '../../controlplane/raft/storage.ts'
-import type { LogWrite } from './node.ts'
 
 type StoredRecord =
   | { readonly kind: 'snapshot'; readonly value: Snapshot }

@@ -5,6 +5,7 @@
 // A simulator is worth what it finds. mutations.test.ts demands that each of these is found, and
 // says after how many runs.
 
+import { Driver } from '../../controlplane/raft/driver.ts'
 import { RaftLog } from '../../controlplane/raft/log.ts'
 import type { Entry, Message, NodeId } from '../../controlplane/raft/messages.ts'
 import { majorityIndex } from '../../controlplane/raft/quorum.ts'
@@ -13,7 +14,6 @@ import { RawNode } from '../../controlplane/raft/raw-node.ts'
 import { type PendingRead, ReadQueue } from '../../controlplane/raft/read-queue.ts'
 import { Tracker } from '../../controlplane/raft/tracker.ts'
 import { Disk } from './disk.ts'
-import { Driver } from './node.ts'
 
 export type Mutation = () => () => void
 

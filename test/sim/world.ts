@@ -11,6 +11,7 @@
 import type { Prng } from '../../base/prng.ts'
 import { decodeMessage, encodeMessage } from '../../controlplane/raft/codec.ts'
 import { describeMessage } from '../../controlplane/raft/describe.ts'
+import { Driver, type DriverHost, type LogWrite } from '../../controlplane/raft/driver.ts'
 import {
   type ConfState,
   EMPTY_CONF_STATE,
@@ -25,7 +26,6 @@ import { Disk } from './disk.ts'
 import { EventQueue, type Timed } from './event-queue.ts'
 import { Checker } from './invariants.ts'
 import { Network } from './network.ts'
-import { Driver, type DriverHost, type LogWrite } from './node.ts'
 import {
   ELECTION_TICKS,
   exponential,

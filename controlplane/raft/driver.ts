@@ -15,8 +15,8 @@
 // Not here: encryption, transport, files, retries of proposals.
 
 import { assert } from '../../base/assert.ts'
-import { decodeConfChange } from '../../controlplane/raft/codec.ts'
-import type { Config } from '../../controlplane/raft/config.ts'
+import { decodeConfChange } from './codec.ts'
+import type { Config } from './config.ts'
 import type {
   ConfChange,
   ConfState,
@@ -25,10 +25,10 @@ import type {
   Message,
   NodeId,
   Snapshot,
-} from '../../controlplane/raft/messages.ts'
-import { RawNode } from '../../controlplane/raft/raw-node.ts'
-import type { MemoryStorage } from '../../controlplane/raft/storage.ts'
-import type { ProposeResult, Ready, Refusal } from '../../controlplane/raft/types.ts'
+} from './messages.ts'
+import { RawNode } from './raw-node.ts'
+import type { MemoryStorage } from './storage.ts'
+import type { ProposeResult, Ready, Refusal } from './types.ts'
 
 /** A step of the disk's work. Its parts become durable together, or in the order of the fields. */
 export interface LogWrite {
