@@ -58,12 +58,19 @@ export function compileTables(tables: ForwardingTables, options: CompileOptions)
       mac: endpointMac(endpoint),
       peer: isLocal ? NONE : found(peerIndex, endpoint.node),
       port: hasPort ? ports.length : NONE,
+      isGateway: false,
     }
     if (hasPort) {
       ports.push(compilePort(compiled, endpoint.interface!, endpoints.length, networks[network]!))
     }
     endpoints.push(compiled)
   }
+  tables.networks.forEach(({ gatewayInterface }, n) => {
+    if (gatewayInterface === undefined) return
+    const gateway = gatewayEndpoint(networks[n]!, n, ports.length)
+    ports.push(compilePort(gateway, gatewayInterface, endpoints.length, networks[n]!))
+    endpoints.push(gateway)
+  })
   const peers = tables.peers.map(compilePeer)
   const services = compileServices(tables, networkIndex, networks, endpoints)
   return {
@@ -73,7 +80,9 @@ export function compileTables(tables: ForwardingTables, options: CompileOptions)
     networks: withMembers(networks, endpoints, peers),
     endpoints,
     ports,
-    fdb: endpoints.map(({ network, mac }, endpoint): FdbRow => ({ network, mac, endpoint })),
+    fdb: endpoints.flatMap(({ network, mac, isGateway }, endpoint): FdbRow[] =>
+      isGateway ? [] : [{ network, mac, endpoint }],
+    ),
     neighbours: compileNeighbours(networks, endpoints, services.vips),
     ...services,
     ingressNetwork: networks.findIndex((network) => network.ingress),
@@ -131,6 +140,21 @@ function compileNetwork(network: Network): CompiledNetwork {
     ingress: network.ingress ?? false,
     peers: [],
     ports: [],
+    gatewayPort: NONE,
+  }
+}
+
+/** The gateway of a network as an endpoint of this node. A slash keeps its name apart from those of
+ * the tables. */
+function gatewayEndpoint(network: CompiledNetwork, n: number, port: number): CompiledEndpoint {
+  return {
+    name: `gateway/${network.name}`,
+    network: n,
+    addresses: network.gateways,
+    mac: network.gatewayMacs[0]!,
+    peer: NONE,
+    port,
+    isGateway: true,
   }
 }
 
@@ -142,8 +166,10 @@ function withMembers(
 ): CompiledNetwork[] {
   const members = networks.map(() => new Set<number>())
   const ports = networks.map((): number[] => [])
-  for (const { network, port, peer } of endpoints) {
-    if (port !== NONE) ports[network]!.push(port)
+  const gatewayPorts = networks.map(() => NONE)
+  for (const { network, port, peer, isGateway } of endpoints) {
+    if (isGateway) gatewayPorts[network] = port
+    else if (port !== NONE) ports[network]!.push(port)
     if (peer === NONE) continue
     assert(
       !networks[network]!.encrypted || peers[peer]!.publicKey !== null,
@@ -155,6 +181,7 @@ function withMembers(
     ...network,
     peers: [...members[n]!].sort((a, b) => a - b),
     ports: ports[n]!,
+    gatewayPort: gatewayPorts[n]!,
   }))
 }
 
@@ -185,7 +212,7 @@ function compilePort(
     prefixLengths: subnets.map((s) => network.subnets[s]!.length),
     gateways: subnets.map((s) => network.gateways[s]!),
     defaultRoute: local.defaultRoute ?? false,
-    ingress: network.ingress,
+    ingress: network.ingress && !endpoint.isGateway,
   }
 }
 
@@ -201,7 +228,8 @@ function compileNeighbours(
       rows.push({ network, address: gateway, mac, kind: 'gateway', index })
     })
   })
-  endpoints.forEach(({ network, addresses, mac }, index) => {
+  endpoints.forEach(({ network, addresses, mac, isGateway }, index) => {
+    if (isGateway) return
     for (const inner of addresses) {
       rows.push({ network, address: inner, mac, kind: 'endpoint', index })
     }

@@ -96,8 +96,10 @@ export interface CompiledNetwork {
   /** Peers with at least one endpoint here, ascending: where a broadcast is replicated to. On an
    * encrypted network only peers with a key are in it. */
   readonly peers: readonly number[]
-  /** Local ports on this network, ascending. */
+  /** Local ports of endpoints on this network, ascending. */
   readonly ports: readonly number[]
+  /** Local port that has the gateway addresses, NONE = the gateways only answer pings. */
+  readonly gatewayPort: number
 }
 
 export interface CompiledEndpoint {
@@ -112,6 +114,8 @@ export interface CompiledEndpoint {
   /** Its local port; NONE when it runs elsewhere, or here without an interface as yet (frames to it
    * are then dropped and counted). */
   readonly port: number
+  /** True for the gateway addresses of a network, where they have an interface here. */
+  readonly isGateway: boolean
 }
 
 export interface CompiledPort {

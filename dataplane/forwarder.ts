@@ -174,6 +174,7 @@ export class Forwarder {
     if (isGroupMac(targetHi)) return this.broadcast(frame, local, nowMs)
     const target = this.topology.fdb.lookup(network.vni, targetHi, ethernetTargetLo(view, frame.at))
     if (target < 0) return this.drop(DROP_UNKNOWN_DESTINATION)
+    if (local.isGateway) return this.fromGateway(frame, target)
     if (target === FDB_VIP) return this.toVip(frame, local, nowMs)
     if (target === FDB_GATEWAY) return this.toGateway(frame, local, nowMs)
     if (this.topology.endpointServes[local.endpoint] === 1) {
@@ -293,6 +294,12 @@ export class Forwarder {
     if (this.answers.isEchoRequest(frame) && this.isOwnAddress(frame, network)) {
       return this.answerEcho(frame, local)
     }
+    const gateway = network.gatewayPort
+    if (gateway !== null && this.isOwnAddress(frame, network)) {
+      // The IPv6 gateway has a MAC of its own; the interface has the first gateway's.
+      setEthernetTarget(this.slab.view, frame.at, gateway.macHi, gateway.macLo)
+      return this.toPort(frame, gateway)
+    }
     if (!network.ingress) return this.drop(DROP_NO_ROUTE)
     this.balance.reply(frame, network.zone, nowMs)
     const connection = this.balance.connection
@@ -301,12 +308,17 @@ export class Forwarder {
     this.toPeer(frame, network, this.balance.director.data(connection), local, nowMs)
   }
 
+  /** What lives at the gateway addresses talks to the containers of this node alone: every node has
+   * its own. */
+  private fromGateway(frame: Frame, target: number): void {
+    const local = target >= FDB_GATEWAY ? undefined : this.topology.endpointPort[target]
+    if (local === null || local === undefined) return this.drop(DROP_NO_ROUTE)
+    this.toPort(frame, local)
+  }
+
+  /** Whether the frame is for a gateway address of the network. */
   private isOwnAddress(frame: Frame, network: NetworkState): boolean {
-    const view = this.slab.view
-    const { neighbours } = this.topology
-    return frame.family === 4
-      ? neighbours.findV4(network.vni, ipv4Target(view, frame.l3At)) >= 0
-      : neighbours.findV6(network.vni, view, ipv6TargetAt(frame.l3At)) >= 0
+    return this.ownerOfAddress(frame, network, true) === FDB_GATEWAY
   }
 
   // -- from a peer
@@ -532,22 +544,25 @@ export class Forwarder {
 
   /** Endpoint with the frame's target (or source) address, -1 = none. */
   private endpointOfAddress(frame: Frame, network: NetworkState, target: boolean): number {
+    const owner = this.ownerOfAddress(frame, network, target)
+    return owner >= FDB_GATEWAY ? -1 : owner
+  }
+
+  /** What the forwarding database says of the frame's target (or source) address. */
+  private ownerOfAddress(frame: Frame, network: NetworkState, target: boolean): number {
     const view = this.slab.view
     const { fdb, neighbours } = this.topology
     const ip = frame.l3At
-    let mac: number
     if (frame.family === 4) {
       const address = target ? ipv4Target(view, ip) : ipv4Source(view, ip)
       const place = neighbours.findV4(network.vni, address)
       if (place < 0) return -1
-      mac = fdb.lookup(network.vni, neighbours.macHiV4(place), neighbours.macLoV4(place))
-    } else {
-      const at = target ? ipv6TargetAt(ip) : ipv6SourceAt(ip)
-      const place = neighbours.findV6(network.vni, view, at)
-      if (place < 0) return -1
-      mac = fdb.lookup(network.vni, neighbours.macHiV6(place), neighbours.macLoV6(place))
+      return fdb.lookup(network.vni, neighbours.macHiV4(place), neighbours.macLoV4(place))
     }
-    return mac >= FDB_GATEWAY ? -1 : mac
+    const at = target ? ipv6TargetAt(ip) : ipv6SourceAt(ip)
+    const place = neighbours.findV6(network.vni, view, at)
+    if (place < 0) return -1
+    return fdb.lookup(network.vni, neighbours.macHiV6(place), neighbours.macLoV6(place))
   }
 
   // -- broadcast and multicast

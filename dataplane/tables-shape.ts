@@ -136,6 +136,12 @@ const peer = object({
   keepaliveSeconds: optional(integer(0, KEEPALIVE_SECONDS_MAX)),
 })
 
+const localInterface = object({
+  netns: optional(either(netnsPath, integer(1, PROCESS_ID_MAX))),
+  name: required(deviceName),
+  defaultRoute: optional(flag),
+})
+
 const network = object({
   name: required(name),
   vni: required(integer(VNI_MIN, VNI_MAX)),
@@ -145,12 +151,7 @@ const network = object({
   encrypted: optional(flag),
   multicast: optional(flag),
   ingress: optional(flag),
-})
-
-const localInterface = object({
-  netns: optional(either(netnsPath, integer(1, PROCESS_ID_MAX))),
-  name: required(deviceName),
-  defaultRoute: optional(flag),
+  gatewayInterface: optional(localInterface),
 })
 
 const endpoint = object({

@@ -60,6 +60,9 @@ export interface Network {
   readonly multicast?: boolean
   /** True for the one network over which published ports reach their backends. */
   readonly ingress?: boolean
+  /** An interface of this node that has the gateway addresses, for what answers there (a name
+   * server). Reached by the containers of this node alone; default none. */
+  readonly gatewayInterface?: LocalInterface
 }
 
 export interface Endpoint {

@@ -36,6 +36,8 @@ export class NetworkState {
   /** Where a broadcast goes. */
   peers: number[] = []
   ports: LocalPort[] = []
+  /** Where packets to the gateway itself go; null = nowhere. */
+  gatewayPort: LocalPort | null = null
 
   constructor(id: number, name: string) {
     this.id = id
@@ -50,17 +52,26 @@ export class LocalPort {
   readonly port: Port
   network: NetworkState
   endpoint: number
+  /** Has the gateway addresses of its network. */
+  readonly isGateway: boolean
   macHi: number
   macLo: number
   /** The only sources it may send from: IPv4 as numbers, IPv6 as 16 bytes each. */
   addresses4: number[] = []
   addresses6: DataView[] = []
 
-  constructor(name: string, port: Port, network: NetworkState, endpoint: number) {
+  constructor(
+    name: string,
+    port: Port,
+    network: NetworkState,
+    endpoint: number,
+    isGateway: boolean,
+  ) {
     this.name = name
     this.port = port
     this.network = network
     this.endpoint = endpoint
+    this.isGateway = isGateway
     this.macHi = 0
     this.macLo = 0
   }
@@ -135,6 +146,7 @@ export class Topology {
       network.row = this.counters.row('network', compiled.name)
       network.peers = compiled.peers.map((peer) => peerNumbers[peer]!)
       network.ports = []
+      network.gatewayPort = null
       setGateways(network, compiled)
       this.networkByVni.set(compiled.vni, network)
       return network
@@ -194,11 +206,12 @@ export class Topology {
       if (port === null) continue
       const network = networks[compiled.network]!
       const endpoint = endpoints[compiled.endpoint]!
+      const { isGateway } = tables.endpoints[compiled.endpoint]!
       const known = before.get(compiled.name)
       const local =
         known !== undefined && known.port === port
           ? known
-          : new LocalPort(compiled.name, port, network, endpoint)
+          : new LocalPort(compiled.name, port, network, endpoint, isGateway)
       local.network = network
       local.endpoint = endpoint
       local.macHi = this.endpointMacHi[endpoint]!
@@ -211,7 +224,8 @@ export class Topology {
         else local.addresses6.push(view)
       }
       this.endpointPort[endpoint] = local
-      network.ports.push(local)
+      if (isGateway) network.gatewayPort = local
+      else network.ports.push(local)
       this.ports.set(compiled.name, local)
     }
   }

@@ -133,12 +133,9 @@ function checkInterface(
     report(path, `can only be made on this node ("${tables.node.name}"), not on "${endpoint.node}"`)
     return
   }
-  const namespace = namespaceOf(local)
-  const deviceKey = `${namespace}|${local.name}`
-  const device = owners.devices.get(deviceKey)
-  if (device === undefined) owners.devices.set(deviceKey, `endpoints[${e}]`)
-  else report(`${path}.name`, `is also that of ${device} in ${namespace}`)
+  claimDevice(context, local, `endpoints[${e}]`, path, owners)
   if (local.defaultRoute !== true) return
+  const namespace = namespaceOf(local)
   for (const text of endpoint.addresses) {
     const family = text.includes(':') ? 'IPv6' : 'IPv4'
     const routeKey = `${namespace}|${family}`
@@ -151,16 +148,45 @@ function checkInterface(
   }
 }
 
+function claimDevice(
+  { report }: Context,
+  local: LocalInterface,
+  owner: string,
+  path: string,
+  owners: InterfaceOwners,
+): void {
+  const namespace = namespaceOf(local)
+  const deviceKey = `${namespace}|${local.name}`
+  const device = owners.devices.get(deviceKey)
+  if (device === undefined) owners.devices.set(deviceKey, owner)
+  else report(`${path}.name`, `is also that of ${device} in ${namespace}`)
+}
+
+/** Checks the interfaces that have gateway addresses; returns how many there are. */
+function checkGatewayInterfaces(context: Context, owners: InterfaceOwners): number {
+  let interfaces = 0
+  context.tables.networks.forEach(({ gatewayInterface }, n) => {
+    if (gatewayInterface === undefined) return
+    interfaces++
+    const path = `networks[${n}].gatewayInterface`
+    claimDevice(context, gatewayInterface, path, path, owners)
+    if (gatewayInterface.defaultRoute === true) {
+      context.report(`${path}.defaultRoute`, 'would lead to the gateway itself')
+    }
+  })
+  return interfaces
+}
+
 export function checkEndpoints(context: Context): void {
   const { tables, report } = context
   const owners: InterfaceOwners = { devices: new Map(), routes: new Map() }
-  let interfaces = 0
   tables.networks.forEach((_, n) => {
     for (const gateway of context.gateways[n]!) {
       const mac = macText(macFromAddress(gateway.bytes))
       context.macOwners.set(`${n}|${mac}`, `gateway ${gateway.text}`)
     }
   })
+  let interfaces = checkGatewayInterfaces(context, owners)
   tables.endpoints.forEach((endpoint, e) => {
     if (endpoint.interface !== undefined) interfaces++
     const network = resolveName(context, 'network', endpoint.network, `endpoints[${e}].network`)
