@@ -35,19 +35,8 @@ function find(table: ConnTable, key: Key, reply: boolean): number {
   const d = reply ? key.client : -5
   const step = reply ? 1 : -1
   if (table.words === 1) return table.find4(zone, key.protocol, s, d, ports)
-  return table.find6(
-    zone,
-    key.protocol,
-    s,
-    s + 1,
-    s + 2,
-    s + 3,
-    d,
-    d + step,
-    d + 2 * step,
-    d + 3 * step,
-    ports,
-  )
+  const addresses = Int32Array.of(s, s + 1, s + 2, s + 3, d, d + step, d + 2 * step, d + 3 * step)
+  return table.find6(zone, key.protocol, addresses, ports)
 }
 
 const KEY = fc.record({

@@ -11,7 +11,7 @@
 //        5  deadline, in ticks
 //        6  a number that belongs to the engine
 //        7  controlling template, 0 = none
-//       8-11 TCP heads: what a RST needs (see track() in director.ts)
+//       8-11 TCP heads: what a RST needs (see tracker.ts)
 //      12-   addresses: client, virtual, then as the real server sees them: client', server
 //
 // The index is open addressed with linear probing, without wrapping around: a slot holds 8 hash
@@ -31,7 +31,7 @@
 
 import { assert } from '../base/assert.ts'
 import { hashTables, hashWord } from './hash.ts'
-import { INDEX_MOVE_PER_INSERT, INDEX_SLOTS_MIN } from './limits.ts'
+import { EXPECT_MAX, INDEX_MOVE_PER_INSERT, INDEX_SLOTS_MIN } from './limits.ts'
 
 export const PORTS = 0
 export const REPLY_PORTS = 1
@@ -108,6 +108,8 @@ export class ConnTable {
   #references = 0
   /** A cluster being moved. */
   #run: Int32Array = new Int32Array(64)
+  /** Where prefetch() is: index slots, then records. */
+  readonly #places: Int32Array = new Int32Array(EXPECT_MAX)
 
   /** `capacity` entries of `words` (1 or 4) address words; `random` keys the hash. */
   constructor(capacity: number, words: number, random: () => number) {
@@ -196,40 +198,37 @@ export class ConnTable {
     }
   }
 
-  /** Loads what searches for the first `count` of `hashes` will read: index slots, then records.
-   * Two tight loops, so that the processor has many loads under way at once. The result means
+  /** Loads what searches for the first `count` (at most EXPECT_MAX) of `hashes` will read: index
+   * slots, then records. Loops that do nothing but load, without a branch that depends on what is
+   * loaded, so that the processor has many loads under way at once: with the walk in the same loop
+   * as the records a key cost 105 ns instead of 53 at 2 million connections. The result means
    * nothing; it keeps the loads from being optimized away. */
   prefetch(hashes: Int32Array, count: number): number {
     const slots = this.#slots
     const records = this.records
     const stride = this.stride
+    const places = this.#places
     let sink = 0
-    for (let k = 0; k < count; k++) sink ^= slots[this.#home(hashes[k]!)]!
     for (let k = 0; k < count; k++) {
-      const hash = hashes[k]!
-      let i = this.#home(hash)
-      let slot = slots[i]!
-      while (slot !== 0 && slot >>> 24 !== (hash & 255)) slot = slots[++i]!
-      sink ^= records[((slot & 0xffffff) >>> 1) * stride]!
+      const home = this.#home(hashes[k]!)
+      places[k] = home
+      sink ^= slots[home]!
     }
+    for (let k = 0; k < count; k++) {
+      const tag = hashes[k]! & 255
+      let i = places[k]!
+      let slot = slots[i]!
+      while (slot !== 0 && slot >>> 24 !== tag) slot = slots[++i]!
+      places[k] = ((slot & 0xffffff) >>> 1) * stride
+    }
+    for (let k = 0; k < count; k++) sink ^= records[places[k]!]!
     return sink
   }
 
-  /** Reference of an IPv6 flow as seen on the wire, or -1. */
-  find6(
-    zone: number,
-    protocol: number,
-    s0: number,
-    s1: number,
-    s2: number,
-    s3: number,
-    t0: number,
-    t1: number,
-    t2: number,
-    t3: number,
-    ports: number,
-  ): number {
-    const hash = this.hash6(zone, protocol, s0, s1, s2, s3, t0, t1, t2, t3, ports)
+  /** Reference of an IPv6 flow as seen on the wire, or -1. `addresses`: four words of source, four
+   * of target. */
+  find6(zone: number, protocol: number, addresses: Int32Array, ports: number): number {
+    const hash = this.hash6(zone, protocol, addresses, ports)
     const slots = this.#slots
     for (let i = this.#home(hash); ; i++) {
       const slot = slots[i]!
@@ -240,8 +239,8 @@ export class ConnTable {
       const direction = reference & 1
       const at = (reference >>> 1) * this.stride + ADDRESSES
       if (
-        this.#address6(direction === 0 ? at : at + 12, s0, s1, s2, s3) &&
-        this.#address6(direction === 0 ? at + 4 : at + 8, t0, t1, t2, t3)
+        this.#address6(direction === 0 ? at : at + 12, addresses, 0) &&
+        this.#address6(direction === 0 ? at + 4 : at + 8, addresses, 4)
       )
         return reference
     }
@@ -256,13 +255,13 @@ export class ConnTable {
       : this.records[at + REPLY_PORTS] === ports && (zones & 0xffff) === zone
   }
 
-  #address6(at: number, w0: number, w1: number, w2: number, w3: number): boolean {
+  #address6(at: number, addresses: Int32Array, from: number): boolean {
     const records = this.records
     return (
-      records[at] === w0 &&
-      records[at + 1] === w1 &&
-      records[at + 2] === w2 &&
-      records[at + 3] === w3
+      records[at] === addresses[from] &&
+      records[at + 1] === addresses[from + 1] &&
+      records[at + 2] === addresses[from + 2] &&
+      records[at + 3] === addresses[from + 3]
     )
   }
 
@@ -276,32 +275,12 @@ export class ConnTable {
     )
   }
 
-  hash6(
-    zone: number,
-    protocol: number,
-    s0: number,
-    s1: number,
-    s2: number,
-    s3: number,
-    t0: number,
-    t1: number,
-    t2: number,
-    t3: number,
-    ports: number,
-  ): number {
+  /** `addresses` as for find6(). */
+  hash6(zone: number, protocol: number, addresses: Int32Array, ports: number): number {
     const tables = this.#tables
-    return (
-      hashWord(tables, 0, (zone << 8) | protocol) ^
-      hashWord(tables, 1, ports) ^
-      hashWord(tables, 2, s0) ^
-      hashWord(tables, 3, s1) ^
-      hashWord(tables, 4, s2) ^
-      hashWord(tables, 5, s3) ^
-      hashWord(tables, 6, t0) ^
-      hashWord(tables, 7, t1) ^
-      hashWord(tables, 8, t2) ^
-      hashWord(tables, 9, t3)
-    )
+    let hash = hashWord(tables, 0, (zone << 8) | protocol) ^ hashWord(tables, 1, ports)
+    for (let i = 0; i < 8; i++) hash ^= hashWord(tables, 2 + i, addresses[i]!)
+    return hash
   }
 
   /** Hash of the key that `reference` stands for, from its record. */

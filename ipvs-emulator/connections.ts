@@ -40,6 +40,7 @@ export class Connections {
   readonly wheels: readonly [TimerWheel, TimerWheel]
   readonly #services: ServiceTable
   readonly #random: () => number
+  readonly #addresses: Int32Array = new Int32Array(8)
   /** Connections ended to make room. */
   evicted = 0
 
@@ -87,19 +88,9 @@ export class Connections {
     ports: number,
   ): number {
     if (family === IPV4) return this.tables[0].find4(zone, protocol, s[0]!, t[0]!, ports)
-    return this.tables[1].find6(
-      zone,
-      protocol,
-      s[0]!,
-      s[1]!,
-      s[2]!,
-      s[3]!,
-      t[0]!,
-      t[1]!,
-      t[2]!,
-      t[3]!,
-      ports,
-    )
+    this.#addresses.set(s)
+    this.#addresses.set(t, 4)
+    return this.tables[1].find6(zone, protocol, this.#addresses, ports)
   }
 
   /** Makes sure that replies to the flow can be told from those of all other flows: keeps the

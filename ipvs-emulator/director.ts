@@ -7,9 +7,9 @@
 //   ICMP error         relatedIcmp()
 //   now and then       advance()
 //
-// What is behind it: conn-table.ts (flows), connections.ts (their life), service-table.ts
-// (services), sched-*.ts (choice), nat.ts (rewriting), tracker.ts and proto-*.ts (states),
-// timer-wheel.ts (time).
+// What is behind it: finder.ts (whose packet), conn-table.ts (flows), connections.ts (their life),
+// service-table.ts (services), opener.ts and sched-*.ts (new flows, and who gets them), nat.ts
+// (rewriting), tracker.ts and proto-*.ts (states), timer-wheel.ts and janitor.ts (time).
 //
 // A zone is an isolated address space: flows of different zones never meet, equal addresses or not.
 // A connection handle is a non-negative integer, valid until the connection ends, which happens
@@ -17,37 +17,27 @@
 //
 // Nothing here allocates per packet. No method throws on account of a packet, but headers must have
 // passed their checks (checkIpv4(), checkTcp() and so on). Bad configuration throws ConfigError.
-//
-// Longer than 500 lines because it is the folder's one face: half of it is comments and parameter
-// lists, and the work is done elsewhere.
 
-import { TCP_ACK, TCP_RST, TCP_SYN } from '../wire/tcp.ts'
 import type { BalancerConfig } from './config.ts'
 import {
-  ADDRESSES,
   type ConnTable,
   DATA,
   FLAGS_BYTE,
-  PORTS,
   PROTOCOL_BYTE,
-  REPLY_PORTS,
   REWRITES,
   SERVER,
-  STATE_BYTE,
   ZONES,
 } from './conn-table.ts'
 import { Connections } from './connections.ts'
 import { Defence } from './defence.ts'
-import { IPV4, IPV6, TCP } from './flow.ts'
+import { Finder } from './finder.ts'
+import { FORWARD, IPV4, IPV6 } from './flow.ts'
 import { Fragments } from './fragments.ts'
-import { rewriteIcmpError } from './icmp-nat.ts'
 import { Janitor } from './janitor.ts'
 import { CONNECTIONS_DEFAULT, TICK_MS } from './limits.ts'
 import { rewrite } from './nat.ts'
 import { Opener } from './opener.ts'
 import { isLaterFragment } from './packet.ts'
-import { TCP_CLOSE, TCP_TIME_WAIT } from './proto-tcp.ts'
-import { type Quoted, readQuoted } from './quoted.ts'
 import { writeProbe, writeReset } from './reset.ts'
 import { ServiceTable } from './service-table.ts'
 import { defaultSettings, type Settings } from './settings.ts'
@@ -55,17 +45,7 @@ import { Timeouts } from './timeouts.ts'
 import { Tracker } from './tracker.ts'
 import { VERDICT_NAMES } from './verdict.ts'
 
-/** Direction of a packet within its flow: from the client, or from the real server. */
-export const FORWARD = 0
-export const REPLY = 1
-
-const TCP_FLAGS = 13
-const TCP_SIZE_MIN = 20
-const UDP_SIZE = 8
-const IPV4_FRAGMENT = 6
-/** More fragments, or an offset. */
-const IPV4_ANY_FRAGMENT = 0x3fff
-const IPV6_HEADER_SIZE = 40
+export { FORWARD, REPLY } from './flow.ts'
 
 export interface DirectorOptions {
   /** Clock reading at creation; no later time may be smaller. Milliseconds, any origin. */
@@ -99,7 +79,7 @@ export class Director {
   readonly #fragments: Fragments
   readonly #opener: Opener
   readonly defence: Defence
-  readonly #quoted: Quoted = { l4At: 0, protocol: 0 }
+  readonly #finder: Finder
   readonly #janitor: Janitor
   readonly #startMs: number
   #tick = 0
@@ -120,6 +100,13 @@ export class Director {
       this.defence,
       options.orphan ?? (() => {}),
       options.probe ?? null,
+    )
+    this.#finder = new Finder(
+      this.connections,
+      this.services,
+      this.settings,
+      this.#fragments,
+      (family, entry) => this.#janitor.endOrphan(family, entry),
     )
   }
 
@@ -182,139 +169,23 @@ export class Director {
     protocol: number,
     end: number,
   ): number {
-    const ipv4 = view.getUint8(ipAt) >> 4 === 4
-    // Whole IPv4 packets and IPv6 packets without extension headers are the rule.
-    const plain = ipv4
-      ? (view.getUint16(ipAt + IPV4_FRAGMENT) & IPV4_ANY_FRAGMENT) === 0
-      : l4At - ipAt === IPV6_HEADER_SIZE
-    if (!plain && isLaterFragment(view, ipAt, l4At)) {
-      return this.#lookupFragment(zone, view, ipAt, l4At, protocol)
-    }
-    if (end - l4At < (protocol === TCP ? TCP_SIZE_MIN : UDP_SIZE)) return -1
-    const reference = this.#find(zone, view, ipAt, l4At, protocol, ipv4)
-    if (reference < 0) return -1
-    const family = ipv4 ? IPV4 : IPV6
-    const entry = reference >>> 1
-    this.direction = reference & 1
-    if (!this.#usable(family, entry, view, l4At, protocol)) return -1
-    const connection = entry * 2 + family
-    if (!plain) {
-      const tick = this.#tick
-      this.#fragments.noteFirst(zone, protocol, view, ipAt, l4At, connection, this.direction, tick)
-    }
+    const finder = this.#finder
+    const connection = finder.lookup(zone, view, ipAt, l4At, protocol, end, this.#tick)
+    this.direction = finder.direction
     return connection
   }
 
-  /** Hash by which lookup() will search for this packet, to be collected for prefetch(). */
-  hashOf(zone: number, view: DataView, ipAt: number, l4At: number, protocol: number): number {
-    const tables = this.connections.tables
-    const ports = view.getInt32(l4At)
-    if (view.getUint8(ipAt) >> 4 === 4) {
-      const source = view.getInt32(ipAt + 12)
-      return tables[0].hash4(zone, protocol, source, view.getInt32(ipAt + 16), ports)
-    }
-    return tables[1].hash6(
-      zone,
-      protocol,
-      view.getInt32(ipAt + 8),
-      view.getInt32(ipAt + 12),
-      view.getInt32(ipAt + 16),
-      view.getInt32(ipAt + 20),
-      view.getInt32(ipAt + 24),
-      view.getInt32(ipAt + 28),
-      view.getInt32(ipAt + 32),
-      view.getInt32(ipAt + 36),
-      ports,
-    )
+  /** Announces a packet that lookup() will be asked about soon, at most EXPECT_MAX at a time (more
+   * are ignored); not for fragments behind the first. For a caller that has several packets at
+   * hand: after load() their look-ups find in the cache what they need. With a million connections
+   * each would wait for main memory twice; so the waits overlap. */
+  expect(zone: number, view: DataView, ipAt: number, l4At: number, protocol: number): void {
+    this.#finder.expect(zone, view, ipAt, l4At, protocol)
   }
 
-  /** Optional, for a caller with several packets of one address family at hand: loads what their
-   * lookups will read. With a million connections each lookup waits for main memory twice; done for
-   * a batch at once, the waits overlap. The result means nothing. */
-  prefetch(family: number, hashes: Int32Array, count: number): number {
-    return this.connections.tables[family]!.prefetch(hashes, count)
-  }
-
-  #find(
-    zone: number,
-    view: DataView,
-    ipAt: number,
-    l4At: number,
-    protocol: number,
-    ipv4: boolean,
-  ): number {
-    const tables = this.connections.tables
-    const ports = view.getInt32(l4At)
-    if (ipv4) {
-      const source = view.getInt32(ipAt + 12)
-      return tables[0].find4(zone, protocol, source, view.getInt32(ipAt + 16), ports)
-    }
-    return tables[1].find6(
-      zone,
-      protocol,
-      view.getInt32(ipAt + 8),
-      view.getInt32(ipAt + 12),
-      view.getInt32(ipAt + 16),
-      view.getInt32(ipAt + 20),
-      view.getInt32(ipAt + 24),
-      view.getInt32(ipAt + 28),
-      view.getInt32(ipAt + 32),
-      view.getInt32(ipAt + 36),
-      ports,
-    )
-  }
-
-  /** False when the connection found must not serve this packet; it has then been ended. */
-  #usable(family: number, entry: number, view: DataView, l4At: number, protocol: number): boolean {
-    const table = this.connections.tables[family]!
-    const at = entry * table.stride
-    if (this.services.goneCount > 0) {
-      const server = this.services.servers[table.records[at + SERVER]!]
-      if (server?.gone === true) {
-        this.#janitor.endOrphan(family, entry)
-        return false
-      }
-    }
-    if (protocol !== TCP || this.direction !== FORWARD) return true
-    const state = table.bytes[at * 4 + STATE_BYTE]!
-    const ended = state === TCP_TIME_WAIT || state === TCP_CLOSE
-    if (!ended && !this.settings.expireNodestConn) return true
-    if ((view.getUint8(l4At + TCP_FLAGS) & (TCP_SYN | TCP_ACK | TCP_RST)) !== TCP_SYN) return true
-    // A new connection from the port of an old one (conn_reuse_mode).
-    if (ended && this.settings.connReuseMode !== 0) {
-      this.connections.release(family, entry, true)
-      return false
-    }
-    const server = this.services.servers[table.records[at + SERVER]!]
-    if (this.settings.expireNodestConn && server?.weight === 0) {
-      this.connections.release(family, entry, true)
-      return false
-    }
-    return true
-  }
-
-  #lookupFragment(
-    zone: number,
-    view: DataView,
-    ipAt: number,
-    l4At: number,
-    protocol: number,
-  ): number {
-    const connection = this.#fragments.findLater(zone, protocol, view, ipAt, l4At, this.#tick)
-    if (connection < 0) return -1
-    // The note may have outlived its connection, and the entry may serve another by now.
-    const table = this.connections.tables[connection & 1]!
-    const at = (connection >>> 1) * table.stride
-    this.direction = this.#fragments.direction
-    const portsAt = at + (this.direction === FORWARD ? PORTS : REPLY_PORTS)
-    const sourceAt = at + ADDRESSES + (this.direction === FORWARD ? 0 : 3 * table.words)
-    if (
-      table.bytes[at * 4 + PROTOCOL_BYTE] !== protocol ||
-      table.records[portsAt] !== this.#fragments.ports ||
-      table.records[sourceAt] !== view.getInt32(ipAt + ((connection & 1) === IPV4 ? 12 : 8))
-    )
-      return -1
-    return connection
+  /** Loads what the look-ups of the packets announced will read, and forgets them. */
+  load(): void {
+    this.#finder.load()
   }
 
   /** Chooses a real server and makes a connection for a packet that lookup() did not find. Returns
@@ -419,45 +290,10 @@ export class Director {
   /** ICMP error about a flow: rewrites the outer packet and the one it quotes. Returns the
    * connection, or -1 (then nothing was changed); `direction` is the way the error travels. */
   relatedIcmp(zone: number, view: DataView, ipAt: number, icmpAt: number, end: number): number {
-    const quotedAt = icmpAt + 8
-    const quoted = this.#quoted
-    if (!readQuoted(quoted, view, quotedAt, end)) return -1
-    const { l4At, protocol } = quoted
-    const tables = this.connections.tables
-    const ports = view.getInt32(l4At)
-    const swapped = (ports >>> 16) | (ports << 16)
-    const ipv4 = view.getUint8(ipAt) >> 4 === 4
-    if ((view.getUint8(quotedAt) >> 4 === 4) !== ipv4) return -1
-    const reference = ipv4
-      ? tables[0].find4(
-          zone,
-          protocol,
-          view.getInt32(quotedAt + 16),
-          view.getInt32(quotedAt + 12),
-          swapped,
-        )
-      : tables[1].find6(
-          zone,
-          protocol,
-          view.getInt32(quotedAt + 24),
-          view.getInt32(quotedAt + 28),
-          view.getInt32(quotedAt + 32),
-          view.getInt32(quotedAt + 36),
-          view.getInt32(quotedAt + 8),
-          view.getInt32(quotedAt + 12),
-          view.getInt32(quotedAt + 16),
-          view.getInt32(quotedAt + 20),
-          swapped,
-        )
-    if (reference < 0) return -1
-    const family = ipv4 ? IPV4 : IPV6
-    const entry = reference >>> 1
-    const table = tables[family]
-    this.direction = reference & 1
-    if ((table.bytes[entry * table.stride * 4 + FLAGS_BYTE]! & REWRITES) !== 0) {
-      rewriteIcmpError(table, entry, this.direction, protocol, view, ipAt, icmpAt, l4At, end)
-    }
-    return entry * 2 + family
+    const finder = this.#finder
+    const connection = finder.relatedIcmp(zone, view, ipAt, icmpAt, end)
+    this.direction = finder.direction
+    return connection
   }
 
   /** Ends what is due, looking at no more than about `budget` connections. Returns when to call

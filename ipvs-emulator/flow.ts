@@ -6,6 +6,10 @@
 export const IPV4 = 0
 export const IPV6 = 1
 
+/** Direction of a packet within its flow: from the client, or from the real server. */
+export const FORWARD = 0
+export const REPLY = 1
+
 export const ICMP = 1
 export const TCP = 6
 export const UDP = 17

@@ -41,6 +41,9 @@ export const SWEEP_PER_ADVANCE = 4096
 export const FRAGMENTS_MAX = 1024
 /** How long a first fragment's connection is remembered (Linux ipfrag_time). */
 export const FRAGMENT_TIMEOUT_MS = 30_000
+/** Packets whose look-ups are announced at once: more than the processor can load at the same time,
+ * few enough that what is loaded is still in the first-level cache when it is used. */
+export const EXPECT_MAX = 64
 /** Source ports tried before a rewritten flow is refused. */
 export const PORT_ATTEMPTS = 64
 /** First and last source port handed to flows whose own port is taken. */

@@ -13,6 +13,7 @@ export const SCTP_HEADER_SIZE = 12
 export const SCTP_INIT1 = 1
 export const SCTP_INIT = 2
 export const SCTP_ESTABLISHED = 8
+export const SCTP_CLOSED = 13
 
 export const SCTP_STATES = 14
 export const SCTP_EVENTS = 10
