@@ -171,3 +171,30 @@ t.test('a flood of ten times the table costs no established flow', async (t) => 
   t.equal(kept, 500)
   t.ok(good >= 80, `${good} of 100 new clients got through`)
 })
+
+t.test('drop_entry judges idleness by the timeout of the service', async (t) => {
+  for (const [idleSeconds, protocol] of [
+    [3600, TCP],
+    [3600, UDP],
+    [30, UDP],
+  ] as const) {
+    const self = lab()
+    self.apply(service(net, { idleSeconds }))
+    self.director.settings.dropEntry = 3
+    const send = (): void => {
+      for (let port = 1; port <= 20; port++) {
+        if (protocol === UDP) self.send(request(port, { protocol }))
+        else establish(self, port)
+      }
+    }
+    send()
+    const left = (): number =>
+      Array.from({ length: 20 }, (_, i) => alive(self, i + 1, protocol)).filter(Boolean).length
+    // Idle for less than a minute, whatever the service's timeout is: not idle yet.
+    self.wait(idleSeconds > 60 ? 55_000 : 25_000)
+    t.equal(left(), 20, `${idleSeconds} s, young`)
+    if (idleSeconds < 60) continue
+    self.wait(600_000)
+    t.ok(left() < 20, `${left()} of 20 are left after eleven minutes`)
+  }
+})

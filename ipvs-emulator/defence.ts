@@ -13,6 +13,7 @@ import {
   FLAGS_BYTE,
   PACKETS_BYTE,
   PROTOCOL_BYTE,
+  SERVER,
   STATE_BYTE,
   TEMPLATE,
 } from './conn-table.ts'
@@ -21,6 +22,7 @@ import { SCTP, TCP } from './flow.ts'
 import { DROP_ENTRY_SHARE, DROP_ENTRY_SLICE, SHORT_SHARE } from './limits.ts'
 import { SCTP_ESTABLISHED, SCTP_INIT, SCTP_INIT1 } from './proto-sctp.ts'
 import { TCP_ESTABLISHED, TCP_SYN_RECV, TCP_SYNACK } from './proto-tcp.ts'
+import type { ServiceTable } from './service-table.ts'
 import type { Settings } from './settings.ts'
 import { type Timeouts, ticksOf } from './timeouts.ts'
 
@@ -47,6 +49,7 @@ export function dropRate(settings: Settings, connections: Connections): number {
 export class Defence {
   readonly #settings: Settings
   readonly #connections: Connections
+  readonly #services: ServiceTable
   readonly #timeouts: Timeouts
   readonly #random: () => number
   /** Candidates still to pass by until one is dropped, by number of packets. */
@@ -60,11 +63,13 @@ export class Defence {
   constructor(
     settings: Settings,
     connections: Connections,
+    services: ServiceTable,
     timeouts: Timeouts,
     random: () => number,
   ) {
     this.#settings = settings
     this.#connections = connections
+    this.#services = services
     this.#timeouts = timeouts
     this.#random = random
   }
@@ -136,7 +141,9 @@ export class Defence {
   ): boolean {
     const table = this.#connections.tables[family]!
     const at = entry * table.stride
-    const refreshed = table.records[at + DEADLINE]! - this.#timeouts.of(protocol, state)
+    const server = this.#services.servers[table.records[at + SERVER]!]
+    const timeout = this.#timeouts.forServer(protocol, state, server)
+    const refreshed = table.records[at + DEADLINE]! - timeout
     if (tick - refreshed < IDLE_TICKS) return false
     const packets = table.bytes[at * 4 + PACKETS_BYTE]!
     if (packets === 0 || packets > PACKETS_MAX) return false

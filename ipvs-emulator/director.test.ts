@@ -7,6 +7,7 @@
 import t from 'tap'
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts'
 import type { ServiceConfig } from './config.ts'
+import { FLAGS_BYTE, NO_OUTPUT, STATE_BYTE } from './conn-table.ts'
 import { FORWARD, REPLY } from './director.ts'
 import { SCTP, TCP, UDP } from './flow.ts'
 import { lab, NETS, service, show, ZONE } from './lab-fixture.ts'
@@ -20,6 +21,7 @@ import {
   type Packet,
   quotedOf,
 } from './packet-fixture.ts'
+import { TCP_FIN_WAIT } from './proto-tcp.ts'
 import { DUPLICATE, NO_DESTINATION, NO_PORT, NOT_SYN, TABLE_FULL } from './verdict.ts'
 
 for (const [name, net] of Object.entries(NETS)) {
@@ -429,6 +431,61 @@ for (const [name, net] of Object.entries(NETS)) {
     const old = request()
     self.send(old)
     t.equal(ends(old).split(' > ')[1], show(net.servers[1]!, 8080))
+  })
+
+  t.test(`${name}: whose connections a new one may take over`, async (t) => {
+    const ended = (self: ReturnType<typeof lab>, more: Partial<Fields> = {}): number => {
+      const connection = self.send(request(more))
+      self.send(request({ ...more, flags: TCP_RST | TCP_ACK, chunk: 6 }))
+      self.send(reply(net.servers[0]!, { ...more, flags: TCP_RST | TCP_ACK, chunk: 6 }))
+      return connection
+    }
+    const target = (self: ReturnType<typeof lab>, more: Partial<Fields> = {}): string => {
+      const again = request(more)
+      self.send(again)
+      return ends(again).split(' > ')[1]!
+    }
+    const [first, second] = net.servers.map((server) => show(server, 8080))
+
+    const sctp = lab()
+    sctp.apply(service(net))
+    ended(sctp, { protocol: SCTP })
+    t.equal(target(sctp, { protocol: SCTP, chunk: 0 }), first, 'data goes where it went')
+    t.equal(target(sctp, { protocol: SCTP }), second, 'an INIT is scheduled afresh')
+    t.equal(sctp.director.connectionCount, 1)
+
+    const persistent = lab()
+    persistent.apply(service(net, { persistenceSeconds: 300 }))
+    const kept = ended(persistent)
+    t.equal(persistent.send(request()), kept, 'the connection of a persistent client stays')
+
+    const quiesced = lab()
+    quiesced.apply(service(net))
+    quiesced.director.settings.connReuseMode = 0
+    quiesced.director.settings.expireNodestConn = true
+    t.equal(target(quiesced), first)
+    t.equal(target(quiesced), first, 'its server has a weight')
+    const realServers = net.servers.map((address, i) => ({
+      key: `s${i}`,
+      address,
+      port: 8080,
+      weight: i === 0 ? 0 : 1,
+    }))
+    quiesced.apply(service(net, { realServers }))
+    t.equal(target(quiesced, { flags: TCP_ACK }), first, 'a segment in mid-flow goes on')
+    t.not(target(quiesced), first, 'a SYN does not, whatever conn_reuse_mode says')
+
+    const unanswered = lab()
+    unanswered.apply(service(net))
+    const lonely = unanswered.send(request())
+    const table = unanswered.director.connections.tables[lonely & 1]!
+    const byteAt = (lonely >>> 1) * table.stride * 4
+    table.bytes[byteAt + FLAGS_BYTE] = table.bytes[byteAt + FLAGS_BYTE]! | NO_OUTPUT
+    unanswered.send(request({ flags: TCP_ACK }))
+    unanswered.send(request({ flags: TCP_FIN | TCP_ACK }))
+    t.equal(table.bytes[byteAt + STATE_BYTE], TCP_FIN_WAIT)
+    unanswered.director.settings.connReuseMode = 2
+    t.equal(target(unanswered), second, 'mode 2: half closed, and no reply ever seen')
   })
 
   t.test(`${name}: active and inactive, statistics, expiry`, async (t) => {

@@ -92,7 +92,13 @@ export class Director {
     this.#tracker = new Tracker(this.connections, this.services, this.timeouts)
     this.#fragments = new Fragments(options.random)
     this.#opener = new Opener(this.connections, this.services, this.settings, options.random)
-    this.defence = new Defence(this.settings, this.connections, this.timeouts, options.random)
+    this.defence = new Defence(
+      this.settings,
+      this.connections,
+      this.services,
+      this.timeouts,
+      options.random,
+    )
     this.#janitor = new Janitor(
       this.connections,
       this.services,

@@ -14,7 +14,7 @@
 //             when a port changes. That takes the whole packet: a fragment, or a packet of which
 //             only the head is at hand, arrives damaged.
 
-import { updateSum16, updateSum32 } from '../wire/checksum.ts'
+import { foldSum, updateSum16, updateSum32 } from '../wire/checksum.ts'
 import { ADDRESSES, type ConnTable, PORTS, REPLY_PORTS } from './conn-table.ts'
 import { crc32c } from './crc32c.ts'
 import { SCTP, TCP, UDP } from './flow.ts'
@@ -55,20 +55,17 @@ export function replaceAddresses(
   targetAt: number,
   words: number,
 ): number {
+  const count = 2 * words
+  // Two halves of at most 16 words fit in 32 bits: one folding at the end does.
   let change = 0
-  for (let i = 0; i < words; i++) {
+  for (let i = 0; i < count; i++) {
     const offset = at + 4 * i
-    const word = records[sourceAt + i]!
-    change = updateSum32(change, view.getInt32(offset), word)
+    const word = records[i < words ? sourceAt + i : targetAt + i - words]!
+    const before = ~view.getInt32(offset)
+    change += (before >>> 16) + (before & 0xffff) + (word >>> 16) + (word & 0xffff)
     view.setInt32(offset, word)
   }
-  for (let i = 0; i < words; i++) {
-    const offset = at + 4 * (words + i)
-    const word = records[targetAt + i]!
-    change = updateSum32(change, view.getInt32(offset), word)
-    view.setInt32(offset, word)
-  }
-  return change
+  return foldSum(change)
 }
 
 /** A checksum field after the sum it covers changed by `change` (a folded sum). */

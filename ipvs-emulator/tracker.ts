@@ -39,6 +39,7 @@ import {
   TCP_STATES,
   tcpEvent,
 } from './proto-tcp.ts'
+import type { RealServer } from './service.ts'
 import type { ServiceTable } from './service-table.ts'
 import { IN_BYTES, IN_PACKETS, STATISTICS_COLUMNS } from './statistics.ts'
 import type { Timeouts } from './timeouts.ts'
@@ -120,10 +121,11 @@ export class Tracker {
         PROBE_BASE,
       )
     }
+    const server = this.#services.servers[table.records[at + SERVER]!]
     if (next !== state || !this.#stillProbing(table, byteAt, direction)) {
-      this.#refresh(table, family, entry, protocol, next, tick)
+      this.#refresh(table, family, entry, this.timeouts.forServer(protocol, next, server), tick)
     }
-    this.#count(table.records[at + SERVER]!, direction, packets, bytes)
+    if (server !== null && server !== undefined) this.#count(server, direction, packets, bytes)
   }
 
   /** Begins or goes on probing an established TCP connection that is due. Returns false when it has
@@ -162,8 +164,10 @@ export class Tracker {
     const table = this.#connections.tables[family]!
     const at = entry * table.stride
     const protocol = table.bytes[at * 4 + PROTOCOL_BYTE]!
-    this.#refresh(table, family, entry, protocol, table.bytes[at * 4 + STATE_BYTE]!, tick)
-    this.#count(table.records[at + SERVER]!, direction, packets, bytes)
+    const state = table.bytes[at * 4 + STATE_BYTE]!
+    const server = this.#services.servers[table.records[at + SERVER]!]
+    this.#refresh(table, family, entry, this.timeouts.forServer(protocol, state, server), tick)
+    if (server !== null && server !== undefined) this.#count(server, direction, packets, bytes)
   }
 
   /** Which block of the state table applies; a first reply ends the "only" one. */
@@ -175,25 +179,10 @@ export class Tracker {
     return direction
   }
 
-  #refresh(
-    table: ConnTable,
-    family: number,
-    entry: number,
-    protocol: number,
-    state: number,
-    tick: number,
-  ): void {
+  #refresh(table: ConnTable, family: number, entry: number, timeout: number, tick: number): void {
     const at = entry * table.stride
-    let timeout = this.timeouts.of(protocol, state)
     const flagsAt = at * 4 + FLAGS_BYTE
     table.bytes[flagsAt] = table.bytes[flagsAt]! & ~PROBING
-    const established =
-      protocol === UDP || state === (protocol === TCP ? TCP_ESTABLISHED : SCTP_ESTABLISHED)
-    if (established) {
-      const server = this.#services.servers[table.records[at + SERVER]!]
-      const idle = server?.pool.service.idleTicks ?? 0
-      if (idle !== 0) timeout = idle
-    }
     // One more tick, because the present one has begun already.
     const deadline = tick + timeout + 1
     const before = table.records[at + DEADLINE]!
@@ -230,19 +219,17 @@ export class Tracker {
     }
   }
 
-  #count(serverIndex: number, direction: number, packets: number, bytes: number): void {
-    const server = this.#services.servers[serverIndex]
-    if (server === null || server === undefined) return
+  #count(server: RealServer, direction: number, packets: number, bytes: number): void {
     const values = this.#services.statistics.values
     const column = direction === 0 ? IN_PACKETS : IN_PACKETS + 1
-    const bytesColumn = direction === 0 ? IN_BYTES : IN_BYTES + 1
-    const serviceRow = server.pool.service.row * STATISTICS_COLUMNS
-    const serverRow = server.row * STATISTICS_COLUMNS
-    values[column] = values[column]! + packets
-    values[bytesColumn] = values[bytesColumn]! + bytes
-    values[serviceRow + column] = values[serviceRow + column]! + packets
-    values[serviceRow + bytesColumn] = values[serviceRow + bytesColumn]! + bytes
-    values[serverRow + column] = values[serverRow + column]! + packets
-    values[serverRow + bytesColumn] = values[serverRow + bytesColumn]! + bytes
+    addBoth(values, column, packets, bytes)
+    addBoth(values, server.pool.service.row * STATISTICS_COLUMNS + column, packets, bytes)
+    addBoth(values, server.row * STATISTICS_COLUMNS + column, packets, bytes)
   }
+}
+
+/** Adds to a packet counter and to the byte counter of the same direction. */
+function addBoth(values: Float64Array, at: number, packets: number, bytes: number): void {
+  values[at] = values[at]! + packets
+  values[at + IN_BYTES - IN_PACKETS] = values[at + IN_BYTES - IN_PACKETS]! + bytes
 }

@@ -18,7 +18,7 @@ const ADDRESSES_V6 = 8
 const LONG_SIZE = 256
 
 /** Folds an unsigned 32-bit integer to 16 bits with end-around carry. */
-function fold32(sum: number): number {
+export function foldSum(sum: number): number {
   let folded = (sum >>> 16) + (sum & 0xffff)
   folded = (folded >>> 16) + (folded & 0xffff)
   return folded
@@ -50,7 +50,7 @@ export function sumBytes(view: DataView, at: number, end: number, initial: numbe
   }
   for (; i + 2 <= end; i += 2) a = (a + view.getUint16(i, true)) | 0
   if (i < end) a = (a + view.getUint8(i)) | 0
-  return fold32(swap16(fold32(fold32(a) + fold32(b))) + initial)
+  return foldSum(swap16(foldSum(foldSum(a) + foldSum(b))) + initial)
 }
 
 /** Little-endian sum of [at, end), a multiple of 32 bytes, folded. Whole 32-bit words are added as
@@ -67,7 +67,7 @@ function sumBlocks(view: DataView, at: number, end: number): number {
     d += view.getUint32(i + 12, true) + view.getUint32(i + 28, true)
   }
   const sum = a + b + c + d
-  return fold32(fold32(sum >>> 0) + Math.floor(sum / 4294967296))
+  return foldSum(foldSum(sum >>> 0) + Math.floor(sum / 4294967296))
 }
 
 /** The plain twin of sumBytes(): one word at a time, as RFC 1071 writes it. */
@@ -108,7 +108,7 @@ export function pseudoSumV4(
 ): number {
   const source = view.getInt32(ipAt + ADDRESSES_V4)
   const target = view.getInt32(ipAt + ADDRESSES_V4 + 4)
-  return fold32(
+  return foldSum(
     (source >>> 16) +
       (source & 0xffff) +
       (target >>> 16) +
@@ -131,7 +131,7 @@ export function pseudoSumV6(
     const word = view.getInt32(i)
     sum += (word >>> 16) + (word & 0xffff)
   }
-  return fold32(sum)
+  return foldSum(sum)
 }
 
 /** Finishes a partial checksum: sums [start, end), whose field at `field` holds the pseudo
@@ -145,14 +145,14 @@ export function finishChecksum(view: DataView, start: number, end: number, field
 /** The checksum after one aligned 16-bit word went from `before` to `after`: equation 3 of RFC
  * 1624. */
 export function updateChecksum16(check: number, before: number, after: number): number {
-  return ~fold32((~check & 0xffff) + (~before & 0xffff) + after) & 0xffff
+  return ~foldSum((~check & 0xffff) + (~before & 0xffff) + after) & 0xffff
 }
 
 /** The checksum after one aligned 32-bit word, such as an IPv4 address, went from `before` to
  * `after`. */
 export function updateChecksum32(check: number, before: number, after: number): number {
   return (
-    ~fold32(
+    ~foldSum(
       (~check & 0xffff) + (~before >>> 16) + (~before & 0xffff) + (after >>> 16) + (after & 0xffff),
     ) & 0xffff
   )
@@ -172,12 +172,12 @@ export function updateChecksumV6(
 
 /** A sum (such as a partial checksum field) after one aligned 16-bit word changed. */
 export function updateSum16(sum: number, before: number, after: number): number {
-  return fold32(sum + (~before & 0xffff) + after)
+  return foldSum(sum + (~before & 0xffff) + after)
 }
 
 /** A sum (such as a partial checksum field) after one aligned 32-bit word changed. */
 export function updateSum32(sum: number, before: number, after: number): number {
-  return fold32(sum + (~before >>> 16) + (~before & 0xffff) + (after >>> 16) + (after & 0xffff))
+  return foldSum(sum + (~before >>> 16) + (~before & 0xffff) + (after >>> 16) + (after & 0xffff))
 }
 
 /** A sum (such as a partial checksum field) after an IPv6 address changed. */
@@ -204,5 +204,5 @@ function sumV6Change(
     const into = afterView.getInt32(after + i)
     total += (out >>> 16) + (out & 0xffff) + (into >>> 16) + (into & 0xffff)
   }
-  return fold32(total)
+  return foldSum(total)
 }
