@@ -1,0 +1,16 @@
+// Limits of the store.
+
+/** JSON of one transaction. The same figure as in SwarmKit (manager/state/store/memory.go), where
+ * it follows from gRPC's largest message. A batch's step counts as a transaction. */
+export const TRANSACTION_BYTES_MAX: number = 1.5 * 1024 * 1024
+
+// Implementation: ours to change.
+
+/** An entry takes in further transactions until it is this large. Larger = fewer rounds of Raft
+ * under load, but a longer wait for everybody else while one is written. */
+export const ENTRY_BYTES_FULL: number = 256 * 1024
+/** And so many, which bounds how long the loop is held by running them. */
+export const ENTRY_STEPS_MAX: number = 2_000
+/** Calls of `update` and `batch` that wait for their turn; the next is `overloaded`. Each holds a
+ * closure of its caller, so this bounds memory while no quorum answers. */
+export const UPDATES_WAITING_MAX: number = 10_000
