@@ -8,6 +8,7 @@ import { crossSign, makeRoot } from './certificate.ts'
 import { makeCsr, readCsr } from './csr.ts'
 import { generateKey, pemOfKey, spkiOf } from './keys.ts'
 import { BACKDATE_MS, NODE_LIFE_MS, ROOT_LIFE_MS } from './limits.ts'
+import { writePem } from './pem.ts'
 import { crossSignRoot, issue, readRoot, readSigner } from './root.ts'
 import { ALICE, NOW_MS, testNode, testSwarm } from './testing/doubles.ts'
 import { openssl, opensslMissing } from './testing/openssl.ts'
@@ -220,8 +221,7 @@ t.test('requests that prove nothing are refused', async (t) => {
   const key = generateKey()
   const csr = makeCsr(key)
   const der = Buffer.from(csr.replace(/-----.*-----|\n/g, ''), 'base64')
-  const pem = (bytes: Buffer): string =>
-    `-----BEGIN CERTIFICATE REQUEST-----\n${bytes.toString('base64')}\n-----END CERTIFICATE REQUEST-----\n`
+  const pem = (bytes: Buffer): string => writePem('CERTIFICATE REQUEST', bytes)
   t.doesNotThrow(() => readCsr(pem(der)))
   for (let bit = 0; bit < der.length * 8; bit++) {
     const bytes = Buffer.from(der)

@@ -85,7 +85,8 @@ export function privateKeyOf(material: string | Buffer): KeyObject {
 }
 
 /** A P-256 public key from a SubjectPublicKeyInfo of somebody else. Anything but the one encoding
- * of P-256 is refused before OpenSSL sees it; OpenSSL then checks that the point is on the curve. */
+ * of P-256 is refused before OpenSSL sees it; OpenSSL then checks that the point is on the curve.
+ * */
 export function p256PublicKeyOf(spki: Uint8Array): KeyObject {
   const bytes = Buffer.from(spki)
   const headFits = bytes.subarray(0, P256_SPKI_HEAD.length).equals(P256_SPKI_HEAD)

@@ -65,12 +65,13 @@ export function writePem(
   bytes: Uint8Array,
   headers: Iterable<readonly [string, string]> = [],
 ): string {
-  const head = [...headers].map(([name, value]) => `${name}: ${value}\n`).join('')
+  const head = [...headers].map(([name, value]) => `${name}: ${value}`)
   const body =
     Buffer.from(bytes)
       .toString('base64')
       .match(/.{1,64}/g) ?? []
-  return `-----BEGIN ${label}-----\n${head === '' ? '' : `${head}\n`}${body.join('\n')}\n-----END ${label}-----\n`
+  const lines = [...head, ...(head.length > 0 ? [''] : []), ...body]
+  return `-----BEGIN ${label}-----\n${lines.join('\n')}\n-----END ${label}-----\n`
 }
 
 /** The certificates of a bundle or chain, as DER, in order. */

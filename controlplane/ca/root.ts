@@ -1,6 +1,6 @@
 // The swarm's root: the bundle of certificates that nodes trust, and, where this node may sign, the
-// key to sign with. A bundle is normalised text (each certificate as PEM, nothing else), so that its
-// SHA-256, which stands in the join tokens, is the same on every node.
+// key to sign with. A bundle is normalised text (each certificate as PEM, nothing else), so that
+// its SHA-256, which stands in the join tokens, is the same on every node.
 
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { crossSign, makeNodeCertificate, makeRoot, type Signer } from './certificate.ts'

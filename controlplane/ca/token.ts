@@ -1,7 +1,7 @@
-// Join tokens: SWMTKN-1-DIGEST-SECRET. DIGEST is SHA-256 of the root bundle, so that a joining node,
-// which knows nothing yet, can tell the swarm's root from anybody else's; SECRET is what the swarm
-// asks for, 16 random bytes, one per role. Both in base 36, padded to a fixed length, so a token has
-// one spelling.
+// Join tokens: SWMTKN-1-DIGEST-SECRET. DIGEST is SHA-256 of the root bundle, so that a joining
+// node, which knows nothing yet, can tell the swarm's root from anybody else's; SECRET is what the
+// swarm asks for, 16 random bytes, one per role. Both in base 36, padded to a fixed length, so a
+// token has one spelling.
 
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { CaError } from './errors.ts'

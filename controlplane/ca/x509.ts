@@ -2,8 +2,8 @@
 // and checks signatures; the strict reader (der.ts) then takes out what OpenSSL's binding does not
 // give: names as bytes, key identifiers, the three parts of a node's name.
 //
-// A chain is verified the way TLS does it, plus what Swarm's names mean. Used where no TLS stack has
-// done it: files on disk, answers of the CA, certificates of an external CA.
+// A chain is verified the way TLS does it, plus what Swarm's names mean. Used where no TLS stack
+// has done it: files on disk, answers of the CA, certificates of an external CA.
 
 import { X509Certificate } from 'node:crypto'
 import { type Element, elements, expect, only, TAG, text } from './der.ts'
