@@ -1,0 +1,8 @@
+// Original file: controlplane/proto/raft.proto
+
+
+export interface Farewell {
+}
+
+export interface Farewell__Output {
+}

@@ -1,0 +1,104 @@
+// The one gRPC server of a node: every service of the control plane is registered on it, on one
+// port.
+//
+// Before a handler sees a call, `authorize` is asked: by the method's full name and the verified
+// caller, if there is one. That is the only gate; services do not check roles themselves. What a
+// handler checks beyond it (whom a member may speak for, say) it does by `peerOf(call)`.
+//
+// Changing the certificate goes through the IdentityHolder and touches no connection that stands.
+
+import {
+  Server,
+  type ServerInterceptor,
+  ServerInterceptingCall,
+  type ServiceDefinition,
+  type status,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js'
+import type { Clock } from '../../base/clock.ts'
+import { serverCredentials } from './credentials.ts'
+import type { IdentityHolder } from './identity.ts'
+import * as limits from './limits.ts'
+import { type Callee, type Peer, peerOf } from './peer.ts'
+
+/** Why a call is refused: a gRPC status and a sentence for the caller. */
+export interface CallRefusal {
+  readonly code: status
+  readonly details: string
+}
+
+/** Null to let the call through. `method` is like `/weft.raft.Raft/Converse`; `peer` is null for a
+ * caller without a certificate that is believed. */
+export type Authorize = (peer: Peer | null, method: string) => CallRefusal | null
+
+export interface RpcServerOptions {
+  readonly identity: IdentityHolder
+  readonly authorize: Authorize
+  readonly clock: Clock
+}
+
+export class RpcServer {
+  readonly #server: Server
+  readonly #options: RpcServerOptions
+
+  constructor(options: RpcServerOptions) {
+    this.#options = options
+    this.#server = new Server({
+      interceptors: [gate(options)],
+      'grpc.enable_channelz': 0,
+      'grpc.max_send_message_length': limits.MESSAGE_BYTES_MAX,
+      'grpc.max_receive_message_length': limits.MESSAGE_BYTES_MAX,
+      'grpc.max_concurrent_streams': limits.CALLS_PER_CONNECTION_MAX,
+      'grpc.keepalive_time_ms': limits.KEEPALIVE_MS,
+      'grpc.keepalive_timeout_ms': limits.KEEPALIVE_TIMEOUT_MS,
+      'grpc.max_connection_idle_ms': limits.CONNECTION_IDLE_MS,
+      'grpc-node.max_session_memory': limits.SESSION_MEMORY_MB,
+      'grpc-node.flow_control_window': limits.FLOW_WINDOW_BYTES,
+    })
+  }
+
+  /** To be called before listen(). `handlers` has one function for each of the service's methods. */
+  addService(service: ServiceDefinition, handlers: UntypedServiceImplementation): void {
+    this.#server.addService(service, handlers)
+  }
+
+  /** Listens on `address` (`127.0.0.1:2377`, `[::1]:0`) and resolves to the port. May be called for
+   * several addresses. Rejects if an address cannot be had. */
+  listen(address: string): Promise<number> {
+    const credentials = serverCredentials(this.#options.identity)
+    return new Promise((resolve, reject) => {
+      this.#server.bindAsync(address, credentials, (error, port) => {
+        if (error === null) resolve(port)
+        else reject(error)
+      })
+    })
+  }
+
+  /** The caller of a handler's `call`, as `authorize` saw it; null again once its certificate has
+   * run out, which long calls have to ask for. */
+  peerOf(call: Callee): Peer | null {
+    return peerOf(call, this.#options.clock.wallMs())
+  }
+
+  /** Takes no more calls, gives those that run a moment to end, then cuts them off. */
+  async close(): Promise<void> {
+    const ended = new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()))
+    const timer = setTimeout(() => this.#server.forceShutdown(), limits.CLOSE_GRACE_MS)
+    await ended
+    clearTimeout(timer)
+  }
+}
+
+function gate({ authorize, clock }: RpcServerOptions): ServerInterceptor {
+  return (method, call) =>
+    new ServerInterceptingCall(call, {
+      start: (next) =>
+        next({
+          onReceiveMetadata: (metadata, pass) => {
+            const refusal = authorize(peerOf(call, clock.wallMs()), method.path)
+            if (refusal === null) pass(metadata)
+            else call.sendStatus({ ...refusal })
+          },
+        }),
+    })
+}
