@@ -2,6 +2,7 @@
 // process. `replace()` changes it at any time; connections that stand keep what they began with, each
 // later handshake, as server or as client, uses the new one. Nothing has to be closed or opened.
 
+import { X509Certificate } from 'node:crypto'
 import { createSecureContext } from 'node:tls'
 import type { experimental } from '@grpc/grpc-js'
 
@@ -74,5 +75,7 @@ export class IdentityHolder {
 }
 
 function checkIdentity({ certificate, privateKey, roots }: TlsIdentity): void {
+  // A context takes roots that are none and believes nobody; that is never meant.
+  new X509Certificate(roots)
   createSecureContext({ cert: certificate, key: privateKey, ca: roots })
 }

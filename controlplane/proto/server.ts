@@ -9,8 +9,8 @@
 
 import {
   Server,
-  type ServerInterceptor,
   ServerInterceptingCall,
+  type ServerInterceptor,
   type ServiceDefinition,
   type status,
   type UntypedServiceImplementation,
@@ -57,9 +57,14 @@ export class RpcServer {
     })
   }
 
-  /** To be called before listen(). `handlers` has one function for each of the service's methods. */
+  /** At any time, but once for each service. `handlers` has one function for each of the service's methods. */
   addService(service: ServiceDefinition, handlers: UntypedServiceImplementation): void {
     this.#server.addService(service, handlers)
+  }
+
+  /** Its methods are unknown from now on; calls that run go on. */
+  removeService(service: ServiceDefinition): void {
+    this.#server.removeService(service)
   }
 
   /** Listens on `address` (`127.0.0.1:2377`, `[::1]:0`) and resolves to the port. May be called for
