@@ -2,11 +2,11 @@
 //
 // The server asks every caller for a certificate but lets callers without one in: a node that joins
 // has none yet. Whether the certificate was believed is known only after the handshake, and grpc-js
-// passes a certificate on even if nobody vouches for it; what a caller may do is decided per call by
-// peer.ts and server.ts, never by the mere presence of a certificate.
+// passes a certificate on even if nobody vouches for it; what a caller may do is decided per call
+// by peer.ts and server.ts, never by the mere presence of a certificate.
 //
-// Sessions are not resumed. A resumed session repeats the verdict of the handshake it came from, and
-// that may be older than a rotation of the roots.
+// Sessions are not resumed. A resumed session repeats the verdict of the handshake it came from,
+// and that may be older than a rotation of the roots.
 
 import { constants, X509Certificate } from 'node:crypto'
 import type { PeerCertificate, SecureContextOptions } from 'node:tls'

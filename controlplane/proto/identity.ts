@@ -1,6 +1,7 @@
 // What this node shows on every TLS connection, and whom it believes: one holder for the whole
-// process. `replace()` changes it at any time; connections that stand keep what they began with, each
-// later handshake, as server or as client, uses the new one. Nothing has to be closed or opened.
+// process. `replace()` changes it at any time; connections that stand keep what they began with,
+// each later handshake, as server or as client, uses the new one. Nothing has to be closed or
+// opened.
 
 import { X509Certificate } from 'node:crypto'
 import { createSecureContext } from 'node:tls'

@@ -57,7 +57,8 @@ export class RpcServer {
     })
   }
 
-  /** At any time, but once for each service. `handlers` has one function for each of the service's methods. */
+  /** At any time, but once for each service. `handlers` has one function for each of the service's
+   * methods. */
   addService(service: ServiceDefinition, handlers: UntypedServiceImplementation): void {
     this.#server.addService(service, handlers)
   }

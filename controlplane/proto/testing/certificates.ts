@@ -1,5 +1,6 @@
-// Certificates for tests of connections: a root and nodes under it, written as DER by hand and signed
-// by node:crypto. Nothing here is the product's CA; that is what makes it a judge of the product's.
+// Certificates for tests of connections: a root and nodes under it, written as DER by hand and
+// signed by node:crypto. Nothing here is the product's CA; that is what makes it a judge of the
+// product's.
 
 import { createHash, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto'
 import type { TlsIdentity } from '../identity.ts'

@@ -1,5 +1,5 @@
-// Who is let in, and what is taken from them. The answers are part of the protocol: raft.proto lists
-// them, and the caller acts on one, "member removed".
+// Who is let in, and what is taken from them. The answers are part of the protocol: raft.proto
+// lists them, and the caller acts on one, "member removed".
 
 import { type ServiceError, status } from '@grpc/grpc-js'
 import type { Introduction__Output } from '../../../proto/generated/weft/raft/Introduction.ts'

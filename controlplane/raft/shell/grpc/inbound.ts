@@ -2,8 +2,8 @@
 // message, and asked for its certificate's time again with every further one: a stream may outlive
 // the certificate it began with.
 //
-// A member has one stream to us. When it opens another the older is over, whatever TCP thinks of it.
-// The same goes for snapshots.
+// A member has one stream to us. When it opens another the older is over, whatever TCP thinks of
+// it. The same goes for snapshots.
 
 import * as grpc from '@grpc/grpc-js'
 import type { Farewell } from '../../../proto/generated/weft/raft/Farewell.ts'

@@ -15,8 +15,8 @@ export const MESSAGE_BYTES_MAX: number = 4 * 1024 * 1024 - 1024
 /** Messages in one frame that a receiver accepts. */
 export const FRAME_MESSAGES_MAX: number = QUEUE_MESSAGES_MAX
 
-/** Connection, handshake and the peer's acceptance together. Half of a shortest election timeout, so
- * that an election is not lost to an address that swallows packets. */
+/** Connection, handshake and the peer's acceptance together. Half of a shortest election timeout,
+ * so that an election is not lost to an address that swallows packets. */
 export const CONNECT_TIMEOUT_MS = 1_000
 
 /** Pause between two attempts: doubled from the first to the last. */

@@ -4,8 +4,9 @@
 //          \--refused, no answer in time--------^
 //
 // Every attempt has a connection of its own, so that nothing of an old one delays or poisons the
-// next. Pauses double up to a second. A peer that comes back calls us before our pause is over; that
-// knock ends the pause, so that an election among members that just started is not held up by it.
+// next. Pauses double up to a second. A peer that comes back calls us before our pause is over;
+// that knock ends the pause, so that an election among members that just started is not held up by
+// it.
 //
 // One frame is under way at a time; what gathers meanwhile leaves as the next. When a stream breaks
 // what waits is dropped (Raft repeats it, in a fresher form) but for what decides elections.

@@ -1,7 +1,7 @@
 // What waits to be sent to one peer: bounded by count and by bytes. When it is full the oldest
-// message is dropped, but not one of those that decide elections: they are few and small, and a vote
-// lost to a pile of old appends costs the cluster a second. Those are dropped only when nothing else
-// is left to drop.
+// message is dropped, but not one of those that decide elections: they are few and small, and a
+// vote lost to a pile of old appends costs the cluster a second. Those are dropped only when
+// nothing else is left to drop.
 //
 // Sizes are estimates until a message is taken; encoding what may be dropped would be work for
 // nothing.

@@ -1,6 +1,6 @@
-// One snapshot from one peer. Nothing is believed but what arrived: memory grows with the bytes, not
-// with the size that the header claims, and the message is handed on only if size and digest are
-// right.
+// One snapshot from one peer. Nothing is believed but what arrived: memory grows with the bytes,
+// not with the size that the header claims, and the message is handed on only if size and digest
+// are right.
 
 import { createHash } from 'node:crypto'
 import { type ServerDuplexStream, status } from '@grpc/grpc-js'

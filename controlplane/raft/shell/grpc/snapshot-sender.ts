@@ -1,14 +1,13 @@
 // One snapshot to one peer, on a connection of its own so that it holds up no heartbeat. The
-// receiver acknowledges what it has; no more than a window is under way, and a transfer that makes no
-// progress for a while is given up. There is no deadline for the whole: a large state on a slow link
-// may take its time.
+// receiver acknowledges what it has; no more than a window is under way, and a transfer that makes
+// no progress for a while is given up. There is no deadline for the whole: a large state on a slow
+// link may take its time.
 
 import { createHash } from 'node:crypto'
-import type { ClientDuplexStream, ServiceError } from '@grpc/grpc-js'
+import type { ServiceError } from '@grpc/grpc-js'
 import type { Introduction } from '../../../proto/generated/weft/raft/Introduction.ts'
 import type { RaftClient } from '../../../proto/generated/weft/raft/Raft.ts'
 import type { SnapshotChunk } from '../../../proto/generated/weft/raft/SnapshotChunk.ts'
-import type { SnapshotProgress__Output } from '../../../proto/generated/weft/raft/SnapshotProgress.ts'
 import { encodeMessage } from '../../codec.ts'
 import { type Message, NO_BYTES, type Snapshot } from '../../messages.ts'
 import { saysRemoved } from './admission.ts'
@@ -27,12 +26,18 @@ export interface SnapshotSenderOptions {
   readonly stallMs: number
 }
 
+/** A SnapshotProgress. */
+interface Progress {
+  readonly receivedBytes: number
+  readonly done: boolean
+}
+
 export class SnapshotSender {
   readonly totalBytes: number
   acknowledgedBytes = 0
   readonly #options: SnapshotSenderOptions
   readonly #data: Uint8Array
-  readonly #call: ClientDuplexStream<SnapshotChunk, SnapshotProgress__Output>
+  readonly #call: ReturnType<RaftClient['installSnapshot']>
   #sentBytes = 0
   #done = false
   #ended = false
@@ -49,7 +54,7 @@ export class SnapshotSender {
       this.#end(false)
     })
     this.#call.on('end', () => this.#end(this.#done))
-    this.#call.on('data', (progress) => this.#progress(progress))
+    this.#call.on('data', (progress: Progress) => this.#progress(progress))
     this.#call.write({ header: this.#header() })
     this.#sendChunks()
   }
@@ -82,7 +87,7 @@ export class SnapshotSender {
     if (this.totalBytes === 0 && !this.#call.writableEnded) this.#call.end()
   }
 
-  #progress({ receivedBytes, done }: SnapshotProgress__Output): void {
+  #progress({ receivedBytes, done }: Progress): void {
     if (this.#ended) return
     this.#done = done
     const advanced = receivedBytes > this.acknowledgedBytes && receivedBytes <= this.#sentBytes

@@ -2,8 +2,8 @@
 // controlplane/proto/raft.proto what goes over the wire).
 //
 // It serves on the node's RpcServer, which has checked that the caller is a manager, and calls each
-// peer by a PeerLink. Messages go one way on a call, answers come on the call of the other direction:
-// a link that works one way only shows itself as what it is.
+// peer by a PeerLink. Messages go one way on a call, answers come on the call of the other
+// direction: a link that works one way only shows itself as what it is.
 //
 // When the node's certificate is replaced every link moves to a new connection, one by one and
 // without a gap, because a peer refuses an old certificate once its time is over.
@@ -45,8 +45,9 @@ export interface GrpcTransportOptions {
   readonly identity: IdentityHolder
   /** The node's server. The Raft service is registered here and taken away by close(). */
   readonly server: RpcServer
-  /** True if the holder of this certificate may speak for the member `id`. Members that the log does
-   * not name yet are up to the caller: who joins hears from a leader that it does not know. */
+  /** True if the holder of this certificate may speak for the member `id`. Members that the log
+   * does not name yet are up to the caller: who joins hears from a leader that it does not know.
+   * */
   readonly speaksFor: (peer: Peer, id: NodeId) => boolean
   /** What a peer's own certificate must say; any manager's by default. */
   readonly checkServer?: ServerCheck
@@ -192,8 +193,8 @@ export class GrpcTransport implements Transport {
   #sendSnapshot(member: Member, message: Message): void {
     const { snapshot, to } = message
     const report = (delivered: boolean): void => this.#handlers.onSnapshotReport(to, delivered)
-    // One at a time. The one under way goes on: were it given up for each newer one, none might ever
-    // arrive.
+    // One at a time. The one under way goes on: were it given up for each newer one, none might
+    // ever arrive.
     if (snapshot === null || member.snapshot !== null) return this.#later(() => report(false))
     member.snapshot = new SnapshotSender({
       client: this.#dial(member.address),
