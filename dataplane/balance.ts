@@ -4,6 +4,7 @@
 import type { Slab } from '../base/slab.ts'
 import { type Director, FORWARD, REPLY } from '../ipvs-emulator/director.ts'
 import {
+  DEFENCE,
   DUPLICATE,
   NO_DESTINATION,
   NO_PORT,
@@ -15,6 +16,7 @@ import { ETHERNET_HEADER_SIZE } from '../wire/ethernet.ts'
 import { icmpType, isIcmpError } from '../wire/icmp.ts'
 import { icmpv6Type, isIcmpv6Error } from '../wire/icmpv6.ts'
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.ts'
+import { PROTOCOL_SCTP } from './compiled.ts'
 import {
   type Counters,
   ENGINE_CELLS,
@@ -26,6 +28,7 @@ import {
 } from './counters.ts'
 import {
   DROP_BAD_HEADER,
+  DROP_DEFENCE,
   DROP_FLOW_CONFLICT,
   DROP_FLOWS_FULL,
   DROP_NO_BACKEND,
@@ -33,7 +36,7 @@ import {
   DROP_NOT_SYN,
   DROP_ORPHAN_FRAGMENT,
 } from './drop-reasons.ts'
-import { type Frame, LATER_FRAGMENT } from './frame.ts'
+import { type Frame, LATER_FRAGMENT, NOT_A_FRAGMENT } from './frame.ts'
 
 /** Zone of packets that clients of the routing mesh send to this node's own addresses. */
 export const MESH_ZONE = 0
@@ -79,7 +82,7 @@ export class Balance {
     const { l3At, l4At, protocol } = frame
     const end = frame.at + frame.headSize
     this.connection = -1
-    if (protocol !== PROTOCOL_TCP && protocol !== PROTOCOL_UDP) return this.related(frame, zone)
+    if (!isBalanced(frame)) return this.related(frame, zone)
     let connection = director.lookup(zone, view, l3At, l4At, protocol, end)
     if (connection < 0) {
       // Where ports would be, a later fragment has payload.
@@ -113,7 +116,7 @@ export class Balance {
   reply(frame: Frame, zone: number, nowMs: number): void {
     this.connection = -1
     const { protocol } = frame
-    if (protocol !== PROTOCOL_TCP && protocol !== PROTOCOL_UDP) {
+    if (!isBalanced(frame)) {
       this.related(frame, zone)
       return
     }
@@ -134,7 +137,7 @@ export class Balance {
     const { l3At, l4At, protocol } = frame
     const end = frame.at + frame.headSize
     this.connection = -1
-    if (protocol !== PROTOCOL_TCP && protocol !== PROTOCOL_UDP) return DROP_NONE
+    if (!isBalanced(frame)) return DROP_NONE
     let connection = director.lookup(zone, view, l3At, l4At, protocol, end)
     if (connection < 0) {
       if (frame.fragment === LATER_FRAGMENT) return DROP_ORPHAN_FRAGMENT
@@ -232,6 +235,14 @@ export class Balance {
   }
 }
 
+/** TCP and UDP; SCTP only in one piece, because its checksum covers the whole packet. */
+function isBalanced(frame: Frame): boolean {
+  const { protocol } = frame
+  if (protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP) return true
+  if (protocol !== PROTOCOL_SCTP || frame.fragment !== NOT_A_FRAGMENT) return false
+  return frame.headSize === frame.size
+}
+
 function grow(column: Int32Array, index: number): Int32Array {
   const larger = new Int32Array(2 ** Math.ceil(Math.log2(index + 1))).fill(-1)
   larger.set(column)
@@ -243,6 +254,8 @@ function reasonOf(verdict: number): number {
   switch (verdict) {
     case NO_DESTINATION:
       return DROP_NO_BACKEND
+    case DEFENCE:
+      return DROP_DEFENCE
     case TABLE_FULL:
       return DROP_FLOWS_FULL
     case NOT_SYN:

@@ -2,9 +2,11 @@
 // one virtual service per (VIP, protocol, port) and per (published port, family), each with the
 // real servers that have an address of its family.
 
+import type { SchedulerFlag } from '../ipvs-emulator/config.ts'
 import { familyOf } from './address.ts'
 import {
   type Address,
+  type BalancingOptions,
   type CompiledBackend,
   type CompiledEndpoint,
   type CompiledNetwork,
@@ -13,6 +15,7 @@ import {
   type CompiledTables,
   type CompiledVip,
   NONE,
+  PROTOCOL_SCTP,
   PROTOCOL_TCP,
   PROTOCOL_UDP,
   type RealServer,
@@ -28,11 +31,11 @@ type Services = Pick<
   'services' | 'vips' | 'backends' | 'virtualServices' | 'publishedPorts'
 >
 
-const PROTOCOLS = { tcp: PROTOCOL_TCP, udp: PROTOCOL_UDP } as const
+const PROTOCOLS = { tcp: PROTOCOL_TCP, udp: PROTOCOL_UDP, sctp: PROTOCOL_SCTP } as const
 
 /** A port of a VIP once defaults are filled in; 0 = every port, kept as it is. */
 interface PlainPort {
-  readonly protocol: 'tcp' | 'udp'
+  readonly protocol: 'tcp' | 'udp' | 'sctp'
   readonly portNumber: number
   readonly targetPortNumber: number
 }
@@ -58,10 +61,16 @@ class ServiceCompiler {
   readonly backends: CompiledBackend[] = []
   readonly virtualServices: VirtualService[] = []
   readonly publishedPorts: CompiledPublishedPort[] = []
+  private readonly tables: ForwardingTables
   private readonly networks: readonly CompiledNetwork[]
   private readonly endpoints: readonly CompiledEndpoint[]
 
-  constructor(networks: readonly CompiledNetwork[], endpoints: readonly CompiledEndpoint[]) {
+  constructor(
+    tables: ForwardingTables,
+    networks: readonly CompiledNetwork[],
+    endpoints: readonly CompiledEndpoint[],
+  ) {
+    this.tables = tables
     this.networks = networks
     this.endpoints = endpoints
   }
@@ -69,11 +78,16 @@ class ServiceCompiler {
   addService(service: Service, network: number, endpointIndex: ReadonlyMap<string, number>): void {
     const s = this.services.length
     const backends = service.backends.map((backend) => {
+      const endpoint = found(endpointIndex, backend.endpoint)
       this.backends.push({
         name: `${service.name}/${backend.endpoint}`,
         service: s,
-        endpoint: found(endpointIndex, backend.endpoint),
+        endpoint,
         weight: backend.weight ?? WEIGHT_DEFAULT,
+        upperThreshold: backend.upperThreshold ?? 0,
+        lowerThreshold: backend.lowerThreshold ?? 0,
+        tier: this.tierOf(service.prefer, endpoint),
+        slowStartSeconds: service.slowStartSeconds ?? 0,
       })
       return this.backends.length - 1
     })
@@ -89,9 +103,23 @@ class ServiceCompiler {
       return this.vips.length - 1
     })
     const scheduler = service.scheduler ?? SCHEDULER_DEFAULT
-    this.services.push({ name: service.name, network, scheduler, vips, backends })
+    const options = optionsOf(service)
+    this.services.push({ name: service.name, network, scheduler, options, vips, backends })
     const ports = plainPorts(service.ports)
     for (const vip of vips) for (const port of ports) this.addVirtualService(vip, port)
+  }
+
+  /** How far away an endpoint is for a service that prefers what is near. */
+  private tierOf(prefer: Service['prefer'], endpoint: number): number {
+    if (prefer === undefined) return 0
+    const { peer } = this.endpoints[endpoint]!
+    const here = peer === NONE
+    const { node, peers } = this.tables
+    const zone = here ? node.zone : peers[peer]!.zone
+    const near = here || (zone !== undefined && zone === node.zone)
+    if (prefer === 'node') return here ? 0 : 1
+    if (prefer === 'zone') return near ? 0 : 1
+    return here ? 0 : near ? 1 : 2
   }
 
   private addVirtualService(vip: number, port: PlainPort): void {
@@ -108,6 +136,7 @@ class ServiceCompiler {
       address: virtual,
       portNumber: port.portNumber,
       scheduler: this.services[service]!.scheduler,
+      options: this.services[service]!.options,
       realServers: this.realServers(service, family, port.targetPortNumber),
     })
   }
@@ -115,12 +144,12 @@ class ServiceCompiler {
   private realServers(service: number, family: 4 | 6, portNumber: number): RealServer[] {
     const servers: RealServer[] = []
     for (const backend of this.services[service]!.backends) {
-      const { name, endpoint, weight } = this.backends[backend]!
+      const { name, service: _, endpoint, ...rest } = this.backends[backend]!
       const inner = this.endpoints[endpoint]!.addresses.find(
         (candidate: Address) => familyOf(candidate) === family,
       )
       if (inner === undefined) continue
-      servers.push({ name, backend, endpoint, address: inner, portNumber, weight })
+      servers.push({ name, backend, endpoint, address: inner, portNumber, ...rest })
     }
     return servers
   }
@@ -145,7 +174,7 @@ class ServiceCompiler {
     service: number,
     family: 4 | 6,
   ): number {
-    const { network, scheduler } = this.services[service]!
+    const { network, scheduler, options } = this.services[service]!
     if (!this.networks[network]!.subnets.some((subnet) => familyOf(subnet) === family)) return NONE
     this.virtualServices.push({
       name: `published/${name}/ipv${family}`,
@@ -158,9 +187,23 @@ class ServiceCompiler {
       address: null,
       portNumber: port.portNumber,
       scheduler,
+      options,
       realServers: this.realServers(service, family, port.targetPortNumber),
     })
     return this.virtualServices.length - 1
+  }
+}
+
+function optionsOf(service: Service): BalancingOptions {
+  return {
+    schedulerFlags: (service.schedulerFlags ?? []) as readonly SchedulerFlag[],
+    mhSlots: service.mhSlots ?? 0,
+    persistenceSeconds: service.persistenceSeconds ?? 0,
+    persistencePrefix4: service.persistencePrefix4 ?? 32,
+    persistencePrefix6: service.persistencePrefix6 ?? 128,
+    onePacket: service.onePacket ?? false,
+    idleSeconds: service.idleSeconds ?? 0,
+    retryRefused: service.retryRefused ?? false,
   }
 }
 
@@ -171,7 +214,7 @@ export function compileServices(
   networks: readonly CompiledNetwork[],
   endpoints: readonly CompiledEndpoint[],
 ): Services {
-  const compiler = new ServiceCompiler(networks, endpoints)
+  const compiler = new ServiceCompiler(tables, networks, endpoints)
   const endpointIndex = indexOf(endpoints)
   for (const service of tables.services) {
     compiler.addService(service, found(networkIndex, service.network), endpointIndex)

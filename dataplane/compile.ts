@@ -21,6 +21,7 @@ import {
   type Prefix,
 } from './compiled.ts'
 import {
+  BALANCER_DEFAULT,
   KEEPALIVE_SECONDS_DEFAULT,
   LISTEN_ADDRESS_DEFAULT,
   LISTEN_PORT_DEFAULT,
@@ -110,6 +111,7 @@ function compileNode(node: LocalNode, options: CompileOptions): CompiledNode {
     presharedKey:
       node.presharedKey === undefined ? new Uint8Array(KEY_SIZE) : key(node.presharedKey),
     addresses: (node.addresses ?? []).map(address),
+    balancer: { ...BALANCER_DEFAULT, ...node.balancer },
   }
 }
 

@@ -14,12 +14,16 @@
 //   - Ports of transport protocols are `...Port` or `portNumber`; a lone `port` is a local
 //     interface.
 
+import type { SchedulerFlag } from '../ipvs-emulator/config.ts'
+import type { BalancerSettings } from './tables.ts'
+
 /** Index that refers to nothing. */
 export const NONE: number = -1
 
 /** IP protocol numbers as the tables use them (IANA protocol-numbers). */
 export const PROTOCOL_TCP: number = 6
 export const PROTOCOL_UDP: number = 17
+export const PROTOCOL_SCTP: number = 132
 
 export interface Address {
   /** Canonical text (RFC 5952 for IPv6). */
@@ -69,7 +73,12 @@ export interface CompiledNode {
   readonly presharedKey: Uint8Array
   /** Addresses on which published ports answer, besides loopback. */
   readonly addresses: readonly Address[]
+  /** Timeouts and defences, every default filled in. */
+  readonly balancer: CompiledBalancer
 }
+
+/** BalancerSettings (tables.ts) with their defaults. */
+export type CompiledBalancer = Required<BalancerSettings>
 
 export interface CompiledPeer {
   readonly name: string
@@ -159,9 +168,25 @@ export interface CompiledService {
   readonly name: string
   readonly network: number
   readonly scheduler: string
+  readonly options: BalancingOptions
   /** Rows of `vips` and `backends` that belong to it. */
   readonly vips: readonly number[]
   readonly backends: readonly number[]
+}
+
+/** How a service's flows are given to its backends, besides the scheduler. */
+export interface BalancingOptions {
+  readonly schedulerFlags: readonly SchedulerFlag[]
+  /** 0 = the scheduler's default. */
+  readonly mhSlots: number
+  /** 0 = no affinity. */
+  readonly persistenceSeconds: number
+  readonly persistencePrefix4: number
+  readonly persistencePrefix6: number
+  readonly onePacket: boolean
+  /** 0 = the node's timeouts. */
+  readonly idleSeconds: number
+  readonly retryRefused: boolean
 }
 
 export interface CompiledVip {
@@ -181,6 +206,12 @@ export interface CompiledBackend {
   readonly endpoint: number
   /** 0..65535, 0 = quiesced. */
   readonly weight: number
+  /** In flows, 0 = none. */
+  readonly upperThreshold: number
+  readonly lowerThreshold: number
+  /** Backends of a tier get flows only while no nearer one (lower number) takes any. */
+  readonly tier: number
+  readonly slowStartSeconds: number
 }
 
 export interface VirtualService {
@@ -195,13 +226,14 @@ export interface VirtualService {
    * to which its real servers belong (the client side is the mesh's own zone). */
   readonly network: number
   readonly family: 4 | 6
-  /** PROTOCOL_TCP or PROTOCOL_UDP. */
+  /** PROTOCOL_TCP, PROTOCOL_UDP or PROTOCOL_SCTP. */
   readonly protocol: number
   /** The virtual address; null for a published port: every address of the node. */
   readonly address: Address | null
   /** 1..65535; 0 = every port, kept as it is. */
   readonly portNumber: number
   readonly scheduler: string
+  readonly options: BalancingOptions
   readonly realServers: readonly RealServer[]
 }
 
@@ -215,7 +247,12 @@ export interface RealServer {
   readonly address: Address
   /** 1..65535; 0 = the port that the client asked for. */
   readonly portNumber: number
+  /** This and the following as in its backend row. */
   readonly weight: number
+  readonly upperThreshold: number
+  readonly lowerThreshold: number
+  readonly tier: number
+  readonly slowStartSeconds: number
 }
 
 export interface CompiledPublishedPort {

@@ -59,6 +59,8 @@ export const ENGINE_CELLS = {
   merged: 27,
   /** Seconds spent looking for work in vain instead of sleeping (spinner.ts). */
   spinSeconds: 28,
+  /** Idle flows whose ends were asked for a sign of life. */
+  probes: 29,
   /** Longest turn of the loop since the start, in seconds. */
   turnSecondsMax: 26,
 } as const

@@ -1,11 +1,27 @@
 // Defaults of the tables: what a field means that the file leaves out.
 
+import type { BalancerSettings } from './tables.ts'
+
 /** The port that IANA gave VXLAN (RFC 7348 section 8); sealed and plain datagrams share it. */
 export const LISTEN_PORT_DEFAULT: number = 4789
 /** Every address, both families. */
 export const LISTEN_ADDRESS_DEFAULT: string = '::'
 export const SCHEDULER_DEFAULT: string = 'rr'
 export const WEIGHT_DEFAULT: number = 1
+/** IPVS's own (ip_vs_proto_tcp.c, ip_vs_proto_udp.c, ipvs-sysctl.rst). */
+export const BALANCER_DEFAULT: Required<BalancerSettings> = {
+  tcpSeconds: 900,
+  tcpFinSeconds: 120,
+  udpSeconds: 300,
+  connReuseMode: 1,
+  expireNodestConn: false,
+  expireQuiescentTemplate: false,
+  sloppyTcp: false,
+  dropEntry: 0,
+  dropPacket: 0,
+  secureTcp: 0,
+  amDropRate: 10,
+}
 export const KEEPALIVE_SECONDS_DEFAULT: number = 0
 
 // The default MTU of a network fits an underlay of 1500 bytes over IPv4. Outer IPv4 20, UDP 8, our

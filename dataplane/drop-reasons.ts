@@ -34,6 +34,7 @@ export const DROP_FLOW_CONFLICT = 28
 export const DROP_ORPHAN_FRAGMENT = 29
 export const DROP_NOT_PUBLISHED = 30
 export const DROP_ANSWER_LIMITED = 31
+export const DROP_DEFENCE = 32
 
 export interface DropReason {
   /** Metric label. */
@@ -96,4 +97,5 @@ export const DROP_REASONS: readonly DropReason[] = [
     name: 'answer_limited',
     sentence: 'An ICMP error or reset was due, but too many were made already.',
   },
+  { name: 'defence', sentence: 'A new flow, dropped by the defence against floods.' },
 ]

@@ -23,13 +23,13 @@
 
 import type { AeadFactory, Poller, UnderlaySocket } from '../base/device.ts'
 import type { Slab } from '../base/slab.ts'
-import type { BalancerConfig, ServiceConfig } from '../ipvs-emulator/config.ts'
 import { Director } from '../ipvs-emulator/director.ts'
 import { type PeerHooks, REFUSAL_REASONS } from '../vxlan/contract.ts'
 import { PeerTable } from '../vxlan/peer-table.ts'
 import { ANSWER_AREA_SIZE } from './answers.ts'
-import { Balance, MESH_ZONE } from './balance.ts'
-import { type CompiledTables, NONE, PROTOCOL_UDP, type VirtualService } from './compiled.ts'
+import { Balance } from './balance.ts'
+import { BalancedServices } from './balanced-services.ts'
+import type { CompiledTables } from './compiled.ts'
 import { type Counters, ENGINE_CELLS } from './counters.ts'
 import { ARENA_SIZE, DEVICE_READS_MAX, EXPIRY_BUDGET, PEERS_MAX } from './engine-limits.ts'
 import { Forwarder } from './forwarder.ts'
@@ -56,9 +56,6 @@ const TOKEN_WAKE = 0
 const TOKEN_SOCKET = 1
 const TOKEN_TUN = 2
 const TOKEN_PORT = 16
-
-/** Row in which the last packets of flows are counted whose service or backend is gone. */
-const REMOVED = '(removed)'
 
 export interface EngineClock {
   /** Monotonic milliseconds. */
@@ -97,6 +94,7 @@ export class Engine {
   readonly director: Director
   readonly sessions: PeerTable
   readonly links: PeerLinks
+  readonly services: BalancedServices
 
   private readonly parts: EngineParts
   private readonly balance: Balance
@@ -135,14 +133,8 @@ export class Engine {
         wallMs: () => parts.clock.wallMs(),
       },
     )
-    this.transmitter = new Transmitter(
-      slab,
-      ARENA_AT,
-      socket,
-      this.sessions,
-      this.topology.peers,
-      counters,
-    )
+    const { peers } = this.topology
+    this.transmitter = new Transmitter(slab, ARENA_AT, socket, this.sessions, peers, counters)
     this.links = new PeerLinks(
       slab,
       socket,
@@ -151,12 +143,7 @@ export class Engine {
       this.transmitter,
       counters,
     )
-    this.director = new Director({
-      nowMs,
-      random: parts.random,
-      orphan: (connection) => this.forwarder.resetFlow(connection, parts.clock.nowMs()),
-      ...(parts.connectionsMax === undefined ? {} : { connectionsMax: parts.connectionsMax }),
-    })
+    this.director = this.makeDirector(nowMs)
     this.balance = new Balance(this.director, slab, counters)
     this.forwarder = new Forwarder({
       slab,
@@ -177,8 +164,21 @@ export class Engine {
       control: this.links,
       peerOfSession: this.links.peerOfSession,
     })
+    const { director, balance, topology, forwarder } = this
+    this.services = new BalancedServices(director, balance, topology, forwarder.published, counters)
     parts.poller.add(socket.fd, TOKEN_SOCKET)
     if (parts.wakeFd >= 0) parts.poller.add(parts.wakeFd, TOKEN_WAKE)
+  }
+
+  private makeDirector(nowMs: number): Director {
+    const { clock, random, connectionsMax } = this.parts
+    return new Director({
+      nowMs,
+      random,
+      orphan: (connection) => this.forwarder.resetFlow(connection, clock.nowMs()),
+      probe: (connection) => this.forwarder.probeFlow(connection, clock.nowMs()),
+      ...(connectionsMax === undefined ? {} : { connectionsMax }),
+    })
   }
 
   // -- tables
@@ -203,83 +203,11 @@ export class Engine {
     this.receiver.mergeUdp = mergeUdp
     this.receiver.plainPeers = this.links.plainPeers
     this.receiver.plainAddresses = this.links.plainAddresses
-    this.swapServices(tables, nowMs)
+    this.services.swap(tables, nowMs)
     this.swapPolling(tun)
     this.expiryDueMs = nowMs
     this.cells[ENGINE_CELLS.tablesVersion] = tables.version
     this.transmitter.flush(nowMs)
-  }
-
-  private swapServices(tables: CompiledTables, nowMs: number): void {
-    const services = tables.virtualServices.map((service) => this.serviceConfig(tables, service))
-    this.nameRows(tables)
-    const config: BalancerConfig = { services }
-    this.director.apply(config, nowMs)
-    for (const table of this.forwarder.published) table.fill(-1)
-    for (const service of tables.virtualServices) {
-      if (service.publishedPort === NONE) continue
-      const index = (service.family === 6 ? 1 : 0) + (service.protocol === PROTOCOL_UDP ? 2 : 0)
-      const table = this.forwarder.published[index]!
-      table[service.portNumber] = this.director.serviceIndex(service.name)
-    }
-  }
-
-  /** Counter rows and endpoints for the director's keys. */
-  private nameRows(tables: CompiledTables): void {
-    const rows = new Map<string, number>()
-    const vips = new Set(tables.vips.map((vip) => vip.name))
-    const published = new Set(tables.publishedPorts.map((port) => port.name))
-    const backends = new Set(tables.backends.map((backend) => backend.name))
-    this.counters.retain('vip', vips)
-    this.counters.retain('published', published)
-    this.counters.retain('backend', backends)
-    for (const service of tables.virtualServices) {
-      const row =
-        service.publishedPort === NONE
-          ? this.counters.row('vip', tables.vips[service.vip]!.name)
-          : this.counters.row('published', tables.publishedPorts[service.publishedPort]!.name)
-      rows.set(service.name, row)
-    }
-    const endpoints = new Map<string, number>()
-    for (const backend of tables.backends) {
-      const name = tables.endpoints[backend.endpoint]!.name
-      endpoints.set(backend.name, this.topology.endpointIds.find(name))
-    }
-    this.balance.resolve(
-      (key) => rows.get(key) ?? this.counters.row('vip', REMOVED),
-      (key) => this.counters.row('backend', backends.has(key) ? key : REMOVED),
-      (key) => endpoints.get(key) ?? -1,
-    )
-  }
-
-  private serviceConfig(tables: CompiledTables, service: VirtualService): ServiceConfig {
-    const zone = this.topology.networkIds.find(tables.networks[service.network]!.name) + 1
-    const published = service.publishedPort !== NONE
-    const own = published ? nodeAddress(tables, service.family) : service.address!.text
-    const masquerade =
-      own === null ? {} : service.family === 4 ? { masquerade4: own } : { masquerade6: own }
-    return {
-      key: service.name,
-      zone: published ? MESH_ZONE : zone,
-      replyZone: zone,
-      virtuals: published
-        ? []
-        : [
-            {
-              protocol: service.protocol === PROTOCOL_UDP ? 'udp' : 'tcp',
-              address: service.address!.text,
-              port: service.portNumber,
-            },
-          ],
-      scheduler: service.scheduler,
-      realServers: service.realServers.map((server) => ({
-        key: server.name,
-        address: server.address.text,
-        port: server.portNumber,
-        weight: server.weight,
-      })),
-      ...masquerade,
-    }
   }
 
   /** Watches the devices that the tables name now and no others. */
@@ -456,10 +384,4 @@ export class Engine {
       },
     }
   }
-}
-
-/** Address that loopback clients of a published port appear with; null when the node has none. */
-function nodeAddress(tables: CompiledTables, family: 4 | 6): string | null {
-  const size = family === 4 ? 4 : 16
-  return tables.node.addresses.find((address) => address.bytes.length === size)?.text ?? null
 }

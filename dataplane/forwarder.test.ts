@@ -404,6 +404,15 @@ const drops: readonly Row[] = [
     act: mesh({ ...meshSyn, protocol: ICMP, payload: Uint8Array.of(8, 0, 0, 0, 0, 1, 0, 1) }),
   },
   {
+    sentence: 'a new flow while every second one is dropped',
+    reason: drop.DROP_DEFENCE,
+    options: { cluster: { ...CLUSTER, balancer: { dropPacket: 3, amDropRate: 2 } } },
+    act: (world) => {
+      send({ ...syn, sourcePort: 40_001 })(world)
+      send({ ...syn, sourcePort: 40_002 })(world)
+    },
+  },
+  {
     sentence: 'more refusals than a burst allows',
     reason: drop.DROP_ANSWER_LIMITED,
     count: 10,

@@ -88,7 +88,7 @@ import {
 } from './drop-reasons.ts'
 import { FAMILY_ARP, Frame, LATER_FRAGMENT, parseFrame, readOffload } from './frame.ts'
 import { Delivery, learnShape, type Port, vnetAt } from './ports.ts'
-import { writeResetFrame } from './resets.ts'
+import { PROBE, RESET, writeFlowFrame } from './resets.ts'
 import type { Staging } from './staging.ts'
 import {
   FDB_GATEWAY,
@@ -494,6 +494,18 @@ export class Forwarder {
   /** The flow's real server is gone: tells both ends. Called by the balancer, before it forgets
    * the flow: in the middle of the look-up for a frame, or when it sweeps through many flows. */
   resetFlow(connection: number, nowMs: number): void {
+    this.tellEnds(RESET, connection, nowMs)
+  }
+
+  /** The flow has been idle for its whole timeout: asks both ends for a sign of life. Called by
+   * the balancer when it goes through the flows that are due. */
+  probeFlow(connection: number, nowMs: number): void {
+    this.cells[ENGINE_CELLS.probes]!++
+    this.tellEnds(PROBE, connection, nowMs)
+  }
+
+  private tellEnds(kind: number, connection: number, nowMs: number): void {
+    const resets = kind === RESET ? 1 : 0
     const director = this.balance.director
     // The next free place of the arena is where the frame in hand lies, and behind it the tag of
     // its seal.
@@ -504,18 +516,18 @@ export class Forwarder {
     const network = zone === MESH_ZONE ? this.topology.ingress : this.topology.networks[zone - 1]
     if (network === null || network === undefined) return
     const frame = this.copy
-    if (writeResetFrame(this.slab, director, connection, REPLY, this.answers.at, frame)) {
-      this.cells[ENGINE_CELLS.resets]!++
+    if (writeFlowFrame(kind, this.slab, director, connection, REPLY, this.answers.at, frame)) {
+      this.cells[ENGINE_CELLS.resets]! += resets
       if (zone === MESH_ZONE) {
         if (this.tun !== null) this.delivery.deliver(frame, this.tun)
       } else {
-        this.resetClient(frame, network)
+        this.toClient(frame, network)
       }
     }
     const at = this.transmitter.frameAt()
-    if (writeResetFrame(this.slab, director, connection, FORWARD, at, frame)) {
+    if (writeFlowFrame(kind, this.slab, director, connection, FORWARD, at, frame)) {
       const endpoint = director.data(connection)
-      this.cells[ENGINE_CELLS.resets]!++
+      this.cells[ENGINE_CELLS.resets]! += resets
       this.cells[ENGINE_CELLS.replicated]!++
       this.setGatewaySource(frame, network)
       if (zone !== MESH_ZONE) this.setClientSource(frame, network)
@@ -524,8 +536,8 @@ export class Forwarder {
     }
   }
 
-  /** A reset to a client that is a container of this node: found by its address. */
-  private resetClient(frame: Frame, network: NetworkState): void {
+  /** To a client that is a container of this node: found by its address. */
+  private toClient(frame: Frame, network: NetworkState): void {
     const endpoint = this.endpointOfAddress(frame, network, true)
     const local = endpoint < 0 ? null : this.topology.endpointPort[endpoint]
     if (local === null || local === undefined) return

@@ -12,6 +12,7 @@
 //   scattered   | at .. at+headSize |  gap  | slotAt .. slotSize |  gap  | slotAt+stride .. |  …
 //   gathered    | at .. at+headSize |   …   | pieces[0], pieces[1] |   …   | pieces[2], pieces[3] |
 
+import { SCTP_HEADER_SIZE } from '../ipvs-emulator/proto-sctp.ts'
 import {
   ETHERNET_HEADER_SIZE,
   ETHERTYPE_ARP,
@@ -54,6 +55,7 @@ import {
   vnetGsoType,
   vnetSegmentSize,
 } from '../wire/vnet.ts'
+import { PROTOCOL_SCTP } from './compiled.ts'
 import { DROP_BAD_HEADER, DROP_NONE, DROP_NOT_IP, DROP_TRUNCATED } from './drop-reasons.ts'
 import { COALESCE_FRAMES_MAX } from './engine-limits.ts'
 
@@ -236,6 +238,9 @@ function checkUpper(view: DataView, frame: Frame): number {
   if (frame.l4At > headEnd) return DROP_TRUNCATED
   if (frame.protocol === PROTOCOL_UDP) {
     return frame.l4At + UDP_HEADER_SIZE <= headEnd ? DROP_NONE : DROP_TRUNCATED
+  }
+  if (frame.protocol === PROTOCOL_SCTP) {
+    return frame.l4At + SCTP_HEADER_SIZE <= headEnd ? DROP_NONE : DROP_TRUNCATED
   }
   if (frame.protocol !== PROTOCOL_TCP) return DROP_NONE
   if (frame.l4At + TCP_HEADER_SIZE > headEnd) return DROP_TRUNCATED

@@ -26,6 +26,13 @@ export const REAL_SERVERS_MAX: number = 1_000_000
 export const PUBLISHED_PORTS_MAX: number = 1024
 export const NODE_ADDRESSES_MAX: number = 64
 
+/** Options of one service: the schedulers' flags, the largest table of mh (ipvs-emulator), and a
+ * year for idle flows. */
+export const SCHEDULER_FLAGS_MAX: number = 2
+export const MH_SLOTS_MAX: number = 131_071
+export const IDLE_SECONDS_MAX: number = 365 * 24 * 60 * 60
+export const DROP_RATE_MAX: number = 1000
+
 /** PID_MAX_LIMIT of a 64-bit Linux (include/linux/threads.h). */
 export const PROCESS_ID_MAX: number = 4_194_304
 /** X25519 keys and the preshared key, bytes. */

@@ -82,6 +82,12 @@ export const ENGINE_METRICS: readonly EngineMetric[] = [
   ),
   single(
     'counter',
+    'weft_flow_probes_total',
+    'probes',
+    'Idle TCP flows whose ends were asked for a sign of life.',
+  ),
+  single(
+    'counter',
     'weft_resets_total',
     'resets',
     'TCP resets sent to the ends of flows that cannot go on.',

@@ -13,6 +13,11 @@ import {
   WEIGHT_MAX,
 } from '../base/limits.ts'
 import {
+  PERSISTENCE_SECONDS_MAX,
+  SLOW_START_SECONDS_MAX,
+  THRESHOLD_MAX,
+} from '../ipvs-emulator/limits.ts'
+import {
   parseAddress,
   parseKey,
   parseMac,
@@ -22,14 +27,18 @@ import {
 } from './address.ts'
 import {
   BACKENDS_PER_SERVICE_MAX,
+  DROP_RATE_MAX,
   ENDPOINTS_MAX,
+  IDLE_SECONDS_MAX,
   KEY_SIZE,
+  MH_SLOTS_MAX,
   NETWORKS_MAX,
   NODE_ADDRESSES_MAX,
   PEERS_MAX,
   PORTS_PER_SERVICE_MAX,
   PROCESS_ID_MAX,
   PUBLISHED_PORTS_MAX,
+  SCHEDULER_FLAGS_MAX,
   SERVICES_MAX,
   SUBNETS_PER_NETWORK_MAX,
   VIPS_PER_SERVICE_MAX,
@@ -117,7 +126,28 @@ const protocol = text((value) =>
   value === 'tcp' || value === 'udp' ? null : 'must be "tcp" or "udp"',
 )
 
+const balancedProtocol = text((value) =>
+  value === 'tcp' || value === 'udp' || value === 'sctp' ? null : 'must be "tcp", "udp" or "sctp"',
+)
+
 const portNumber = integer(1, PORT_MAX)
+
+const timeout = integer(1, PERSISTENCE_SECONDS_MAX)
+const defence = integer(0, 3)
+
+const balancer = object({
+  tcpSeconds: optional(timeout),
+  tcpFinSeconds: optional(timeout),
+  udpSeconds: optional(timeout),
+  connReuseMode: optional(integer(0, 1)),
+  expireNodestConn: optional(flag),
+  expireQuiescentTemplate: optional(flag),
+  sloppyTcp: optional(flag),
+  dropEntry: optional(defence),
+  dropPacket: optional(defence),
+  secureTcp: optional(defence),
+  amDropRate: optional(integer(1, DROP_RATE_MAX)),
+})
 
 const node = object({
   name: required(name),
@@ -127,12 +157,15 @@ const node = object({
   privateKey: optional(secretKey),
   presharedKey: optional(secretKey),
   addresses: optional(list(address, { max: NODE_ADDRESSES_MAX })),
+  zone: optional(name),
+  balancer: optional(balancer),
 })
 
 const peer = object({
   name: required(name),
   publicKey: optional(key),
   endpoint: optional(socketAddress),
+  zone: optional(name),
   keepaliveSeconds: optional(integer(0, KEEPALIVE_SECONDS_MAX)),
 })
 
@@ -163,6 +196,15 @@ const endpoint = object({
   interface: optional(localInterface),
 })
 
+const threshold = integer(0, THRESHOLD_MAX)
+
+const backend = object({
+  endpoint: required(name),
+  weight: optional(integer(0, WEIGHT_MAX)),
+  upperThreshold: optional(threshold),
+  lowerThreshold: optional(threshold),
+})
+
 const service = object({
   name: required(name),
   network: required(name),
@@ -170,7 +212,7 @@ const service = object({
   ports: optional(
     list(
       object({
-        protocol: required(protocol),
+        protocol: required(balancedProtocol),
         port: required(portNumber),
         targetPort: optional(portNumber),
       }),
@@ -178,11 +220,23 @@ const service = object({
     ),
   ),
   scheduler: optional(name),
-  backends: required(
-    list(object({ endpoint: required(name), weight: optional(integer(0, WEIGHT_MAX)) }), {
-      max: BACKENDS_PER_SERVICE_MAX,
-    }),
+  schedulerFlags: optional(list(name, { max: SCHEDULER_FLAGS_MAX })),
+  mhSlots: optional(integer(1, MH_SLOTS_MAX)),
+  persistenceSeconds: optional(integer(0, PERSISTENCE_SECONDS_MAX)),
+  persistencePrefix4: optional(integer(0, 32)),
+  persistencePrefix6: optional(integer(0, 128)),
+  onePacket: optional(flag),
+  idleSeconds: optional(integer(1, IDLE_SECONDS_MAX)),
+  prefer: optional(
+    text((value) =>
+      value === 'node' || value === 'zone' || value === 'nearest'
+        ? null
+        : 'must be "node", "zone" or "nearest"',
+    ),
   ),
+  slowStartSeconds: optional(integer(0, SLOW_START_SECONDS_MAX)),
+  retryRefused: optional(flag),
+  backends: required(list(backend, { max: BACKENDS_PER_SERVICE_MAX })),
 })
 
 const publishedPort = object({

@@ -30,6 +30,33 @@ export interface LocalNode {
   readonly presharedKey?: string
   /** Addresses of this host on which published ports answer, loopback always included. */
   readonly addresses?: readonly string[]
+  /** Where the node stands, for services that prefer what is near: a rack, a room, a region. */
+  readonly zone?: string
+  /** Timeouts and defences of the balancer on this node. */
+  readonly balancer?: BalancerSettings
+}
+
+/** By the names of IPVS (/proc/sys/net/ipv4/vs) where it has them; the defaults are its own. */
+export interface BalancerSettings {
+  /** Seconds without a packet after which a flow is forgotten, 1..2678400. Established TCP is asked
+   * for a sign of life first. Defaults 900, 120 and 300, as `ipvsadm --set`. */
+  readonly tcpSeconds?: number
+  readonly tcpFinSeconds?: number
+  readonly udpSeconds?: number
+  /** A SYN from the port of an ending flow: 0 = to the old backend, 1 (default) = chosen anew. */
+  readonly connReuseMode?: number
+  /** A SYN of a flow whose backend has weight 0 is given another one. Default false. */
+  readonly expireNodestConn?: boolean
+  /** Clients leave a backend of weight 0 although they are persistent. Default false. */
+  readonly expireQuiescentTemplate?: boolean
+  /** TCP flows may begin with something else than SYN. Default false. */
+  readonly sloppyTcp?: boolean
+  /** Defences: 0 = off (default), 1 = when the flow table is nearly full, 3 = always. */
+  readonly dropEntry?: number
+  readonly dropPacket?: number
+  readonly secureTcp?: number
+  /** With dropPacket 3: every how many-th new flow is dropped, 1..1000. Default 10. */
+  readonly amDropRate?: number
 }
 
 export interface Peer {
@@ -37,6 +64,8 @@ export interface Peer {
   /** Static X25519 public key; absent for a plain RFC 7348 VTEP such as a kernel vxlan
    * interface. */
   readonly publicKey?: string
+  /** Where it stands, see LocalNode.zone. */
+  readonly zone?: string
   /** Where to reach it, "address:port" or "[v6]:port"; absent when it calls first (behind NAT). */
   readonly endpoint?: string
   /** Keep-alive interval in seconds while idle, 0 = only when needed; default 0, at most 3600. */
@@ -98,11 +127,33 @@ export interface Service {
   readonly ports?: readonly ServicePort[]
   /** Default "rr". */
   readonly scheduler?: string
+  /** "sh-fallback", "sh-port", "mh-fallback", "mh-port": the scheduler's own. */
+  readonly schedulerFlags?: readonly string[]
+  /** Slots of an mh table, one of MH_PRIMES (ipvs-emulator/sched-mh.ts); default 4093. */
+  readonly mhSlots?: number
+  /** Client affinity: a client keeps its backend until it has had no flow for so many seconds,
+   * 0 = no affinity (default), at most 31 days. */
+  readonly persistenceSeconds?: number
+  /** Prefix lengths that make a network of clients one persistent client; default 32 and 128. */
+  readonly persistencePrefix4?: number
+  readonly persistencePrefix6?: number
+  /** UDP: each packet is balanced by itself. Default false. */
+  readonly onePacket?: boolean
+  /** Idle timeout of established flows in seconds, at most a year; default the node's, with a
+   * sign of life asked from both ends of TCP flows before they are forgotten. */
+  readonly idleSeconds?: number
+  /** Backends that are tried first: those on the client's own "node", those of its "zone", or the
+   * "nearest" (node, then zone, then all). Default: all are alike. */
+  readonly prefer?: 'node' | 'zone' | 'nearest'
+  /** A new backend reaches its weight in so many seconds, default 0 = at once, at most 3600. */
+  readonly slowStartSeconds?: number
+  /** A connection that its backend refuses is tried on another. Default false. */
+  readonly retryRefused?: boolean
   readonly backends: readonly Backend[]
 }
 
 export interface ServicePort {
-  readonly protocol: 'tcp' | 'udp'
+  readonly protocol: 'tcp' | 'udp' | 'sctp'
   readonly port: number
   /** Port on the backend, default `port`. */
   readonly targetPort?: number
@@ -113,6 +164,10 @@ export interface Backend {
   readonly endpoint: string
   /** 0..65535; 0 quiesces: open flows go on, new ones go elsewhere. Default 1. */
   readonly weight?: number
+  /** At so many flows it gets no new ones, until there are fewer than `lowerThreshold` (default
+   * three quarters). 0 = no limit (default), at most 65535. */
+  readonly upperThreshold?: number
+  readonly lowerThreshold?: number
 }
 
 export interface PublishedPort {

@@ -1,7 +1,8 @@
 // The second validation pass over services and published ports.
 
+import { MH_PRIMES } from '../ipvs-emulator/sched-mh.ts'
 import { macText, parseAddress } from './address.ts'
-import { LISTEN_PORT_DEFAULT } from './defaults.ts'
+import { LISTEN_PORT_DEFAULT, SCHEDULER_DEFAULT } from './defaults.ts'
 import { BACKENDS_MAX, REAL_SERVERS_MAX, VIRTUAL_SERVICES_MAX } from './limits.ts'
 import { macFromAddress } from './mac-derive.ts'
 import { didYouMean } from './suggest.ts'
@@ -109,6 +110,45 @@ function checkTotals({ tables, report }: Context): void {
   }
 }
 
+/** The flags that each scheduler has; the others have none. */
+const FLAGS_OF: Readonly<Record<string, readonly string[]>> = {
+  sh: ['sh-fallback', 'sh-port'],
+  mh: ['mh-fallback', 'mh-port'],
+}
+
+/** The options besides the scheduler's name. */
+function checkOptions({ tables, report }: Context, service: Service, s: number): void {
+  const path = `services[${s}]`
+  const scheduler = service.scheduler ?? SCHEDULER_DEFAULT
+  const known = FLAGS_OF[scheduler] ?? []
+  for (const [f, flag] of (service.schedulerFlags ?? []).entries()) {
+    const place = `${path}.schedulerFlags[${f}]`
+    if (!known.includes(flag)) {
+      const has = known.length === 0 ? 'has none' : `has ${known.join(' and ')}`
+      report(place, `"${scheduler}" has no flag "${flag}": it ${has}`)
+    } else if (service.schedulerFlags!.indexOf(flag) !== f) {
+      report(place, 'is given twice')
+    }
+  }
+  if (service.mhSlots !== undefined && scheduler !== 'mh') {
+    report(`${path}.mhSlots`, `is for the scheduler "mh", not "${scheduler}"`)
+  } else if (service.mhSlots !== undefined && !MH_PRIMES.includes(service.mhSlots)) {
+    report(`${path}.mhSlots`, `must be one of ${MH_PRIMES.join(', ')}`)
+  }
+  for (const field of ['persistencePrefix4', 'persistencePrefix6'] as const) {
+    if (service[field] !== undefined && (service.persistenceSeconds ?? 0) === 0) {
+      report(`${path}.${field}`, 'means nothing without persistenceSeconds')
+    }
+  }
+  if ((service.prefer === 'zone' || service.prefer === 'nearest') && !tables.node.zone) {
+    report(`${path}.prefer`, `"${service.prefer}" needs to know the node's own zone (node.zone)`)
+  }
+  service.backends.forEach(({ upperThreshold = 0, lowerThreshold = 0 }, b) => {
+    if (lowerThreshold <= upperThreshold) return
+    report(`${path}.backends[${b}].lowerThreshold`, 'must not be above the upperThreshold')
+  })
+}
+
 export function checkServices(context: Context): void {
   const { tables, report, options } = context
   tables.services.forEach((service, s) => {
@@ -116,6 +156,7 @@ export function checkServices(context: Context): void {
     if (network !== undefined) checkVips(context, service, s, network)
     checkPorts(context, service, s)
     checkBackends(context, service, s)
+    checkOptions(context, service, s)
     if (service.scheduler !== undefined && !options.schedulers.includes(service.scheduler)) {
       const known = options.schedulers
       const hint = didYouMean(service.scheduler, known) || `; there are ${known.join(', ')}`

@@ -12,7 +12,7 @@ import type { ForwardingTables } from './tables.ts'
 import { problemText, validateTables } from './validate.ts'
 import { ownKeyProblem, publicKeyOf } from './validate-nodes.ts'
 
-const SCHEDULERS = ['rr', 'wrr', 'lc', 'wlc']
+const SCHEDULERS = ['rr', 'wrr', 'lc', 'wlc', 'sh', 'mh']
 const GOOD_TEXT = readFileSync(join(import.meta.dirname, 'testdata/tables.json'), 'utf8')
 
 /** Tables loose enough to be broken on purpose. */
@@ -784,6 +784,80 @@ const AGREEMENT_MISTAKES: readonly Mistake[] = [
     'services[0].ports[1]: tcp/80 is also ports[0]',
   ],
   [
+    'a flag of another scheduler',
+    (x) => {
+      x.services[0].scheduler = 'sh'
+      x.services[0].schedulerFlags = ['mh-port']
+    },
+    'services[0].schedulerFlags[0]: "sh" has no flag "mh-port": it has sh-fallback and sh-port',
+  ],
+  [
+    'a flag for a scheduler without any',
+    (x) => {
+      x.services[0].schedulerFlags = ['sh-port']
+    },
+    'services[0].schedulerFlags[0]: "wrr" has no flag "sh-port": it has none',
+  ],
+  [
+    'a flag twice',
+    (x) => {
+      x.services[0].scheduler = 'sh'
+      x.services[0].schedulerFlags = ['sh-port', 'sh-port']
+    },
+    'services[0].schedulerFlags[1]: is given twice',
+  ],
+  [
+    'slots for another scheduler than mh',
+    (x) => {
+      x.services[0].mhSlots = 251
+    },
+    'services[0].mhSlots: is for the scheduler "mh", not "wrr"',
+  ],
+  [
+    'slots that are no prime of the table',
+    (x) => {
+      x.services[0].scheduler = 'mh'
+      x.services[0].mhSlots = 252
+    },
+    'services[0].mhSlots: must be one of 251, 509, 1021, 2039, 4093, 8191, 16381, 32749, ' +
+      '65521, 131071',
+  ],
+  [
+    'a client prefix without persistence',
+    (x) => {
+      x.services[0].persistencePrefix4 = 24
+    },
+    'services[0].persistencePrefix4: means nothing without persistenceSeconds',
+  ],
+  [
+    'a preference for a zone that the node has not',
+    (x) => {
+      x.services[0].prefer = 'zone'
+    },
+    'services[0].prefer: "zone" needs to know the node\'s own zone (node.zone)',
+  ],
+  [
+    'an unknown preference',
+    (x) => {
+      x.services[0].prefer = 'far'
+    },
+    'services[0].prefer: must be "node", "zone" or "nearest", not "far"',
+  ],
+  [
+    'thresholds the wrong way round',
+    (x) => {
+      Object.assign(x.services[0].backends[0], { upperThreshold: 5, lowerThreshold: 6 })
+    },
+    'services[0].backends[0].lowerThreshold: must not be above the upperThreshold',
+  ],
+  [
+    'a defence that is none',
+    (x) => {
+      x.node.balancer = { dropEntry: 4 }
+    },
+    'node.balancer.dropEntry: must be 0 to 3, not 4',
+  ],
+  [
     'unknown scheduler',
     (x) => {
       x.services[0].scheduler = 'wwr'
@@ -795,7 +869,7 @@ const AGREEMENT_MISTAKES: readonly Mistake[] = [
     (x) => {
       x.services[0].scheduler = 'maglev'
     },
-    'services[0].scheduler: there is no scheduler "maglev"; there are rr, wrr, lc, wlc',
+    'services[0].scheduler: there is no scheduler "maglev"; there are rr, wrr, lc, wlc, sh, mh',
   ],
   [
     'unknown backend',

@@ -76,11 +76,12 @@ function checkVirtuals(service: ServiceConfig, path: string, all: Map<string, st
       throw new ConfigError(`${at}.protocol`, `"${virtual.protocol}" is not tcp, udp or sctp`)
     }
     const words = new Int32Array(4)
-    if (parseAddress(virtual.address, words) < 0) {
+    const family = parseAddress(virtual.address, words)
+    if (family < 0) {
       throw new ConfigError(`${at}.address`, `"${virtual.address}" is not an IP address`)
     }
     integer(virtual.port, 0, 65535, `${at}.port`)
-    const key = `${service.zone}/${virtual.protocol}/${words.join()}/${virtual.port}`
+    const key = `${service.zone}/${virtual.protocol}/${family}/${words.join()}/${virtual.port}`
     const other = all.get(key)
     if (other !== undefined) {
       throw new ConfigError(

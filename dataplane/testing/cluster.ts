@@ -4,7 +4,13 @@
 
 import { createHash } from 'node:crypto'
 import { keyPairOf } from '../../vxlan/curve.ts'
-import type { ForwardingTables, Network, PublishedPort, Service } from '../tables.ts'
+import type {
+  BalancerSettings,
+  ForwardingTables,
+  Network,
+  PublishedPort,
+  Service,
+} from '../tables.ts'
 
 export interface ClusterNode {
   readonly name: string
@@ -30,6 +36,9 @@ export interface Cluster {
   readonly endpoints: readonly ClusterEndpoint[]
   readonly services: readonly Service[]
   readonly publishedPorts: readonly PublishedPort[]
+  readonly balancer?: BalancerSettings
+  /** Zones by node. */
+  readonly zones?: Readonly<Record<string, string>>
 }
 
 function endpoint(
@@ -146,11 +155,14 @@ export function tablesOf(cluster: Cluster, node: string): ForwardingTables {
       name: node,
       privateKey: Buffer.from(privateKeyOf(node)).toString('base64'),
       addresses: [underlayOf(node)],
+      ...zoneOf(cluster, node),
+      ...(cluster.balancer === undefined ? {} : { balancer: cluster.balancer }),
     },
     peers: cluster.nodes
       .filter(({ name }) => name !== node)
       .map(({ name, plain, hidden }) => ({
         name,
+        ...zoneOf(cluster, name),
         ...(hidden === true ? {} : { endpoint: placeOf(name) }),
         ...(plain === true ? {} : { publicKey: publicKeyText(name) }),
       })),
@@ -163,6 +175,11 @@ export function tablesOf(cluster: Cluster, node: string): ForwardingTables {
     services: cluster.services,
     publishedPorts: cluster.publishedPorts,
   }
+}
+
+function zoneOf(cluster: Cluster, node: string): { zone?: string } {
+  const zone = cluster.zones?.[node]
+  return zone === undefined ? {} : { zone }
 }
 
 function publicKeyText(node: string): string {
