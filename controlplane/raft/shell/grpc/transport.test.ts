@@ -22,6 +22,11 @@ import { GrpcTransport } from './transport.ts'
 const { Raft } = loadProto<ProtoGrpcType>('raft.proto').weft.raft
 const CLUSTER = 'test-cluster'
 const PATIENCE_MS = 60_000
+const INVALID = grpc.status.INVALID_ARGUMENT
+const NOT_HERE = grpc.status.FAILED_PRECONDITION
+const DENIED = grpc.status.PERMISSION_DENIED
+const TOO_LARGE = grpc.status.RESOURCE_EXHAUSTED
+const STALLED = grpc.status.DEADLINE_EXCEEDED
 
 class TestMember {
   readonly id: number
@@ -48,9 +53,7 @@ class TestMember {
       identity: this.identity,
       clock,
       authorize: (peer) =>
-        peer?.role === 'swarm-manager'
-          ? null
-          : { code: grpc.status.PERMISSION_DENIED, details: 'managers only' },
+        peer?.role === 'swarm-manager' ? null : { code: DENIED, details: 'managers only' },
     })
     this.#server = server
     this.port = await server.listen(`127.0.0.1:${this.port}`)
@@ -302,73 +305,27 @@ function strangerTo(t: Test, member: TestMember, identity: IdentityHolder): Stra
 t.test('callers that are not who they say, and bytes that are no messages', async (t) => {
   const [one, two] = await members(t, [1, 2])
   const { converse } = strangerTo(t, two!, one!.identity)
-  const introduction = { clusterId: CLUSTER, from: 1, to: 2 }
   const message = (type: messages.MessageType, from: number, to = 2): Uint8Array =>
     encodeMessage(messages.makeMessage(type, to, { from, term: 1 }))
-  const { status } = grpc
+  const as = (fields: object): Frame => ({
+    introduction: { clusterId: CLUSTER, from: 1, to: 2, ...fields },
+  })
+  const hello = as({})
+  const say = (...bytes: Uint8Array[]): Frame => ({ messages: bytes })
+  const megabyte = Buffer.alloc(1 << 20)
   const cases: [string, Frame[], grpc.status, RegExp][] = [
-    ['no introduction', [{ messages: [] }], status.INVALID_ARGUMENT, /introduction/],
-    ['id 0', [{ introduction: { ...introduction, from: 0 } }], status.INVALID_ARGUMENT, /id/],
-    [
-      'an id beyond what numbers hold',
-      [{ introduction: { ...introduction, from: '18446744073709551615' } }],
-      status.INVALID_ARGUMENT,
-      /id/,
-    ],
-    [
-      'another cluster',
-      [{ introduction: { ...introduction, clusterId: 'x' } }],
-      status.FAILED_PRECONDITION,
-      /another cluster/,
-    ],
-    [
-      'another member',
-      [{ introduction: { ...introduction, to: 3 } }],
-      status.FAILED_PRECONDITION,
-      /member 2 lives here, not 3/,
-    ],
-    [
-      'a false name',
-      [{ introduction: { ...introduction, from: 3 } }],
-      status.PERMISSION_DENIED,
-      /node-1 does not speak for member 3/,
-    ],
-    [
-      'garbage',
-      [{ introduction }, { messages: [Buffer.from([0xff, 1, 2])] }],
-      status.INVALID_ARGUMENT,
-      /no message/,
-    ],
-    [
-      'empty',
-      [{ introduction, messages: [Buffer.alloc(0)] }],
-      status.INVALID_ARGUMENT,
-      /no message/,
-    ],
-    [
-      'a false sender',
-      [{ introduction, messages: [message('MsgApp', 3)] }],
-      status.INVALID_ARGUMENT,
-      /other members/,
-    ],
-    [
-      'a false receiver',
-      [{ introduction, messages: [message('MsgApp', 1, 3)] }],
-      status.INVALID_ARGUMENT,
-      /other members/,
-    ],
-    [
-      'a snapshot among messages',
-      [{ introduction, messages: [message('MsgSnap', 1)] }],
-      status.INVALID_ARGUMENT,
-      /snapshot/,
-    ],
-    [
-      'five megabytes',
-      [{ introduction, messages: Array(5).fill(Buffer.alloc(1 << 20)) }],
-      status.RESOURCE_EXHAUSTED,
-      /larger/,
-    ],
+    ['no introduction', [say()], INVALID, /introduction/],
+    ['id 0', [as({ from: 0 })], INVALID, /id/],
+    ['an id beyond what numbers hold', [as({ from: '18446744073709551615' })], INVALID, /id/],
+    ['another cluster', [as({ clusterId: 'x' })], NOT_HERE, /another cluster/],
+    ['another member', [as({ to: 3 })], NOT_HERE, /member 2 lives here, not 3/],
+    ['a false name', [as({ from: 3 })], DENIED, /node-1 does not speak for member 3/],
+    ['garbage', [hello, say(Buffer.from([0xff, 1, 2]))], INVALID, /no message/],
+    ['empty', [hello, say(Buffer.alloc(0))], INVALID, /no message/],
+    ['a false sender', [hello, say(message('MsgApp', 3))], INVALID, /other members/],
+    ['a false receiver', [hello, say(message('MsgApp', 1, 3))], INVALID, /other members/],
+    ['a snapshot', [hello, say(message('MsgSnap', 1))], INVALID, /snapshot among/],
+    ['five megabytes', [hello, say(...Array(5).fill(megabyte))], TOO_LARGE, /larger/],
   ]
   for (const [name, frames, code, details] of cases) {
     t.match(await converse(...frames), { code, details }, name)
@@ -381,7 +338,7 @@ t.test('callers that are not who they say, and bytes that are no messages', asyn
 t.test('snapshots that are not what they say', async (t) => {
   const [one, two] = await members(t, [1, 2], 200)
   const { install } = strangerTo(t, two!, one!.identity)
-  const introduction = { clusterId: CLUSTER, from: 1, to: 2 }
+  const intro = { clusterId: CLUSTER, from: 1, to: 2 }
   const encoded = (from: number): Uint8Array =>
     encodeMessage(
       messages.makeMessage('MsgSnap', 2, {
@@ -390,40 +347,39 @@ t.test('snapshots that are not what they say', async (t) => {
         snapshot: snapshotOf(messages.NO_BYTES),
       }),
     )
-  const header = { introduction, message: encoded(1), sizeBytes: 4, digest: Buffer.alloc(32) }
+  const header = {
+    introduction: intro,
+    message: encoded(1),
+    sizeBytes: 4,
+    digest: Buffer.alloc(32),
+  }
   const data = Buffer.from('abcd')
-  const { status } = grpc
   const cases: [string, SnapshotChunk[], grpc.status, RegExp][] = [
-    ['no header', [{ data }], status.INVALID_ARGUMENT, /header/],
-    ['two headers', [{ header }, { header }], status.INVALID_ARGUMENT, /one header/],
-    ['too many bytes', [{ header }, { data }, { data }], status.INVALID_ARGUMENT, /more bytes/],
-    ['too few', [{ header }, { data: data.subarray(1) }, {}], status.INVALID_ARGUMENT, /fewer/],
-    ['other bytes', [{ header }, { data }, {}], status.INVALID_ARGUMENT, /digest/],
-    [
-      'no snapshot',
-      [{ header: { ...header, message: Buffer.from([1]) } }],
-      status.INVALID_ARGUMENT,
-      /no snapshot/,
-    ],
+    ['no header', [{ data }], INVALID, /header/],
+    ['two headers', [{ header }, { header }], INVALID, /one header/],
+    ['too many bytes', [{ header }, { data }, { data }], INVALID, /more bytes/],
+    ['too few', [{ header }, { data: data.subarray(1) }, {}], INVALID, /fewer/],
+    ['other bytes', [{ header }, { data }, {}], INVALID, /digest/],
+    ['no snapshot', [{ header: { ...header, message: Buffer.from([1]) } }], INVALID, /no snapshot/],
     [
       'endless',
       [{ header: { ...header, sizeBytes: SNAPSHOT_BYTES_MAX + 1 } }],
-      status.INVALID_ARGUMENT,
+      INVALID,
       /no snapshot/,
     ],
     [
       'a false name',
-      [{ header: { ...header, introduction: { ...introduction, from: 3 } } }],
-      status.PERMISSION_DENIED,
+      [{ header: { ...header, introduction: { ...intro, from: 3 } } }],
+      DENIED,
       /does not speak/,
     ],
     [
       'a false sender',
       [{ header: { ...header, message: encoded(3) } }, { data }, {}],
-      status.PERMISSION_DENIED,
+      DENIED,
       /other members/,
     ],
-    ['stalled', [{ header }, { data }], status.DEADLINE_EXCEEDED, /stalled/],
+    ['stalled', [{ header }, { data }], STALLED, /stalled/],
   ]
   for (const [name, chunks, code, details] of cases) {
     t.match(await install(...chunks), { code, details }, name)
@@ -441,7 +397,7 @@ t.test('workers and strangers get no further than the gate', async (t) => {
   const other = { ...new TestAuthority(CLUSTER).issue({ nodeId: 'node-1' }), roots: worker.roots }
   for (const identity of [worker, other]) {
     const { converse, install } = strangerTo(t, two, new IdentityHolder(identity))
-    t.match(await converse(frame), { code: grpc.status.PERMISSION_DENIED })
-    t.match(await install({}), { code: grpc.status.PERMISSION_DENIED })
+    t.match(await converse(frame), { code: DENIED })
+    t.match(await install({}), { code: DENIED })
   }
 })
