@@ -61,9 +61,9 @@ const IMPORT_RULES: readonly tidy.ImportRule[] = [
   },
   {
     folder: 'controlplane/agent',
-    folders: ['base', 'controlplane/store', 'controlplane/proto'],
+    folders: ['base', 'wire', 'controlplane/store', 'controlplane/proto'],
     types: ['dataplane/tables.ts'],
-    packages: ['node:*', 'dockerode', '@grpc/grpc-js', 'ip-address', 'dns-packet'],
+    packages: ['node:*', 'dockerode', '@grpc/grpc-js', 'ip-address'],
   },
   { folder: 'cli', folders: ['*'], packages: ['*'] },
   { folder: 'bench', folders: ['*'], packages: ['*'] },

@@ -4,7 +4,7 @@
 // asynchronous would run at home, or worse, half here and half there: hence the callback must
 // return plainly.
 
-import { readFileSync, statSync, writeSync } from 'node:fs'
+import { readFileSync, readlinkSync, statSync, writeSync } from 'node:fs'
 import { EdgeError, systemError } from './errors.ts'
 import * as libc from './libc.ts'
 
@@ -108,4 +108,21 @@ export function namespaceIdentity(): string {
   libc.close(fd)
   if (result < 0) return `${boot}/inode-${statSync('/proc/thread-self/ns/net').ino}`
   return `${boot}/${cookie.readBigUInt64LE(0)}`
+}
+
+/** Moves the calling thread for good into a new network namespace, which ends with the thread, and
+ * returns the path by which others get there. Sockets that the thread has open stay where they are;
+ * what it opens from now on lies in the new one. Throws EdgeError NAMESPACE_FORBIDDEN. */
+export function leaveNetworkNamespace(): string {
+  const left = libc.unshare(libc.CLONE_NEWNET)
+  if (left < 0) {
+    throw new EdgeError(
+      'NAMESPACE_FORBIDDEN',
+      'thread',
+      'a network namespace may not be made',
+      'run as root, or inside a user namespace',
+    )
+  }
+  const [pid, , tid] = readlinkSync('/proc/thread-self').split('/')
+  return `/proc/${pid}/task/${tid}/ns/net`
 }

@@ -1,0 +1,176 @@
+// The sockets of the name server: UDP and TCP, IPv4 and IPv6, on every address of the network
+// namespace that they are opened in. The namespace is the agent's own private one, whose only
+// interfaces are the gateways of the overlay networks, so only containers of this node get here,
+// and a source address is what the packet loop let through for its container.
+
+import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dgram'
+import { createServer, type Server, type Socket } from 'node:net'
+import * as dns from '../../../wire/dns.ts'
+import type { Answerer, Transport } from './answerer.ts'
+import { DNS_PORT, TCP_CONNECTIONS_MAX, TCP_IDLE_MS, TCP_PENDING_MAX } from './limits.ts'
+import { TcpFrames, tcpFrame } from './upstream.ts'
+
+export interface DnsCounts {
+  /** Questions by transport. */
+  udp: number
+  tcp: number
+  /** How they ended. */
+  answered: number
+  forwarded: number
+  failed: number
+  ignored: number
+}
+
+/** Asks somebody outside; null = nobody answered. */
+export type AskOutside = (query: Uint8Array, transport: Transport) => Promise<Uint8Array | null>
+
+export interface DnsServerOptions {
+  readonly port?: number
+  /** Addresses to listen on, default all of IPv4 and IPv6. */
+  readonly addresses?: readonly string[]
+}
+
+export class DnsServer {
+  readonly counts: DnsCounts = {
+    udp: 0,
+    tcp: 0,
+    answered: 0,
+    forwarded: 0,
+    failed: 0,
+    ignored: 0,
+  }
+  readonly #answerer: Answerer
+  readonly #askOutside: AskOutside
+  readonly #udp: UdpSocket[] = []
+  readonly #tcp: Server[] = []
+  readonly #connections: Set<Socket> = new Set()
+
+  constructor(answerer: Answerer, askOutside: AskOutside) {
+    this.#answerer = answerer
+    this.#askOutside = askOutside
+  }
+
+  /** Opens all sockets; rejects when one cannot be had, with none left open. */
+  async listen(options: DnsServerOptions = {}): Promise<void> {
+    const port = options.port ?? DNS_PORT
+    try {
+      for (const address of options.addresses ?? ['0.0.0.0', '::']) {
+        await this.#listenUdp(address, port)
+        await this.#listenTcp(address, port)
+      }
+    } catch (error) {
+      await this.close()
+      throw error
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const connection of this.#connections) connection.destroy()
+    const closings = [...this.#udp, ...this.#tcp].map(
+      (socket) => new Promise<void>((closed) => socket.close(() => closed())),
+    )
+    this.#udp.length = 0
+    this.#tcp.length = 0
+    await Promise.all(closings)
+  }
+
+  #listenUdp(address: string, port: number): Promise<void> {
+    const isV6 = address.includes(':')
+    const socket = createSocket({ type: isV6 ? 'udp6' : 'udp4', ipv6Only: isV6 })
+    return new Promise((bound, fail) => {
+      socket.once('error', fail)
+      socket.bind(port, address, () => {
+        socket.off('error', fail)
+        // What a client's network says about our answers (ICMP) is no reason to stop.
+        socket.on('error', () => {})
+        socket.on('message', (query, from) => this.#onDatagram(socket, query, from))
+        this.#udp.push(socket)
+        bound()
+      })
+    })
+  }
+
+  #onDatagram(socket: UdpSocket, query: Uint8Array, from: RemoteInfo): void {
+    this.counts.udp++
+    const verdict = this.#answerer.answer(query, from.address, 'udp')
+    if (verdict === 'ignore') {
+      this.counts.ignored++
+    } else if (verdict === 'forward') {
+      void this.#outside(query, 'udp').then((answer) => {
+        if (answer !== null) send(socket, answer, from)
+      })
+    } else {
+      this.counts.answered++
+      // The socket may keep the bytes for a while, the answerer reuses them at once.
+      send(socket, Uint8Array.from(verdict), from)
+    }
+  }
+
+  #listenTcp(address: string, port: number): Promise<void> {
+    const server = createServer((connection) => this.#onConnection(connection))
+    server.maxConnections = TCP_CONNECTIONS_MAX
+    return new Promise((bound, fail) => {
+      server.once('error', fail)
+      server.listen({ port, host: address, ipv6Only: address.includes(':') }, () => {
+        server.off('error', fail)
+        server.on('error', () => {})
+        this.#tcp.push(server)
+        bound()
+      })
+    })
+  }
+
+  #onConnection(connection: Socket): void {
+    const frames = new TcpFrames()
+    const from = connection.remoteAddress ?? ''
+    let pending = 0
+    const reply = (answer: Uint8Array | null): void => {
+      if (--pending < TCP_PENDING_MAX) connection.resume()
+      if (answer !== null && connection.writable) connection.write(tcpFrame(answer))
+    }
+    this.#connections.add(connection)
+    connection.setTimeout(TCP_IDLE_MS, () => connection.destroy())
+    connection.on('error', () => connection.destroy())
+    connection.on('close', () => this.#connections.delete(connection))
+    connection.on('data', (chunk) => {
+      for (const query of frames.push(chunk)) {
+        pending++
+        this.#onTcpQuery(query, from, reply)
+      }
+      if (pending >= TCP_PENDING_MAX) connection.pause()
+    })
+  }
+
+  #onTcpQuery(query: Uint8Array, from: string, reply: (answer: Uint8Array | null) => void): void {
+    this.counts.tcp++
+    const verdict = this.#answerer.answer(query, from, 'tcp')
+    if (verdict === 'forward') {
+      void this.#outside(query, 'tcp').then(reply)
+      return
+    }
+    if (verdict === 'ignore') this.counts.ignored++
+    else this.counts.answered++
+    reply(verdict === 'ignore' ? null : Uint8Array.from(verdict))
+  }
+
+  async #outside(query: Uint8Array, transport: Transport): Promise<Uint8Array | null> {
+    // The bytes are the socket's own only until it receives again.
+    const kept = Uint8Array.from(query)
+    const answer = await this.#askOutside(kept, transport)
+    if (answer !== null) {
+      this.counts.forwarded++
+      return answer
+    }
+    this.counts.failed++
+    const failure = this.#answerer.failure(kept, dns.DNS_SERVER_FAILURE)
+    return failure === null ? null : Uint8Array.from(failure)
+  }
+}
+
+function send(socket: UdpSocket, answer: Uint8Array, to: RemoteInfo): void {
+  try {
+    socket.send(answer, to.port, to.address, () => {})
+  } catch {
+    // The server was closed while the answer was under way.
+  }
+}
