@@ -89,6 +89,7 @@ async function curveAlone(seconds: number): Promise<Yield> {
 export const bench: Bench = {
   name: 'handshake',
   question: 'How many Noise handshakes per second does one core make?',
+  lab: false,
   metrics: [
     { name: 'handshakes, both ends', unit: '1/s' },
     { name: 'handshakes answered', unit: '1/s' },

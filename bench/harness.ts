@@ -34,15 +34,23 @@ export interface Goal {
   readonly atMost?: number
 }
 
-export interface Bench {
+interface Question {
   readonly name: string
   /** The question it answers, one sentence. */
   readonly question: string
   readonly metrics: readonly Metric[]
   readonly goals: readonly Goal[]
-  /** Sets everybody up. The contestant called "weft" comes first. */
-  readonly contestants: (lab: Lab) => Promise<readonly (Contestant | AbsentContestant)[]>
 }
+
+type Contestants = Promise<readonly (Contestant | AbsentContestant)[]>
+
+/** `contestants` sets everybody up; the one called "weft" comes first. With `lab` false it measures
+ * code of this process alone and needs no namespaces. */
+export type Bench = Question &
+  (
+    | { readonly lab?: true; readonly contestants: (lab: Lab) => Contestants }
+    | { readonly lab: false; readonly contestants: () => Contestants }
+  )
 
 export interface Row {
   readonly metric: string

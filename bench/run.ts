@@ -1,8 +1,8 @@
 // npm run bench -- NAME [--json] [--rounds N] [--seconds S]
 //
 // Finds bench/NAME.ts, fetches what its peers need from outside (that must be before the lab is
-// entered, for a lab has no way out), enters a lab, measures, and prints one JSON object or a
-// table. Progress goes to standard error.
+// entered, for a lab has no way out), enters a lab unless the benchmark needs none, measures, and
+// prints one JSON object or a table. Progress goes to standard error.
 
 import { execFileSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
@@ -100,22 +100,25 @@ function commandLine(): Command {
 
 async function main(): Promise<void> {
   const command = commandLine()
-  const obstacle = labObstacle()
-  if (obstacle !== undefined) fail(obstacle)
-  if (!insideLab()) {
-    warmAgents()
-    fetchPeers(say)
+  const { bench } = (await import(`./${command.name}.ts`)) as { bench: Bench }
+  if (bench.lab !== false) {
+    const obstacle = labObstacle()
+    if (obstacle !== undefined) fail(obstacle)
+    if (!insideLab()) {
+      warmAgents()
+      fetchPeers(say)
+    }
+    enterLab()
   }
-  enterLab()
-  const module = (await import(`./${command.name}.ts`)) as { bench: Bench }
-  const bench = module.bench
-  const lab = new Lab()
+  const lab = bench.lab === false ? null : new Lab()
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.on(signal, () => lab.close().finally(() => process.exit(130)))
+    process.on(signal, () => Promise.resolve(lab?.close()).finally(() => process.exit(130)))
   }
   try {
     const machine = describeMachine()
-    const contestants = (await bench.contestants(lab)).filter(
+    const everybody =
+      bench.lab === false ? await bench.contestants() : await bench.contestants(lab!)
+    const contestants = everybody.filter(
       (one) => one.name === 'weft' || command.peers === undefined || command.peers.has(one.name),
     )
     const all = await measure(contestants, command.rounds, command.seconds, say)
@@ -124,7 +127,7 @@ async function main(): Promise<void> {
     const report = { bench: bench.name, question: bench.question, machine, rounds, seconds, rows }
     process.stdout.write(command.json ? `${JSON.stringify(report)}\n` : `\n${table(report)}`)
   } finally {
-    await lab.close()
+    await lab?.close()
   }
 }
 
