@@ -1,10 +1,11 @@
 import type { Bench, Yield } from './harness.ts'
 import {
   established,
-  expire,
   fill,
   flood,
   heapGrowth,
+  longestExpiry,
+  longestOpening,
   moved,
   opened,
   rebuild,
@@ -18,6 +19,8 @@ const HEAP_PACKETS = 10_000_000
 /** Connections opened per round, on top of those of the table. */
 const OPENED = 100_000
 const OPENED_ON = 500_000
+/** Connections that come and go while the longest pause is looked for. */
+const PASSING = 300_000
 
 const FEW_NAME = '1,000 connections'
 const BURSTS = 'look-up and NAT in bursts of 64'
@@ -27,7 +30,6 @@ interface Lasting {
   /** MANY established flows. */
   readonly many: Flows
   readonly bytesPerConnection: number
-  readonly fillMs: number
   /** A wlc service under which connections are opened. */
   readonly wlc: Flows
 }
@@ -36,21 +38,19 @@ interface Lasting {
 function prepare(): Lasting {
   const many = new Flows(MANY, service())
   // Compiled code is not to be counted among the connections.
-  fill(many, FEW)
+  fill(many, 0, FEW)
   const before = residentBytes()
-  const fillMs = fill(many, MANY)
+  fill(many, FEW, MANY)
   const bytesPerConnection = (residentBytes() - before) / (MANY - FEW)
   const wlc = new Flows(OPENED_ON + OPENED, service({ scheduler: 'wlc' }))
   for (let i = 0; i < OPENED_ON; i++) wlc.syn(i)
-  return { many, bytesPerConnection, fillMs, wlc }
+  return { many, bytesPerConnection, wlc }
 }
 
 function weft(lasting: Lasting, seconds: number): Yield {
-  const { many, bytesPerConnection, fillMs, wlc } = lasting
+  const { many, bytesPerConnection, wlc } = lasting
   const mh = rebuild()
   const attack = flood()
-  const passing = new Flows(OPENED, service())
-  fill(passing, OPENED)
   return {
     'memory per connection': bytesPerConnection,
     [BURSTS]: established(many, MANY, true, seconds),
@@ -64,14 +64,14 @@ function weft(lasting: Lasting, seconds: number): Yield {
     'goodput kept': attack.goodput,
     'forged SYN on a full table': attack.synNs,
     'heap per packet': heapGrowth(many, MANY, HEAP_PACKETS),
-    'longest of 16 openings': fillMs,
-    'longest turn of expiry': expire(passing),
+    'longest of 16 openings': longestOpening(PASSING),
+    'longest turn of expiry': longestExpiry(PASSING),
   }
 }
 
 function few(seconds: number): Yield {
   const flows = new Flows(FEW, service())
-  fill(flows, FEW)
+  fill(flows, 0, FEW)
   return {
     [BURSTS]: established(flows, FEW, true, seconds),
     [SINGLY]: established(flows, FEW, false, seconds),

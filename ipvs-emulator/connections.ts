@@ -22,7 +22,7 @@ import {
   ZONES,
 } from './conn-table.ts'
 import { type Flow, IPV4, sameAddress, TCP } from './flow.ts'
-import { EVICT_SAMPLES, PORT_ATTEMPTS, PORT_FIRST, PORT_LAST } from './limits.ts'
+import { EVICT_HALF_OPEN, EVICT_SAMPLES, PORT_ATTEMPTS, PORT_FIRST, PORT_LAST } from './limits.ts'
 import { TCP_SYN_RECV, TCP_SYNACK } from './proto-tcp.ts'
 import type { RealServer } from './service.ts'
 import type { ServiceTable } from './service-table.ts'
@@ -259,18 +259,20 @@ export class Connections {
   }
 
   /** Ends one connection that matters least, so that a full table takes a new one. Of EVICT_SAMPLES
-   * random entries the half-open TCP one nearest its deadline goes; without a half-open one, one
-   * that has ended its transfer or is not TCP. Established connections and templates are never
-   * chosen. */
+   * random entries, or the first EVICT_HALF_OPEN half-open ones among them, the half-open TCP one
+   * nearest its deadline goes; without a half-open one, one that has ended its transfer or is not
+   * TCP. Established connections and templates are never chosen. */
   #evict(family: number): boolean {
     const table = this.tables[family]!
     let choice = 0
     let choiceRank = 0
     let choiceDeadline = 0
-    for (let i = 0; i < EVICT_SAMPLES; i++) {
+    let halfOpen = 0
+    for (let i = 0; i < EVICT_SAMPLES && halfOpen < EVICT_HALF_OPEN; i++) {
       const entry = 1 + (this.#random() % (table.high - 1))
       const at = entry * table.stride
       const rank = evictionRank(table, at)
+      if (rank === HALF_OPEN) halfOpen++
       if (rank === 0 || rank < choiceRank) continue
       const deadline = table.records[at + DEADLINE]!
       if (rank > choiceRank || deadline < choiceDeadline) {
@@ -299,6 +301,9 @@ function rewrites(flow: Flow): boolean {
   )
 }
 
+/** Rank of a half-open connection, the highest. */
+const HALF_OPEN = 3
+
 /** 0 = keep; higher goes first. */
 function evictionRank(table: ConnTable, at: number): number {
   const flags = table.bytes[at * 4 + FLAGS_BYTE]!
@@ -306,6 +311,6 @@ function evictionRank(table: ConnTable, at: number): number {
   if (protocol === 0 || (flags & (TEMPLATE | ACTIVE)) !== 0) return 0
   if (protocol !== TCP) return 1
   const state = table.bytes[at * 4 + STATE_BYTE]!
-  if (state === 0 || state === TCP_SYN_RECV || state === TCP_SYNACK) return 3
+  if (state === 0 || state === TCP_SYN_RECV || state === TCP_SYNACK) return HALF_OPEN
   return state === 1 ? 0 : 2
 }

@@ -51,6 +51,9 @@ export const PORT_FIRST = 1024
 export const PORT_LAST = 65535
 /** Random entries looked at when a full table must give up one connection. */
 export const EVICT_SAMPLES = 16
+/** Half-open ones among them that are enough to choose from: each look is a miss of the cache, and
+ * the oldest of four is a client in the middle of its handshake once in many millions. */
+export const EVICT_HALF_OPEN = 4
 /** Slots of an mh table when the service names no number (the kernel's default, table index 12). */
 export const MH_SLOTS_DEFAULT = 4093
 /** Slots looked at per slice of building an mh table: a few hundred microseconds. */

@@ -1,85 +1,108 @@
-// What the load balancer costs and keeps, one function per question. All time is processor time of
-// this process where a single call counts, wall clock where millions do.
+// What the load balancer costs and keeps, one function per question.
 
 import { readFileSync } from 'node:fs'
 import process from 'node:process'
 import { FORWARD } from '../../ipvs-emulator/director.ts'
 import { makeFlow } from '../../ipvs-emulator/flow.ts'
 import { TCP_SYN } from '../../wire/tcp.ts'
+import { median } from '../statistics.ts'
 import { BURST, Flows, service } from './flows.ts'
 
 /** Connections that are examined for expiry in one turn of the packet loop. */
 const EXPIRY_BUDGET = 512
 const WORK_PER_TURN = 16
+/** How often a series is done whose longest call is looked for. */
+const RUNS = 5
 
 export function residentBytes(): number {
   const line = /VmRSS:\s+(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8'))
   return Number(line?.[1]) * 1024
 }
 
-/** Processor time of this thread so far, in milliseconds: what others do meanwhile is not in it. */
-function threadMs(): number {
-  const { user, system } = process.threadCpuUsage()
-  return (user + system) / 1000
-}
-
-/** Establishes flows 0 up to `count`. Returns the most processor time that WORK_PER_TURN of them
- * took, in milliseconds, growth of the index and all. */
-export function fill(flows: Flows, count: number): number {
-  let worstMs = 0
-  for (let i = 0; i < count; i += WORK_PER_TURN) {
-    const start = threadMs()
-    for (let k = i; k < Math.min(i + WORK_PER_TURN, count); k++) {
-      const connection = flows.syn(k)
-      if (connection < 0) throw new Error(`flow ${k} was refused: ${connection}`)
-      flows.establish(k, connection)
+/** The longest of a series of calls, in milliseconds, whatever else the machine does. The series
+ * yields true after each such call, false after what else it has to do. It is done `runs` times;
+ * what a call takes is the least of its times, since the work is the same and an interruption is
+ * not. */
+function longest(runs: number, series: () => Generator<boolean>): number {
+  let least: number[] = []
+  for (let run = 0; run < runs; run++) {
+    const times: number[] = []
+    const calls = series()
+    for (;;) {
+      const start = performance.now()
+      const { done, value } = calls.next()
+      if (done === true) break
+      if (value) times.push(performance.now() - start)
     }
-    worstMs = Math.max(worstMs, threadMs() - start)
+    least = run === 0 ? times : least.map((ms, i) => Math.min(ms, times[i] ?? ms))
   }
-  return worstMs
+  return least.reduce((worst, ms) => Math.max(worst, ms), 0)
 }
 
-/** Lets all connections expire, in turns as the packet loop takes them. Returns the most processor
- * time of a turn, in milliseconds. */
-export function expire(flows: Flows): number {
-  let worstMs = 0
-  while (flows.director.connectionCount > 0) {
-    const start = threadMs()
-    const next = flows.director.advance(flows.nowMs, EXPIRY_BUDGET)
-    worstMs = Math.max(worstMs, threadMs() - start)
-    if (next > flows.nowMs) flows.nowMs = next
-    else if (next < 0) break
+/** Establishes flows `from` up to `to`. */
+export function fill(flows: Flows, from: number, to: number): void {
+  for (let i = from; i < to; i++) {
+    const connection = flows.syn(i)
+    if (connection < 0) throw new Error(`flow ${i} was refused: ${connection}`)
+    flows.establish(i, connection)
   }
-  if (flows.director.connectionCount > 0) throw new Error('connections are left')
-  return worstMs
 }
 
-/** Nanoseconds per packet of random established flows; `announced` in bursts. */
+/** Milliseconds of the longest of all openings, WORK_PER_TURN at a time, while the table grows from
+ * nothing to `count`. */
+export function longestOpening(count: number): number {
+  return longest(RUNS, function* () {
+    const flows = new Flows(count, service())
+    yield false
+    for (let i = 0; i < count; i += WORK_PER_TURN) {
+      fill(flows, i, Math.min(i + WORK_PER_TURN, count))
+      yield true
+    }
+  })
+}
+
+/** Milliseconds of the longest turn in which connections expire, of `count` that are all due. */
+export function longestExpiry(count: number): number {
+  const runs = Array.from({ length: RUNS }, () => {
+    const flows = new Flows(count, service())
+    fill(flows, 0, count)
+    flows.nowMs = 3_600_000
+    return flows
+  })
+  return longest(RUNS, function* () {
+    const flows = runs.pop()!
+    const { director } = flows
+    while (director.connectionCount > 0) {
+      director.advance(flows.nowMs, EXPIRY_BUDGET)
+      yield true
+    }
+  })
+}
+
+/** Nanoseconds per packet of random established flows, in the median burst; `announced` or not. */
 export function established(
   flows: Flows,
   count: number,
   announced: boolean,
   seconds: number,
 ): number {
-  let spentMs = 0
-  let packets = 0
+  const bursts: number[] = []
   const end = performance.now() + seconds * 1000
   while (performance.now() < end) {
     flows.writeBurst(count)
     const start = performance.now()
     if (announced) flows.expect()
     for (let k = 0; k < BURST; k++) if (!flows.carry(k)) throw new Error('a flow is lost')
-    spentMs += performance.now() - start
-    packets += BURST
+    bursts.push(performance.now() - start)
   }
-  return (spentMs * 1e6) / packets
+  return (median(bursts) * 1e6) / BURST
 }
 
-/** Nanoseconds per new connection on top of those there are: found to be new, its service found,
- * a real server chosen, entered, its first packet tracked and rewritten. */
+/** Nanoseconds per new connection on top of those there are, in the median burst: found to be new,
+ * its service found, a real server chosen, entered, its first packet tracked and rewritten. */
 export function opened(flows: Flows, from: number, count: number): number {
   const connections: number[] = []
-  let spentMs = 0
+  const bursts: number[] = []
   for (let i = from; i < from + count; i += BURST) {
     for (let k = 0; k < BURST; k++) flows.write(k, i + k, FORWARD, TCP_SYN)
     const start = performance.now()
@@ -88,26 +111,28 @@ export function opened(flows: Flows, from: number, count: number): number {
       flows.pass(k, connection, FORWARD)
       connections.push(connection)
     }
-    spentMs += performance.now() - start
+    bursts.push(performance.now() - start)
   }
   for (const connection of connections) flows.director.end(connection)
-  return (spentMs * 1e6) / connections.length
+  return (median(bursts) * 1e6) / BURST
 }
 
-/** Bytes of heap per packet, garbage included, over `packets` packets of established flows. */
+/** Bytes of heap per packet, garbage included, over `packets` packets of established flows: the
+ * median of twenty windows, for what every packet allocates shows in each of them and a late
+ * compilation in one. */
 export function heapGrowth(flows: Flows, count: number, packets: number): number {
-  let grown = 0
-  const steps = 20
-  for (let step = 0; step < steps; step++) {
+  const windows: number[] = []
+  const size = packets / 20
+  for (let window = 0; window < 20; window++) {
     const before = process.memoryUsage().heapUsed
-    for (let i = 0; i < packets / steps; i += BURST) {
+    for (let i = 0; i < size; i += BURST) {
       flows.writeBurst(count)
       flows.expect()
       for (let k = 0; k < BURST; k++) flows.carry(k)
     }
-    grown += Math.max(process.memoryUsage().heapUsed - before, 0)
+    windows.push((process.memoryUsage().heapUsed - before) / size)
   }
-  return grown / packets
+  return median(windows)
 }
 
 const MH_SLOTS = 65521
@@ -119,25 +144,25 @@ export interface Rebuild {
   readonly applyMs: number
 }
 
-/** Takes one of 1,000 mh servers away: processor time until the new table is in force, of the
- * longest turn of the loop meanwhile, and of taking the configuration over. */
+/** Takes one of 1,000 mh servers away: time until the new table is in force, the longest turn of the
+ * loop meanwhile, and what taking the configuration over takes. */
 export function rebuild(): Rebuild {
   const config = service({ scheduler: 'mh', mhSlots: MH_SLOTS }, MH_SERVERS)
-  const flows = new Flows(1000, config)
-  const { director } = flows
-  while (director.advance(flows.nowMs, EXPIRY_BUDGET) === flows.nowMs);
   const next = { ...config, realServers: config.realServers.toSpliced(500, 1) }
-  const start = threadMs()
-  director.apply({ services: [next] }, flows.nowMs)
-  const applied = threadMs()
-  let turnMs = 0
-  for (;;) {
-    const before = threadMs()
-    const due = director.advance(flows.nowMs, EXPIRY_BUDGET)
-    turnMs = Math.max(turnMs, threadMs() - before)
-    if (due !== flows.nowMs) break
-  }
-  return { totalMs: threadMs() - start, turnMs, applyMs: applied - start }
+  const { director, nowMs } = new Flows(1000, config)
+  const totals: number[] = []
+  const applies: number[] = []
+  const turnMs = longest(RUNS, function* () {
+    director.apply({ services: [config] }, nowMs)
+    while (director.advance(nowMs, EXPIRY_BUDGET) === nowMs);
+    const start = performance.now()
+    director.apply({ services: [next] }, nowMs)
+    applies.push(performance.now() - start)
+    yield false
+    while (director.advance(nowMs, EXPIRY_BUDGET) === nowMs) yield true
+    totals.push(performance.now() - start)
+  })
+  return { totalMs: Math.min(...totals), turnMs, applyMs: Math.min(...applies) }
 }
 
 const MOVED_SERVERS = 100
@@ -185,7 +210,7 @@ export interface Flood {
   readonly lost: number
   /** Percent of the honest packets and handshakes that went through. */
   readonly goodput: number
-  /** Nanoseconds per forged SYN once the table is full. */
+  /** Nanoseconds of a forged SYN once the table is full. */
   readonly synNs: number
 }
 
@@ -193,13 +218,12 @@ export interface Flood {
  * among them. Flows beyond FORGED are the flood's. */
 export function flood(): Flood {
   const flows = new Flows(FLOOD_TABLE, service())
-  fill(flows, FLOOD_ESTABLISHED)
+  fill(flows, 0, FLOOD_ESTABLISHED)
   const forged = 10_000_000
   let offered = 0
   let carried = 0
   let client = FLOOD_ESTABLISHED
-  let spentMs = 0
-  let spent = 0
+  const spentMs: number[] = []
   for (let i = 0; i < FLOOD_FACTOR * FLOOD_TABLE; i++) {
     if (i % FLOOD_PER_MS === 0) {
       flows.nowMs++
@@ -219,13 +243,12 @@ export function flood(): Flood {
     else {
       const start = performance.now()
       flows.syn(forged + i)
-      spentMs += performance.now() - start
-      spent++
+      spentMs.push(performance.now() - start)
     }
   }
   let lost = 0
   for (let i = 0; i < FLOOD_ESTABLISHED; i++) if (!flows.lives(i)) lost++
-  return { lost, goodput: (100 * carried) / offered, synNs: (spentMs * 1e6) / spent }
+  return { lost, goodput: (100 * carried) / offered, synNs: median(spentMs) * 1e6 }
 }
 
 /** The rest of an honest client's handshake, a request, and the end. */

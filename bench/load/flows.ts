@@ -19,8 +19,9 @@ const STRIDE = 64
 export const BURST = 64
 
 const CLIENTS = 0x0a000000
-const VIRTUAL = 0xc0a80001
-const FIRST_SERVER = 0xac100001
+// Signed, as words of 32 bits are in this program: above 2^31 they would be garbage on the heap.
+const VIRTUAL: number = 0xc0a80001 | 0
+const FIRST_SERVER: number = 0xac100001 | 0
 const PORTS_PER_CLIENT = 32
 
 export function service(
@@ -46,6 +47,7 @@ export class Flows {
   readonly view: DataView = new DataView(new ArrayBuffer(BURST * STRIDE))
   readonly random: () => number
   nowMs = 0
+  #word = 1
 
   constructor(connectionsMax: number, config: ServiceConfig) {
     const source = prng(connectionsMax)
@@ -73,8 +75,10 @@ export class Flows {
   /** Fills the burst with packets of random ones of the first `flows` flows, either way. */
   writeBurst(flows: number): void {
     for (let k = 0; k < BURST; k++) {
-      const word = this.random()
-      this.write(k, word % flows, word >>> 31, TCP_ACK)
+      // Not the director's randomness, for the same reason as above.
+      this.#word = (Math.imul(this.#word, 1664525) + 1013904223) | 0
+      const drawn = this.#word ^ (this.#word >>> 15)
+      this.write(k, (drawn & 0x7fffffff) % flows, drawn >>> 31, TCP_ACK)
     }
   }
 
