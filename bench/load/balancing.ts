@@ -144,8 +144,8 @@ export interface Rebuild {
   readonly applyMs: number
 }
 
-/** Takes one of 1,000 mh servers away: time until the new table is in force, the longest turn of the
- * loop meanwhile, and what taking the configuration over takes. */
+/** Takes one of 1,000 mh servers away: time until the new table is in force, the longest turn of
+ * the loop meanwhile, and what taking the configuration over takes. */
 export function rebuild(): Rebuild {
   const config = service({ scheduler: 'mh', mhSlots: MH_SLOTS }, MH_SERVERS)
   const next = { ...config, realServers: config.realServers.toSpliced(500, 1) }
