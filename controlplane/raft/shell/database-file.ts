@@ -1,0 +1,141 @@
+// The file behind a member's database: how it is made, opened and recognised.
+
+import { closeSync, existsSync, openSync } from 'node:fs'
+import { DatabaseSync } from 'node:sqlite'
+import { checkIdentity, type Directory, type Identity } from './directory.ts'
+import { StorageError } from './errors.ts'
+import { damage, named } from './sqlite-errors.ts'
+
+const FORMAT = '1'
+
+// STRICT, so that a value of the wrong type is an error at once.
+const SCHEMA = `
+  CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE log (
+    seq INTEGER PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL, term INTEGER NOT NULL,
+    key TEXT NOT NULL, sealed BLOB NOT NULL
+  ) STRICT;
+  CREATE TABLE snapshot (
+    idx INTEGER PRIMARY KEY, term INTEGER NOT NULL, key TEXT NOT NULL, sealed BLOB NOT NULL
+  ) STRICT;
+`
+
+// EXCLUSIVE keeps the index of the write-ahead log in memory instead of a shared file. Checkpoints
+// come when the writer says so.
+const SETTINGS = `
+  PRAGMA locking_mode = EXCLUSIVE;
+  PRAGMA journal_mode = WAL;
+  PRAGMA synchronous = FULL;
+  PRAGMA wal_autocheckpoint = 0;
+  PRAGMA trusted_schema = OFF;
+  PRAGMA cell_size_check = ON;
+`
+
+/** Makes the database of a new member; the identity is written last, once the rest is durable. */
+export function createDatabase(directory: Directory, identity: Identity): void {
+  checkIdentity(identity)
+  const path = directory.databasePath
+  if (existsSync(path) || directory.readIdentity() !== null) {
+    throw new StorageError('state-exists', `${directory.path} holds a member's state already.`)
+  }
+  closeSync(openSync(path, 'wx', 0o600))
+  const db = new DatabaseSync(path)
+  try {
+    db.exec(SETTINGS)
+    db.exec(`BEGIN; ${SCHEMA}`)
+    putIdentity(db, identity)
+    writeMeta(db, 'format', FORMAT)
+    db.exec('COMMIT')
+  } finally {
+    db.close()
+  }
+  directory.writeIdentity(identity)
+}
+
+/** Opens the database of `directory`, whole, and finds out whose it is. Throws a StorageError that
+ * names what is wrong. */
+export function openDatabase(directory: Directory): { db: DatabaseSync; identity: Identity } {
+  const path = directory.databasePath
+  const expected = directory.readIdentity()
+  if (!existsSync(path)) {
+    if (expected === null) throw new StorageError('no-state', `${directory.path} holds no state.`)
+    const reason = `${path} is gone, but this is the directory of member ${expected.raftId}.`
+    throw new StorageError('missing-database', reason)
+  }
+  const db = new DatabaseSync(path)
+  try {
+    db.exec(SETTINGS)
+    const identity = checkDatabase(db, path)
+    if (expected === null || readMeta(db, 'former_raft_id') === String(expected.raftId)) {
+      // A crash came before the identity was written.
+      directory.writeIdentity(identity)
+    } else {
+      compareIdentity(identity, expected, path)
+    }
+    return { db, identity }
+  } catch (error) {
+    db.close()
+    throw named(error, path)
+  }
+}
+
+/** The identity in a database that is whole. */
+export function checkDatabase(db: DatabaseSync, path: string): Identity {
+  const tables = db.prepare("SELECT count(*) AS n FROM sqlite_schema WHERE type = 'table'").get()
+  if (Number(tables?.n) === 0) throw damage(path, 'there are no tables')
+  const check = Object.values(db.prepare('PRAGMA quick_check(1)').get() ?? {})[0]
+  if (check !== 'ok') throw damage(path, String(check))
+  const format = readMeta(db, 'format')
+  if (format !== FORMAT) {
+    throw new StorageError('unknown-format', `${path} has format ${format}, not ${FORMAT}.`)
+  }
+  const identity = {
+    clusterId: readMeta(db, 'cluster_id') ?? '',
+    nodeId: readMeta(db, 'node_id') ?? '',
+    raftId: Number(readMeta(db, 'raft_id')),
+  }
+  try {
+    checkIdentity(identity)
+  } catch {
+    throw new StorageError('corrupt', `${path} does not say whose it is.`)
+  }
+  return identity
+}
+
+/** Throws unless what was found is what was expected. */
+export function compareIdentity(found: Identity, expected: Partial<Identity>, path: string): void {
+  for (const name of ['clusterId', 'nodeId', 'raftId'] as const) {
+    if (expected[name] === undefined || expected[name] === found[name]) continue
+    const reason = `${path} has ${name} ${found[name]}, not ${expected[name]}.`
+    throw new StorageError('foreign-identity', reason)
+  }
+}
+
+/** Within a transaction. The former Raft id stays on record until the next change. */
+export function putIdentity(db: DatabaseSync, { clusterId, nodeId, raftId }: Identity): void {
+  writeMeta(db, 'former_raft_id', readMeta(db, 'raft_id') ?? '')
+  writeMeta(db, 'cluster_id', clusterId)
+  writeMeta(db, 'node_id', nodeId)
+  writeMeta(db, 'raft_id', String(raftId))
+}
+
+export function readMeta(db: DatabaseSync, name: string): string | null {
+  const row = db.prepare('SELECT value FROM meta WHERE name = ?').get(name)
+  return row === undefined ? null : String(row.value)
+}
+
+export function writeMeta(db: DatabaseSync, name: string, value: string): void {
+  db.prepare('INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)').run(name, value)
+}
+
+/** Marks a finished backup as one, checks it, and makes it a single file. */
+export function sealBackup(path: string): void {
+  const db = new DatabaseSync(path)
+  try {
+    db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = DELETE')
+    checkDatabase(db, path)
+    writeMeta(db, 'restored', '1')
+  } finally {
+    db.close()
+  }
+}
