@@ -76,6 +76,12 @@ export interface DriverConfig extends Omit<Config, 'storage' | 'pipelinedWrites'
  * past it. */
 export type Outcome = 'applied' | 'lost' | 'unknown'
 
+export interface Proposal {
+  readonly data: Uint8Array
+  /** Called only if the proposal was given an index here. */
+  readonly settle: (outcome: Outcome, index: number) => void
+}
+
 interface Work {
   readonly ready: Ready | null
   readonly write: LogWrite | null
@@ -84,7 +90,7 @@ interface Work {
 
 interface Waiting {
   readonly term: number
-  readonly settle: (outcome: Outcome) => void
+  readonly settle: Proposal['settle']
 }
 
 interface ReadRound {
@@ -152,12 +158,21 @@ export class Driver {
 
   /** Proposes `data`. `settle` is called only if the result names an index. */
   propose(data: Uint8Array, settle: (outcome: Outcome) => void): ProposeResult {
-    const result = this.node.propose(data)
+    return this.proposeBatch([{ data, settle }])
+  }
+
+  /** Proposes several entries in one append: all are taken, or none. The result names the first;
+   * each is settled by itself. */
+  proposeBatch(batch: readonly Proposal[]): ProposeResult {
+    const result = this.node.proposeBatch(batch.map(({ data }) => data))
+    const { term } = result
     if (result.index > 0) {
-      // This member led before and its log has been cut back since. Elsewhere the old entry may
-      // live on.
-      this.#proposals.get(result.index)?.settle('unknown')
-      this.#proposals.set(result.index, { term: result.term, settle })
+      for (let i = 0; i < batch.length; i++) {
+        // This member led before and its log has been cut back since. Elsewhere the old entry may
+        // live on.
+        this.#proposals.get(result.index + i)?.settle('unknown', result.index + i)
+        this.#proposals.set(result.index + i, { term, settle: batch[i]!.settle })
+      }
     }
     this.#pump()
     return result
@@ -173,6 +188,12 @@ export class Driver {
   read(serve: () => void): void {
     this.#newReads.push(serve)
     this.#startReads()
+    this.#pump()
+  }
+
+  campaign(): void {
+    if (this.#stopped) return
+    this.node.campaign()
     this.#pump()
   }
 
@@ -267,7 +288,7 @@ export class Driver {
     for (const [index, { settle }] of this.#proposals) {
       if (index > snapshot.index) continue
       this.#proposals.delete(index)
-      settle('unknown')
+      settle('unknown', index)
     }
     this.#serveReads()
   }
@@ -306,7 +327,7 @@ export class Driver {
       const waiting = this.#proposals.get(entry.index)
       if (waiting === undefined) continue
       this.#proposals.delete(entry.index)
-      waiting.settle(waiting.term === entry.term ? 'applied' : 'lost')
+      waiting.settle(waiting.term === entry.term ? 'applied' : 'lost', entry.index)
     }
     this.node.applied()
     this.#serveReads()

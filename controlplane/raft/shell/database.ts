@@ -200,7 +200,8 @@ export class RaftDatabase {
   }
 
   #snapshotPlace(index: number, term: number): string {
-    return `weft raft snapshot|${this.#identity.clusterId}|${this.#identity.raftId}|${index}|${term}`
+    const { clusterId, raftId } = this.#identity
+    return `weft raft snapshot|${clusterId}|${raftId}|${index}|${term}`
   }
 
   /** Makes `write` durable. A failure throws, and leaves it open what the disk holds. */

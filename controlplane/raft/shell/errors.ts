@@ -35,11 +35,11 @@ const STORAGE_ADVICE: Readonly<Record<StorageErrorCode, string>> = {
     'The disk damaged data. Remove the directory and the member, and join again under a new Raft ' +
     'id.',
   'corrupt-entry':
-    'The disk damaged data, or somebody changed it. Remove the directory and the member, and join ' +
-    'again under a new Raft id.',
+    'The disk damaged data, or somebody changed it. Remove the directory and the member, and ' +
+    'join again under a new Raft id.',
   'missing-snapshot':
-    'The log alone is not enough. Remove the directory and the member, and join again under a new ' +
-    'Raft id.',
+    'The log alone is not enough. Remove the directory and the member, and join again under a ' +
+    'new Raft id.',
   'lost-writes':
     'The disk lost what it had confirmed, or an old copy was put in its place. Remove the ' +
     'directory and the member, and join again under a new Raft id.',
@@ -101,4 +101,25 @@ export class MemberError extends Error {
     this.code = code
     this.leader = leader
   }
+}
+
+export function overruled(): MemberError {
+  return new MemberError('overruled', 'another leader overruled the proposal')
+}
+
+export function lostLeadership(leader: LeaderHint | null): MemberError {
+  const text = 'this member lost its leadership; what was proposed may take effect or not'
+  return new MemberError('lost-leadership', text, leader)
+}
+
+export function overloaded(reason: string): MemberError {
+  return new MemberError('overloaded', `${reason}: try again later`)
+}
+
+export function timedOut(reason: string): MemberError {
+  return new MemberError('timeout', `${reason} in time`)
+}
+
+export function shutDown(): MemberError {
+  return new MemberError('shut-down', 'this member has ended')
 }

@@ -75,8 +75,8 @@ export function fileKeys(path: string): KeyProvider {
   }
 }
 
-/** Replaces a file in one piece: a new one is written, synced and renamed, and the directory synced,
- * or the rename might be lost. Readable by its owner alone. */
+/** Replaces a file in one piece: a new one is written, synced and renamed, and the directory is
+ * synced, or the rename might be lost. Readable by its owner alone. */
 export function writeDurably(path: string, text: string): void {
   const temporary = `${path}.new`
   const fd = openSync(temporary, 'w', 0o600)

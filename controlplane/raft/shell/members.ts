@@ -79,8 +79,8 @@ export function encodeContext(members: readonly MemberAddress[]): Uint8Array {
 }
 
 /** Empty for what encodeContext() does not make. */
-export function decodeContext(bytes: Uint8Array): readonly MemberAddress[] {
-  if (bytes.length === 0) return []
+export function decodeContext(bytes: Uint8Array | undefined): readonly MemberAddress[] {
+  if (bytes === undefined || bytes.length === 0) return []
   try {
     return checkMembers(parse(bytes))
   } catch {

@@ -8,8 +8,8 @@
 // times the square of their number, and within a life the count goes up (a new prefix is drawn when
 // it is used up). Random nonces would have to be rationed to 2^32 per key.
 //
-// What a piece is and where it belongs goes into the additional data: kind, cluster, Raft id and its
-// place. A piece that was moved, or taken from another member, does not open.
+// What a piece is and where it belongs goes into the additional data: kind, cluster, Raft id and
+// its place. A piece that was moved, or taken from another member, does not open.
 //
 // Not prevented: putting back a whole old directory. That takes a witness elsewhere; the other
 // members are that witness, and a member that lost its promises is why Raft ids are never reused.

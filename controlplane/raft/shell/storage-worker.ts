@@ -73,14 +73,20 @@ function handle(request: StorageRequest): void {
       backups = backups.then(() => copy(id, request.path))
       break
     case 'close':
-      void backups.then(() => {
-        database.close()
-        directory.close()
-        reply(id)
-        port.close()
-      })
+      void backups.then(() => end(id))
       break
   }
+}
+
+function end(id: number): void {
+  try {
+    database.close()
+    directory.close()
+    reply(id)
+  } catch (error) {
+    reply(id, { error: plain(error) })
+  }
+  port.close()
 }
 
 /** Copies the database as it is at one moment, while writes go on. */

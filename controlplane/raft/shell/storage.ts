@@ -41,7 +41,8 @@ interface Waiting {
 }
 
 export class MemberStorage {
-  readonly state: StoredState
+  /** As of the start, or of refound(). */
+  state: StoredState
   readonly writeLatency: Histogram = new Histogram()
   /** Requests the disk has not answered yet. */
   queued = 0
@@ -52,6 +53,7 @@ export class MemberStorage {
   #hardState: HardState
   #lastId = 0
   #rotation: Promise<void> = Promise.resolve()
+  readonly #exited: Promise<void>
   #ended = false
 
   private constructor(worker: Worker, options: StorageOptions, state: StoredState) {
@@ -62,8 +64,11 @@ export class MemberStorage {
     this.#hardState = state.hardState
     worker.on('message', (reply: StorageReply) => this.#answered(reply))
     worker.on('error', (error) => this.#failed(error.message))
-    worker.on('exit', () => {
-      if (!this.#ended) this.#failed('its thread ended')
+    this.#exited = new Promise((resolve) => {
+      worker.on('exit', () => {
+        if (!this.#ended) this.#failed('its thread ended')
+        resolve()
+      })
     })
   }
 
@@ -144,10 +149,11 @@ export class MemberStorage {
     await this.#send({ kind: 'backup', path })
   }
 
-  /** Makes this the directory of the only member of a cluster: see force-new-cluster in member.ts. */
+  /** Makes this the directory of the only member of a cluster: force-new-cluster. */
   async refound(identity: Identity, snapshot: Snapshot, hardState: HardState): Promise<void> {
-    this.#hardState = hardState
     await this.#send({ kind: 'refound', identity, write: foundingWrite(snapshot, hardState) })
+    this.#hardState = hardState
+    this.state = { ...this.state, identity, snapshot, hardState, entries: [], firstPeers: '' }
   }
 
   async setFirstPeers(text: string): Promise<void> {
@@ -160,8 +166,8 @@ export class MemberStorage {
     await this.#rotation
     const closing = this.#send({ kind: 'close' })
     this.#ended = true
-    await closing
-    await new Promise((resolve) => this.#worker.once('exit', resolve))
+    await closing.catch(() => {})
+    await this.#exited
   }
 
   #send(request: Unnumbered, transfer: readonly ArrayBuffer[] = []): Promise<StorageReply> {
