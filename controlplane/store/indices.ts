@@ -1,7 +1,7 @@
 // What each table can be searched by (contract.ts, Indices), as data: an object to its keys.
 
 import type { Indices, TableName, Tables } from './contract.ts'
-import type { ServiceObject, TaskObject } from './objects.ts'
+import type { NetworkObject, ServiceObject, TaskObject } from './objects.ts'
 
 type IndexTable = {
   readonly [T in TableName]: Readonly<
@@ -11,6 +11,11 @@ type IndexTable = {
 
 function networksOf({ spec }: ServiceObject): readonly string[] {
   return (spec.TaskTemplate.Networks ?? spec.Networks ?? []).map(({ Target }) => Target)
+}
+
+/** The name is free for others while a removed object still waits for its tasks to end. */
+function nameUnlessRemoved(object: ServiceObject | NetworkObject): readonly string[] {
+  return object.pendingDelete ? [] : [object.spec.Name.toLowerCase()]
 }
 
 /** The slot of a task: tasks of one slot replace each other. */
@@ -29,7 +34,7 @@ export const INDICES: IndexTable = {
     raft: ({ manager }) => (manager === null ? [] : [String(manager.raftId)]),
   },
   services: {
-    name: ({ spec }) => [spec.Name.toLowerCase()],
+    name: nameUnlessRemoved,
     network: networksOf,
     secret: ({ spec }) =>
       (spec.TaskTemplate.ContainerSpec?.Secrets ?? []).map(({ SecretID }) => SecretID),
@@ -45,7 +50,7 @@ export const INDICES: IndexTable = {
     config: ({ spec }) => (spec.ContainerSpec?.Configs ?? []).map(({ ConfigID }) => ConfigID),
     desired: ({ desiredState }) => [desiredState],
   },
-  networks: { name: ({ spec }) => [spec.Name.toLowerCase()] },
+  networks: { name: nameUnlessRemoved },
   secrets: { name: ({ spec }) => [spec.Name.toLowerCase()] },
   configs: { name: ({ spec }) => [spec.Name.toLowerCase()] },
 }

@@ -14,3 +14,6 @@ export const ENTRY_STEPS_MAX: number = 2_000
 /** Calls of `update` and `batch` that wait for their turn; the next is `overloaded`. Each holds a
  * closure of its caller, so this bounds memory while no quorum answers. */
 export const UPDATES_WAITING_MAX: number = 10_000
+/** How long a control loop waits before it repeats a pass that failed: doubled each time. */
+export const LOOP_RETRY_MS: number = 100
+export const LOOP_RETRY_MS_MAX: number = 5_000
