@@ -1,5 +1,5 @@
-// Goal: pending tasks get nodes, explanations and second chances. Method: a store in memory, time by
-// hand, tasks that the allocator is done with.
+// Goal: pending tasks get nodes, explanations and second chances. Method: a store in memory, time
+// by hand, tasks that the allocator is done with.
 
 import t, { type Test } from 'tap'
 import { LoopWorld } from '../store/testing/loops.ts'
