@@ -64,7 +64,8 @@ export interface RealServerConfig {
   /** 0..3, default 0: servers of a tier are chosen only while no nearer tier has one available.
    * Tiers make "local first" and "same zone first". */
   readonly tier?: number
-  /** A new server reaches its weight in this many seconds, default 0 = at once. */
+  /** A server that joins others reaches its share of new connections in this many seconds, default
+   * 0 = at once. Of no effect under dh, sh and mh. */
   readonly slowStartSeconds?: number
   /** Overload thresholds in connections, 0 = none. */
   readonly upperThreshold?: number

@@ -75,6 +75,8 @@ export const DROP_ENTRY_SHARE = 32
 export const DROP_ENTRY_SLICE = 4096
 /** Preference tiers of real servers: 0 is tried first. */
 export const TIERS_MAX = 4
+/** Parts in which a server's share grows during slow start: the first is one in so many. */
+export const SLOW_START_STEPS = 16
 /** Longest slow start. */
 export const SLOW_START_SECONDS_MAX = 3600
 /** Time between the keep-alive probes of an idle established connection. */

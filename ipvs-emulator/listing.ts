@@ -134,7 +134,7 @@ function listServer(server: RealServer, statistics: Statistics): ListedServer {
     family: server.pool.family,
     address: formatAddress(server.pool.family, server.address),
     port: server.port,
-    weight: server.weight,
+    weight: server.fullWeight,
     upperThreshold: server.upperThreshold,
     lowerThreshold: server.lowerThreshold,
     active: server.active,

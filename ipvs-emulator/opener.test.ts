@@ -1,4 +1,4 @@
-// Goal: persistence, one-packet scheduling, thresholds, tiers, slow start and marks do what IPVS
+// Goal: persistence, one-packet scheduling, thresholds, tiers and marks do what IPVS
 // does (or what config.ts promises where IPVS has no such thing). Method: whole packets, virtual
 // time.
 
@@ -235,23 +235,5 @@ for (const [name, net] of Object.entries(NETS)) {
     const established = request(client(1), 1, { flags: TCP_ACK })
     self.send(established)
     t.equal(serverOf(established), 2, 'open flows stay')
-  })
-
-  t.test(`${name}: slow start raises the weight with time`, async (t) => {
-    const self = lab()
-    self.apply(service(net, { scheduler: 'wrr' }))
-    const slow = servers((i) =>
-      i === 2 ? { key: 'new', weight: 100, slowStartSeconds: 100 } : { weight: 100 },
-    )
-    self.apply(service(net, { scheduler: 'wrr', realServers: slow }))
-    const fresh = self.director.services.services[0]!.pools[ipv4 ? 0 : 1]!.servers.find(
-      (s) => s.key === 'new',
-    )!
-    t.equal(fresh.weight, 1)
-    self.wait(50_000)
-    t.ok(Math.abs(fresh.weight - 50) <= 1, `${fresh.weight} after half the time`)
-    self.wait(51_000)
-    t.equal(fresh.weight, 100)
-    t.equal(self.director.services.slowCount, 0)
   })
 }

@@ -13,6 +13,7 @@ import { checkConfig } from './config-check.ts'
 import { IPV4, IPV6, SCTP, sameAddress, TCP, UDP } from './flow.ts'
 import { SCHEDULER_DEFAULT, SCHEDULERS } from './sched.ts'
 import { Pool, RealServer, Service } from './service.ts'
+import { SlowStart, settle, weigh } from './slow-start.ts'
 import { Statistics } from './statistics.ts'
 import { ticksOf } from './timeouts.ts'
 import { Virtuals } from './virtuals.ts'
@@ -29,8 +30,7 @@ export class ServiceTable {
   readonly #byKey: Map<string, Service> = new Map()
   readonly #freeServices: number[] = []
   readonly #freeServers: number[] = []
-  /** Real servers in slow start. */
-  readonly #slow: RealServer[] = []
+  readonly #slowStart: SlowStart = new SlowStart()
   /** Pools whose scheduler has work to do. */
   readonly #busy: Pool[] = []
   /** Real servers that are gone and still have connections. */
@@ -98,14 +98,9 @@ export class ServiceTable {
     service.masquerade[IPV4] = addressOf(config.masquerade4)
     service.masquerade[IPV6] = addressOf(config.masquerade6)
     this.#updateServers(service, config, tick)
-    const name = config.scheduler ?? SCHEDULER_DEFAULT
     const same = schedulerOptions(before) === schedulerOptions(config)
     for (const pool of service.pools) {
-      if (pool.scheduler.name !== name || !same) {
-        pool.scheduler.done(pool)
-        pool.scheduler = SCHEDULERS.get(name)!
-        pool.scheduler.init(pool)
-      }
+      settle(pool, !same)
       if (pool.busy && !this.#busy.includes(pool)) this.#busy.push(pool)
     }
   }
@@ -121,10 +116,15 @@ export class ServiceTable {
         else this.#removeServer(pool, position)
       }
     }
+    // The first servers of a service have nobody who could do their work meanwhile.
+    const served = [...kept.values()].some((server) => server.fullWeight > 0)
     for (const next of config.realServers) {
       const server = kept.get(next.key)
-      if (server === undefined) this.#addServer(service, next, tick)
-      else this.#updateServer(server, next)
+      if (server !== undefined) this.#updateServer(server, next)
+      else {
+        const added = this.#addServer(service, next)
+        if (served) this.#slowStart.begin(added, tick, ticksOf(next.slowStartSeconds ?? 0))
+      }
     }
   }
 
@@ -139,7 +139,7 @@ export class ServiceTable {
     return service.pools[tier * 2 + family]!
   }
 
-  #addServer(service: Service, config: RealServerConfig, tick: number): void {
+  #addServer(service: Service, config: RealServerConfig): RealServer {
     const address = new Int32Array(4)
     const family = parseAddress(config.address, address)
     const pool = this.#pool(service, family, config.tier ?? 0)
@@ -150,15 +150,9 @@ export class ServiceTable {
     server.upperThreshold = config.upperThreshold ?? 0
     server.lowerThreshold = config.lowerThreshold ?? 0
     this.servers[index] = server
-    const slowSeconds = config.slowStartSeconds ?? 0
-    if (slowSeconds > 0 && weight > 1) {
-      server.slowSinceTick = tick
-      server.slowTicks = ticksOf(slowSeconds)
-      server.weight = 1
-      this.#slow.push(server)
-    }
     pool.servers.push(server)
     pool.scheduler.addServer(pool, server)
+    return server
   }
 
   #updateServer(server: RealServer, config: RealServerConfig): void {
@@ -171,7 +165,6 @@ export class ServiceTable {
       lower !== server.lowerThreshold
     if (!changed) return
     server.fullWeight = weight
-    server.weight = server.slowTicks === 0 ? weight : Math.min(server.weight, weight)
     if (weight !== 0) server.lastWeight = weight
     server.upperThreshold = upper
     server.lowerThreshold = lower
@@ -179,7 +172,9 @@ export class ServiceTable {
     // moves).
     if (upper === 0 || server.active + server.inactive < upper) server.overloaded = false
     else server.noteBound()
-    server.pool.scheduler.updateServer(server.pool, server)
+    const { pool, weight: before } = server
+    weigh(server)
+    if (server.weight === before) pool.scheduler.updateServer(pool, server)
   }
 
   #removeServer(pool: Pool, position: number): void {
@@ -204,25 +199,12 @@ export class ServiceTable {
 
   /** Real servers in slow start. */
   get slowCount(): number {
-    return this.#slow.length
+    return this.#slowStart.count
   }
 
-  /** To be called each second: raises the weights of servers in slow start, linearly with time. */
+  /** To be called each second: raises the weights of servers in slow start. */
   second(tick: number): void {
-    for (let i = this.#slow.length - 1; i >= 0; i--) {
-      const server = this.#slow[i]!
-      const share = Math.min((tick - server.slowSinceTick) / server.slowTicks, 1)
-      if (share === 1 || server.gone) {
-        server.slowTicks = 0
-        this.#slow.splice(i, 1)
-      }
-      if (server.gone) continue
-      const weight =
-        server.fullWeight === 0 ? 0 : Math.max(Math.floor(server.fullWeight * share), 1)
-      if (weight === server.weight) continue
-      server.weight = weight
-      server.pool.scheduler.updateServer(server.pool, server)
-    }
+    this.#slowStart.second(tick)
   }
 
   /** Does one slice of the schedulers' pending work. True when none is left. */

@@ -35,12 +35,15 @@ export class RealServer {
   readonly port: number
   /** Row of its statistics. */
   readonly row: number
+  /** What schedulers see; differs from the configured weight while slow start lasts. */
   weight: number
-  /** The configured weight; `weight` is below it while slow start lasts. */
+  /** The configured weight. */
   fullWeight: number
   /** When slow start began and how long it takes, in ticks; 0 = it is over. */
   slowSinceTick = 0
   slowTicks = 0
+  /** How far it has come, 1 = it is over. */
+  share = 1
   /** The last weight that was not 0: what mh builds its table from, so that quiescing a server
    * moves none of the other servers' clients. */
   lastWeight: number
@@ -110,6 +113,8 @@ export class Pool {
   state: unknown = undefined
   /** The scheduler has work() to do. */
   busy = false
+  /** Servers in slow start. */
+  slow = 0
 
   constructor(service: Service, family: number, scheduler: Scheduler) {
     this.service = service
