@@ -606,26 +606,63 @@ for (const [name, net] of Object.entries(NETS)) {
   t.test(`${name}: a refused SYN is tried on another server`, async (t) => {
     const self = lab()
     self.apply(service(net, { retryRefused: true }))
-    const connection = self.send(request())
-    const other = self.director.retry(connection, self.now)
-    t.ok(other >= 0)
-    const again = request()
-    t.equal(self.send(again), other)
-    t.not(ends(again).split(' > ')[1], show(net.servers[0]!, 8080))
-    t.ok(checksumsHold(again))
-    t.equal(self.director.connectionCount, 1)
-    let last = other
-    let tries = 1
+    const target = (packet: Packet): string => ends(packet).split(' > ')[1]!
+    const first = request()
+    let last = self.send(first)
+    const tried = [target(first)]
     for (;;) {
       const next = self.director.retry(last, self.now)
       if (next < 0) break
+      const again = request()
+      t.equal(self.send(again), next)
+      t.ok(checksumsHold(again))
+      t.equal(self.director.connectionCount, 1)
+      tried.push(target(again))
       last = next
-      self.send(request())
-      tries++
     }
-    t.equal(tries, 4, 'not for ever')
+    t.equal(tried.length, 5, 'not for ever')
+    t.equal(new Set(tried.slice(0, 3)).size, 3, 'each server once before one is asked again')
+
+    const spread = new Map<string, number>()
+    for (let port = 1; port <= 300; port++) {
+      const connection = self.send(request({ sourcePort: port }))
+      const server = self.director.realServerOf(connection)
+      if (self.director.realServerKey(server) !== 's0') continue
+      const other = self.director.realServerOf(self.director.retry(connection, self.now))
+      const key = self.director.realServerKey(other)
+      spread.set(key, (spread.get(key) ?? 0) + 1)
+    }
+    t.same([...spread.keys()].sort(), ['s1', 's2'], "one server's clients go to all others")
+
+    const answered = self.send(request({ sourcePort: 1001 }))
+    const server = net.servers.find((_, i) => {
+      const key = self.director.realServerKey(self.director.realServerOf(answered))
+      return key === `s${i}`
+    })!
+    self.send(reply(server, { targetPort: 1001, flags: TCP_SYN | TCP_ACK, sequence: 7 }))
+    t.equal(self.director.retry(answered, self.now), -1, 'a server that has answered is kept')
+
+    const near = net.servers.map((address, i) => ({
+      key: `s${i}`,
+      address,
+      port: 8080,
+      tier: i === 2 ? 0 : 1,
+    }))
+    self.apply(service(net, { retryRefused: true, realServers: near }))
+    const local = self.send(request({ sourcePort: 2000 }))
+    t.equal(self.director.realServerKey(self.director.realServerOf(local)), 's2')
+    const farther = self.director.retry(local, self.now)
+    t.not(self.director.realServerKey(self.director.realServerOf(farther)), 's2')
+    const back = self.director.retry(farther, self.now)
+    const key = self.director.realServerKey(self.director.realServerOf(back))
+    t.equal(key, 's2', 'the nearest that has not refused just now')
+
     self.apply(service(net))
     const plain = self.send(request({ sourcePort: 2 }))
     t.equal(self.director.retry(plain, self.now), -1, 'only where the service wants it')
+    const one = [{ key: 's0', address: net.servers[0]!, port: 8080 }]
+    self.apply(service(net, { retryRefused: true, realServers: one }))
+    const alone = self.send(request({ sourcePort: 3 }))
+    t.equal(self.director.retry(alone, self.now), -1, 'only where there is another')
   })
 }

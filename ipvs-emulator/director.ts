@@ -33,6 +33,7 @@ import { Defence } from './defence.ts'
 import { Finder } from './finder.ts'
 import { FORWARD, IPV4, IPV6 } from './flow.ts'
 import { Fragments } from './fragments.ts'
+import { HeldSyns } from './held-syns.ts'
 import { Janitor } from './janitor.ts'
 import { CONNECTIONS_DEFAULT, TICK_MS } from './limits.ts'
 import { rewrite } from './nat.ts'
@@ -75,6 +76,8 @@ export class Director {
   readonly services: ServiceTable
   readonly connections: Connections
   readonly timeouts: Timeouts = new Timeouts()
+  /** For the caller of retry() to keep SYNs in. */
+  readonly heldSyns: HeldSyns = new HeldSyns()
   readonly #tracker: Tracker
   readonly #fragments: Fragments
   readonly #opener: Opener
@@ -327,10 +330,10 @@ export class Director {
     return writeProbe(this.#table(connection), connection >>> 1, direction, view, out)
   }
 
-  /** To be asked when a real server answers a SYN with RST, before track(): makes a connection to
-   * another server in place of this one and returns it, so that the caller can drop the RST and
-   * send the SYN on (its own copy, or the client's next). -1: pass the RST on. Only for services
-   * with retryRefused. */
+  /** To be asked when a real server answers a SYN with RST or an ICMP error, before track(): makes a
+   * connection to another server in place of this one and returns it, so that the caller can drop
+   * the refusal and send the SYN on: its own copy (heldSyns) or the client's next. -1: pass the
+   * refusal on. Only for services with retryRefused, only before a server has spoken. */
   retry(connection: number, nowMs: number): number {
     this.#setTime(nowMs)
     return this.#opener.retry(connection, this.#tick)

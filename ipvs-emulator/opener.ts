@@ -15,8 +15,10 @@
 import { TCP_ACK, TCP_RST, TCP_SYN } from '../wire/tcp.ts'
 import {
   CONTROLLER,
+  HEADS,
   ONE_PACKET,
   PACKETS_BYTE,
+  PORTS,
   PROTOCOL_BYTE,
   SERVER,
   STATE_BYTE,
@@ -40,12 +42,12 @@ import { RETRY_SYNS_MAX } from './limits.ts'
 import { isLaterFragment } from './packet.ts'
 import { CHUNK_INIT, SCTP_HEADER_SIZE } from './proto-sctp.ts'
 import { TCP_CLOSE, TCP_SYN_RECV, TCP_TIME_WAIT } from './proto-tcp.ts'
-import { leastOverheadPerWeight } from './sched-common.ts'
 import type { RealServer, Service } from './service.ts'
 import type { ServiceTable } from './service-table.ts'
 import type { Settings } from './settings.ts'
 import { CONNECTIONS, TOTAL_ROW } from './statistics.ts'
 import { FIRST_TIMEOUT_TICKS, ticksOf } from './timeouts.ts'
+import { HEAD_SEQUENCE_END } from './tracker.ts'
 import {
   DEFENCE,
   DUPLICATE,
@@ -292,14 +294,13 @@ export class Opener {
       service.config.retryRefused === true &&
       table.bytes[at * 4 + PROTOCOL_BYTE] === TCP &&
       table.bytes[at * 4 + STATE_BYTE] === TCP_SYN_RECV &&
+      // A server that has spoken has taken the connection, and the client may know.
+      table.records[at + HEADS + 2 + HEAD_SEQUENCE_END] === 0 &&
       // A persistent client belongs to its server.
       table.records[at + CONTROLLER] === 0 &&
       table.bytes[at * 4 + PACKETS_BYTE]! <= RETRY_SYNS_MAX
     if (!refusable) return -1
-    const others = service.pools
-      .filter((pool) => pool.family === family)
-      .flatMap((pool) => pool.servers.filter((other) => other !== server))
-    const other = leastOverheadPerWeight(others)
+    const other = another(service, server, table.records[at + PORTS]! >>> 16)
     if (other === null) return -1
     const flow = this.#flow
     this.#connections.readFlow(flow, family, entry)
@@ -356,6 +357,24 @@ export class Opener {
     const state = table.bytes[entry * table.stride * 4 + STATE_BYTE]!
     return state === TCP_TIME_WAIT || state === TCP_CLOSE
   }
+}
+
+/** Another server than the one that refused, of the nearest tier that has one available. A number
+ * that differs between clients says how far along the list it stands, so that one refused server's
+ * clients spread over all others, and a client refused again walks on by the same distance. */
+function another(service: Service, refused: RealServer, number: number): RealServer | null {
+  for (const pool of service.pools) {
+    if (pool.family !== refused.pool.family) continue
+    const { servers } = pool
+    const position = servers.indexOf(refused)
+    const count = servers.length
+    const first = position + 1 + (number % Math.max(count - 1, 1))
+    for (let i = 0; i < count; i++) {
+      const server = servers[(first + i) % count]!
+      if (server !== refused && server.eligible) return server
+    }
+  }
+  return null
 }
 
 function maskAddress(to: Int32Array, from: Int32Array, prefix: number, family: number): void {
