@@ -330,8 +330,8 @@ export class Director {
     return writeProbe(this.#table(connection), connection >>> 1, direction, view, out)
   }
 
-  /** To be asked when a real server answers a SYN with RST or an ICMP error, before track(): makes a
-   * connection to another server in place of this one and returns it, so that the caller can drop
+  /** To be asked when a real server answers a SYN with RST or an ICMP error, before track(): makes
+   * a connection to another server in place of this one and returns it, so that the caller can drop
    * the refusal and send the SYN on: its own copy (heldSyns) or the client's next. -1: pass the
    * refusal on. Only for services with retryRefused, only before a server has spoken. */
   retry(connection: number, nowMs: number): number {

@@ -81,8 +81,8 @@ export const SLOW_START_STEPS = 16
 export const SLOW_START_SECONDS_MAX = 3600
 /** Time between the keep-alive probes of an idle established connection. */
 export const PROBE_INTERVAL_TICKS: number = 20_000 / TICK_MS
-/** SYNs kept for a retry, a power of two: those of about a millisecond at a million a second. And the
- * longest kept: Ethernet and IPv6 headers, a TCP header full of options, and some room. */
+/** SYNs kept for a retry, a power of two: those of about a millisecond at a million a second. And
+ * the longest kept: Ethernet and IPv6 headers, a TCP header full of options, and some room. */
 export const HELD_SYNS_MAX = 1024
 export const HELD_SYN_SIZE_MAX = 160
 /** SYNs of one connection after which a refusal is passed on to the client. */
