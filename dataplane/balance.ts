@@ -36,6 +36,7 @@ import {
   DROP_NOT_SYN,
   DROP_ORPHAN_FRAGMENT,
 } from './drop-reasons.ts'
+import { ANNOUNCE_FLOWS_MIN } from './engine-limits.ts'
 import { type Frame, LATER_FRAGMENT, NOT_A_FRAGMENT } from './frame.ts'
 
 /** Zone of packets that clients of the routing mesh send to this node's own addresses. */
@@ -45,6 +46,8 @@ export class Balance {
   readonly director: Director
   /** Connection that the last call found or made, -1 = none. */
   connection = -1
+  /** Flows from which on announce() pays. */
+  announceFlowsMin: number = ANNOUNCE_FLOWS_MIN
 
   private readonly slab: Slab
   private readonly cells: Float64Array
@@ -72,6 +75,23 @@ export class Balance {
     this.endpointOfServer = endpointOfServer
     this.serviceRow.fill(-1)
     this.serverRow.fill(-1)
+  }
+
+  /** True while frames that are at hand together should be announced before each is looked at: there
+   * are more flows than the cache holds. */
+  get announces(): boolean {
+    return this.director.connectionCount >= this.announceFlowsMin
+  }
+
+  /** Announces a frame that has been parsed, at most EXPECT_MAX before load(). */
+  announce(frame: Frame, zone: number): void {
+    if (!isBalanced(frame) || frame.fragment === LATER_FRAGMENT) return
+    this.director.expect(zone, this.slab.view, frame.l3At, frame.l4At, frame.protocol)
+  }
+
+  /** Loads what the look-ups of the frames announced will read. */
+  load(): void {
+    this.director.load()
   }
 
   /** A frame from a client to a virtual address (service < 0: found by address) or published

@@ -92,12 +92,12 @@ export class Engine {
   readonly receiver: Receiver
   readonly transmitter: Transmitter
   readonly director: Director
+  readonly balance: Balance
   readonly sessions: PeerTable
   readonly links: PeerLinks
   readonly services: BalancedServices
 
   private readonly parts: EngineParts
-  private readonly balance: Balance
   private readonly staging: Staging
   private readonly counters: Counters
   private readonly cells: Float64Array
@@ -160,6 +160,7 @@ export class Engine {
       sessions: this.sessions,
       topology: this.topology,
       forwarder: this.forwarder,
+      balance: this.balance,
       counters,
       control: this.links,
       peerOfSession: this.links.peerOfSession,

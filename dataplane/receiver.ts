@@ -15,6 +15,7 @@
 
 import type { UnderlaySocket } from '../base/device.ts'
 import type { Slab } from '../base/slab.ts'
+import { EXPECT_MAX } from '../ipvs-emulator/limits.ts'
 import type { SessionTable } from '../vxlan/contract.ts'
 import {
   CONTROL_PROBE,
@@ -52,6 +53,7 @@ import {
   vxlanInnerFlags,
   vxlanVni,
 } from '../wire/vxlan.ts'
+import type { Balance } from './balance.ts'
 import { Coalescer } from './coalesce.ts'
 import { type Counters, ENGINE_CELLS, RX_BYTES, RX_PACKETS } from './counters.ts'
 import {
@@ -66,7 +68,7 @@ import {
   DROP_UNKNOWN_RECEIVER,
   DROP_UNKNOWN_VNI,
 } from './drop-reasons.ts'
-import { COALESCE_FRAMES_MAX, SOCKET_READS_MAX } from './engine-limits.ts'
+import { ANNOUNCE_FRAMES_MIN, COALESCE_FRAMES_MAX, SOCKET_READS_MAX } from './engine-limits.ts'
 import type { Forwarder } from './forwarder.ts'
 import { FAMILY_ARP, Frame, GATHERED, LATER_FRAGMENT, NOT_A_FRAGMENT, parseFrame } from './frame.ts'
 import type { NetworkState, Topology } from './topology.ts'
@@ -84,6 +86,7 @@ export interface ReceiverParts {
   readonly sessions: SessionTable
   readonly topology: Topology
   readonly forwarder: Forwarder
+  readonly balance: Balance
   readonly counters: Counters
   readonly control: ControlHandler
   /** Engine's peer number of a session number. */
@@ -102,6 +105,7 @@ export class Receiver {
   private readonly sessions: SessionTable
   private readonly topology: Topology
   private readonly forwarder: Forwarder
+  private readonly balance: Balance
   private readonly counters: Counters
   private readonly cells: Float64Array
   private readonly control: ControlHandler
@@ -131,6 +135,7 @@ export class Receiver {
     this.sessions = parts.sessions
     this.topology = parts.topology
     this.forwarder = parts.forwarder
+    this.balance = parts.balance
     this.counters = parts.counters
     this.cells = parts.counters.cells
     this.control = parts.control
@@ -367,9 +372,26 @@ export class Receiver {
 
   /** Hands all items to the forwarder. */
   private flush(): void {
-    const coalescer = this.coalescer
-    for (let i = 0; i < coalescer.count; i++) this.forward(i)
+    const { coalescer } = this
+    const announces = coalescer.count >= ANNOUNCE_FRAMES_MIN && this.balance.announces
+    for (let i = 0; i < coalescer.count; i++) {
+      if (announces && i % EXPECT_MAX === 0) this.announce(i)
+      this.forward(i)
+    }
     coalescer.clear()
+  }
+
+  /** Prepares the look-ups of the next EXPECT_MAX items. */
+  private announce(first: number): void {
+    const { balance, coalescer, frame } = this
+    const { view } = this.slab
+    const end = Math.min(first + EXPECT_MAX, coalescer.count)
+    for (let i = first; i < end; i++) {
+      const network = this.topology.networks[coalescer.network[i]!]!
+      frame.setWhole(coalescer.at[i]!, coalescer.firstSize[i]!)
+      if (parseFrame(view, frame) === DROP_NONE) balance.announce(frame, network.zone)
+    }
+    balance.load()
   }
 
   private forward(i: number): void {

@@ -9,7 +9,7 @@ import { median } from '../statistics.ts'
 import { BURST, Flows, service } from './flows.ts'
 
 /** Connections that are examined for expiry in one turn of the packet loop. */
-const EXPIRY_BUDGET = 512
+const EXPIRY_BUDGET = 256
 const WORK_PER_TURN = 16
 /** How often a series is done whose longest call is looked for. */
 const RUNS = 5
