@@ -77,8 +77,8 @@ export class Balance {
     this.serverRow.fill(-1)
   }
 
-  /** True while frames that are at hand together should be announced before each is looked at: there
-   * are more flows than the cache holds. */
+  /** True while frames that are at hand together should be announced before each is looked at:
+   * there are more flows than the cache holds. */
   get announces(): boolean {
     return this.director.connectionCount >= this.announceFlowsMin
   }

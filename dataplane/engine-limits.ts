@@ -42,9 +42,9 @@ export const STAGED_FRAME_MAX = 2048
 /** Connections examined by one turn of the loop for expiry: under half a millisecond, with a few
  * misses of the cache for each. */
 export const EXPIRY_BUDGET = 256
-/** Flows from which on a burst's look-ups are prepared together. Measured on a machine with 1 MB of
- * second-level cache per core: at 50,000 flows it costs as much as it saves, at 100,000 it takes 190
- * instead of 260 ns per packet, at 2 million 215 instead of 570. */
+/** Flows from which on a burst's look-ups are prepared together. Measured on a machine with 1 MB
+ * of second-level cache per core: at 50,000 flows it costs as much as it saves, at 100,000 it takes
+ * 190 instead of 260 ns per packet, at 2 million 215 instead of 570. */
 export const ANNOUNCE_FLOWS_MIN = 65_536
 /** Frames of a burst from which on that pays. */
 export const ANNOUNCE_FRAMES_MIN = 4
