@@ -18,9 +18,11 @@ const LABEL = 'CERTIFICATE REQUEST'
 /** AlgorithmIdentifier { ecdsa-with-SHA256 }: the one way requests are signed. */
 const ECDSA_SHA256: Buffer = Buffer.from('300a06082a8648ce3d040302', 'hex')
 
-/** A request for the key `key`, as PEM. The name is for people who read it. */
-export function makeCsr(key: KeyObject, commonName = 'weft-node'): string {
-  const name = der.sequence(der.set(der.sequence(der.oid(OID.commonName), der.utf8(commonName))))
+/** A request for the key `key`, as PEM. `subject` is a name as DER; without it the name is one for
+ * people who read it. */
+export function makeCsr(key: KeyObject, subject?: Uint8Array): string {
+  const attribute = der.sequence(der.oid(OID.commonName), der.utf8('weft-node'))
+  const name = subject === undefined ? der.sequence(der.set(attribute)) : der.raw(subject)
   const info = der.sequence(
     der.integer(Buffer.from([0])),
     name,

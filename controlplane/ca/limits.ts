@@ -26,9 +26,6 @@ export const GIVEN_ROOT_LIFE_MS_MIN: number = 365 * DAY_MS
 export const RENEW_FROM = 0.5
 export const RENEW_UNTIL = 0.8
 
-/** A removed node stays on the list of refused ones until its certificate has expired and this. */
-export const REMOVED_KEPT_MS: number = 7 * DAY_MS
-
 /** Size of the secret half of a join token, and of the key that locks a manager. */
 export const TOKEN_SECRET_SIZE = 16
 export const KEK_SIZE = 32
@@ -82,9 +79,3 @@ export const SIGN_RETRY_MS: number = 10 * SECOND_MS
 export const EXTERNAL_TIMEOUT_MS: number = 5 * SECOND_MS
 export const EXTERNAL_ANSWER_SIZE_MAX: number = 256 * 1024
 export const EXTERNAL_CAS_MAX = 16
-
-/** Removed nodes remembered. Beyond it the entry that expires first gives way. */
-export const REMOVED_COUNT_MAX = 10_000
-
-/** Longest delay that a timer takes (2^31 - 1 ms, 24.8 days): longer waits go in steps. */
-export const TIMER_MS_MAX = 2_147_483_647

@@ -17,3 +17,9 @@ export const UPDATES_WAITING_MAX: number = 10_000
 /** How long a control loop waits before it repeats a pass that failed: doubled each time. */
 export const LOOP_RETRY_MS: number = 100
 export const LOOP_RETRY_MS_MAX: number = 5_000
+
+/** How long a removed node is remembered after its certificate has run out. Swarm's value. */
+export const REMOVED_KEPT_MS: number = 7 * 24 * 3_600_000
+
+/** Removed nodes remembered at a time: about 60 bytes each in the cluster object. */
+export const REMOVED_NODES_MAX = 10_000

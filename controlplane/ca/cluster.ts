@@ -1,0 +1,93 @@
+// Founding a swarm, and what the Engine API changes of its secrets: root, tokens, unlock key. Pure:
+// states go in and come out, whoever calls writes them into the store.
+
+import type { KeyObject } from 'node:crypto'
+import type { ClusterObject, NodeCertificate, RootCaState } from '../store/objects.ts'
+import { makeCsr, readCsr } from './csr.ts'
+import { CaError } from './errors.ts'
+import { generateKey } from './keys.ts'
+import { NODE_LIFE_MS, NODE_LIFE_MS_MIN } from './limits.ts'
+import {
+  createRoot,
+  digestText,
+  issue,
+  normalizePem,
+  readRoot,
+  readSigner,
+  type TrustRoot,
+} from './root.ts'
+import type { CaConfig } from './rotation.ts'
+import { newKek, unlockKeyText } from './seal.ts'
+import { nodeIdOf } from './service.ts'
+import { generateToken } from './token.ts'
+
+/** What a founder needs for its first certificate and for the cluster object. */
+export interface Foundation {
+  readonly rootCa: RootCaState
+  readonly joinTokens: ClusterObject['joinTokens']
+  readonly root: TrustRoot
+  readonly nodeId: string
+  readonly privateKey: KeyObject
+  /** For NodeObject.certificate; its chain is the founder's. */
+  readonly certificate: NodeCertificate
+}
+
+/** A new root (or the one that the CAConfig brings, with its key), tokens, and the certificate of
+ * the first manager. Throws CaError INVALID_ARGUMENT. */
+export function foundCluster(clusterId: string, config: CaConfig, wallMs: number): Foundation {
+  const given = config.SigningCACert?.trim() ? normalizePem(config.SigningCACert) : null
+  const givenKey = config.SigningCAKey?.trim() ? config.SigningCAKey : null
+  if ((given === null) !== (givenKey === null)) {
+    throw new CaError('INVALID_ARGUMENT', 'a signing CA cert and its key must be given together')
+  }
+  const own = given === null ? createRoot(wallMs) : { certificate: given, key: givenKey! }
+  const root = readRoot(own.certificate)
+  const signer = readSigner(own.certificate, own.key)
+  const privateKey = generateKey()
+  const csr = makeCsr(privateKey)
+  const proven = readCsr(csr)
+  const nodeId = nodeIdOf(proven)
+  const askedMs = config.NodeCertExpiry / 1e6
+  const lifeMs = askedMs >= NODE_LIFE_MS_MIN ? askedMs : NODE_LIFE_MS
+  const subject = { nodeId, role: 'manager' as const, clusterId }
+  const chain = issue({ signer, intermediate: '' }, proven.spki, subject, wallMs, lifeMs)
+  return {
+    rootCa: {
+      certificate: root.pem,
+      key: own.key,
+      digest: digestText(root),
+      lastForcedRotation: config.ForceRotate ?? 0,
+      rotation: null,
+    },
+    joinTokens: { worker: newToken(root.pem), manager: newToken(root.pem) },
+    root,
+    nodeId,
+    privateKey,
+    certificate: { state: 'issued', role: 'manager', error: '', csr, certificate: chain },
+  }
+}
+
+/** A token for this root with a new secret: `docker swarm join-token --rotate`. */
+export function newToken(rootPem: string): string {
+  return generateToken(readRoot(rootPem).digest)
+}
+
+/** ClusterObject.unlockKey with a new key (`isOn`) or none; the version rises either way. */
+export function nextUnlockKey(
+  current: ClusterObject['unlockKey'],
+  isOn: boolean,
+): ClusterObject['unlockKey'] {
+  return { key: isOn ? newKek().toString('base64') : null, version: current.version + 1 }
+}
+
+/** What `docker swarm unlock-key` shows; '' when managers are not locked. */
+export function shownUnlockKey({ key }: ClusterObject['unlockKey']): string {
+  return key === null ? '' : unlockKeyText(Buffer.from(key, 'base64'))
+}
+
+/** Throws CaError INVALID_ARGUMENT, in Swarm's words, for an expiry that is too short. */
+export function checkCertExpiry(nanoseconds: number): void {
+  if (nanoseconds / 1e6 < NODE_LIFE_MS_MIN) {
+    throw new CaError('INVALID_ARGUMENT', 'minimum certificate expiry time is: 1h0m0s')
+  }
+}

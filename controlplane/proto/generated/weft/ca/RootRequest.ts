@@ -1,0 +1,8 @@
+// Original file: controlplane/proto/ca.proto
+
+
+export interface RootRequest {
+}
+
+export interface RootRequest__Output {
+}
