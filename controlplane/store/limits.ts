@@ -4,6 +4,9 @@
  * it follows from gRPC's largest message. A batch's step counts as a transaction. */
 export const TRANSACTION_BYTES_MAX: number = 1.5 * 1024 * 1024
 
+/** How long a removed node is remembered after its certificate has run out. Swarm's value. */
+export const REMOVED_KEPT_MS: number = 7 * 24 * 3_600_000
+
 // Implementation: ours to change.
 
 /** An entry takes in further transactions until it is this large. Larger = fewer rounds of Raft
@@ -18,8 +21,5 @@ export const UPDATES_WAITING_MAX: number = 10_000
 export const LOOP_RETRY_MS: number = 100
 export const LOOP_RETRY_MS_MAX: number = 5_000
 
-/** How long a removed node is remembered after its certificate has run out. Swarm's value. */
-export const REMOVED_KEPT_MS: number = 7 * 24 * 3_600_000
-
-/** Removed nodes remembered at a time: about 60 bytes each in the cluster object. */
-export const REMOVED_NODES_MAX = 10_000
+/** Removed nodes remembered at a time: 60 bytes each in the cluster object. */
+export const REMOVED_NODES_MAX = 4_096

@@ -15,9 +15,7 @@ export function withRemovedNode(
   const forgetMs = endOfCertificate(cluster, node, nowMs) + REMOVED_KEPT_MS
   const all = [...Object.entries(cluster.removedNodes), [node.id, { forgetMs }] as const]
   // Beyond the limit the one that would be forgotten first is forgotten now.
-  const kept = all
-    .sort(([, a], [, b]) => b.forgetMs - a.forgetMs)
-    .slice(0, REMOVED_NODES_MAX)
+  const kept = all.sort(([, a], [, b]) => b.forgetMs - a.forgetMs).slice(0, REMOVED_NODES_MAX)
   return { ...cluster, removedNodes: Object.fromEntries(kept) }
 }
 
