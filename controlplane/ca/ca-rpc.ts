@@ -1,8 +1,12 @@
 // The CA on gRPC, the servers' side: the calls of service.ts as handlers, and the hand-over of a
 // request from a manager that does not lead to the one that does.
 
-import { type ServiceDefinition, type ServiceError, status } from '@grpc/grpc-js'
-import type { Clock } from '../../base/clock.ts'
+import {
+  type ClientUnaryCall,
+  type ServiceDefinition,
+  type ServiceError,
+  status,
+} from '@grpc/grpc-js'
 import { channelCredentials, channelOptions, type ServerCheck } from '../proto/credentials.ts'
 import type { ProtoGrpcType } from '../proto/generated/ca.ts'
 import type { CAHandlers } from '../proto/generated/weft/ca/CA.ts'
@@ -15,6 +19,8 @@ import { CaError, type CaErrorCode, words } from './errors.ts'
 import { CALL_TIMEOUT_MS } from './limits.ts'
 import { sourceOf } from './rate.ts'
 import type { CaService, IssueOutcome, IssueRequest, Origin } from './service.ts'
+
+const NO_ANSWER = `the manager did not answer within ${CALL_TIMEOUT_MS / 1000} s`
 
 type Package = ProtoGrpcType['weft']['ca']
 
@@ -64,8 +70,27 @@ async function reply<T>(answer: Answer<T>, work: () => Promise<T>): Promise<void
   answer(null, value)
 }
 
-/** An error of a call as a CaError with the same code. */
-export function callError(error: ServiceError): CaError {
+/** One call with one answer, given up after CALL_TIMEOUT_MS. It is not a gRPC deadline, because
+ * that is a time of day, and the clocks of nodes that come here may be wrong. Rejects with CaError
+ * of the call's own code. */
+export function timed<T>(
+  start: (done: (error: ServiceError | null, value?: T) => void) => ClientUnaryCall,
+): Promise<T> {
+  const signal = AbortSignal.timeout(CALL_TIMEOUT_MS)
+  return new Promise((resolve, reject) => {
+    const call = start((error, value) => {
+      signal.removeEventListener('abort', cancel)
+      if (error === null && value !== undefined) resolve(value)
+      else if (signal.aborted) reject(new CaError('DEADLINE_EXCEEDED', NO_ANSWER, error))
+      else reject(callError(error))
+    })
+    const cancel = (): void => call.cancel()
+    signal.addEventListener('abort', cancel)
+  })
+}
+
+function callError(error: ServiceError | null): CaError {
+  if (error === null) return new CaError('INTERNAL', 'an answer without contents')
   const code = status[error.code] as CaErrorCode | undefined
   return new CaError(code ?? 'UNKNOWN', error.details || words(error), error)
 }
@@ -81,7 +106,6 @@ export function managerOf(clusterId: string): ServerCheck {
 export interface ForwarderOptions {
   readonly identity: IdentityHolder
   readonly clusterId: string
-  readonly clock: Clock
   /** Where the leader is ("address:port"), or null when there is none that this node knows. */
   readonly leader: () => string | null
 }
@@ -97,17 +121,15 @@ export class CaForwarder {
 
   readonly forward = async (request: IssueRequest, origin: Origin): Promise<IssueOutcome> => {
     const rpc = this.#connect()
-    const deadline = this.#options.clock.wallMs() + CALL_TIMEOUT_MS
     const { caller, source } = origin
     const named =
       caller === null
         ? {}
         : { caller: { nodeId: caller.nodeId, role: caller.role, clusterId: caller.clusterId } }
-    return new Promise((resolve, reject) => {
-      rpc.issueNodeCertificate({ request, ...named, source }, { deadline }, (error, answer) =>
-        error === null ? resolve(outcomeOf(answer!)) : reject(callError(error)),
-      )
-    })
+    const answer = await timed<IssueAnswer__Output>((done) =>
+      rpc.issueNodeCertificate({ request, ...named, source }, done),
+    )
+    return outcomeOf(answer)
   }
 
   close(): void {

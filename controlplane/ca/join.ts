@@ -76,7 +76,7 @@ async function trustedRoot(options: JoinOptions, digest: Buffer): Promise<TrustR
     let forged = 0
     for (const address of addresses) {
       try {
-        const root = readRoot(await fetchRootCertificate(address, clock))
+        const root = readRoot(await fetchRootCertificate(address))
         forged += 1
         checkDigest(root, digest)
         for (const one of root.certificates) {
@@ -102,12 +102,12 @@ async function requestUntilIssued(
   root: TrustRoot,
   request: IssueRequest,
 ): Promise<IssueOutcome> {
-  const { addresses, clock, signal, log = silentLogger } = options
+  const { addresses, signal, log = silentLogger } = options
   let last: unknown = new CaError('UNAVAILABLE', 'the certificate was not issued in time')
   for (let attempt = 1, at = 0; !signal.aborted; at++) {
     const address = addresses[at % addresses.length]!
     try {
-      const outcome = await requestByToken(address, root, request, clock)
+      const outcome = await requestByToken(address, root, request)
       if (outcome.state !== 'PENDING') return outcome
       attempt = 1
       continue

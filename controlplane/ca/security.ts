@@ -150,12 +150,12 @@ export class NodeSecurity {
   }
 
   async #request(csr: string): Promise<IssueOutcome> {
-    const { managers, clock } = this.#options
+    const { managers } = this.#options
     const { clusterId } = this.subject
     let last: unknown = new CaError('UNAVAILABLE', 'no manager is known')
     for (const address of managers()) {
       try {
-        const outcome = await requestRenewal(address, this.holder, clusterId, csr, clock)
+        const outcome = await requestRenewal(address, this.holder, clusterId, csr)
         if (outcome.state !== 'PENDING') return outcome
         last = new CaError('UNAVAILABLE', 'the certificate was not issued in time')
       } catch (error) {

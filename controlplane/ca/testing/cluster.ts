@@ -16,7 +16,7 @@ export const NODE_CERT_EXPIRY = 7_776_000_000_000_000
 
 /** Really sleeps. */
 export const realSleep: Sleep = async (ms, signal) => {
-  await wait(ms, undefined, { signal, ref: false }).catch(() => {})
+  await wait(ms, undefined, { signal }).catch(() => {})
 }
 
 export const realClock: Clock = { nowMs: () => performance.now(), wallMs: () => Date.now() }
