@@ -45,13 +45,13 @@ export function checkConfig(config: BalancerConfig): void {
 }
 
 function checkService(service: ServiceConfig, path: string): void {
-  integer(service.zone, 0, ZONE_MAX, `${path}.zone`)
-  integer(service.replyZone, 0, ZONE_MAX, `${path}.replyZone`)
-  integer(service.mark, 0, MARK_MAX, `${path}.mark`)
-  integer(service.persistenceSeconds, 0, PERSISTENCE_SECONDS_MAX, `${path}.persistenceSeconds`)
-  integer(service.persistencePrefix4, 0, 32, `${path}.persistencePrefix4`)
-  integer(service.persistencePrefix6, 0, 128, `${path}.persistencePrefix6`)
-  integer(service.idleSeconds, 0, IDLE_SECONDS_MAX, `${path}.idleSeconds`)
+  integer(service.zone, 0, ZONE_MAX, path, 'zone')
+  integer(service.replyZone, 0, ZONE_MAX, path, 'replyZone')
+  integer(service.mark, 0, MARK_MAX, path, 'mark')
+  integer(service.persistenceSeconds, 0, PERSISTENCE_SECONDS_MAX, path, 'persistenceSeconds')
+  integer(service.persistencePrefix4, 0, 32, path, 'persistencePrefix4')
+  integer(service.persistencePrefix6, 0, 128, path, 'persistencePrefix6')
+  integer(service.idleSeconds, 0, IDLE_SECONDS_MAX, path, 'idleSeconds')
   if (service.scheduler !== undefined && !SCHEDULERS.has(service.scheduler)) {
     const known = [...SCHEDULERS.keys()].join(', ')
     throw new ConfigError(`${path}.scheduler`, `"${service.scheduler}" is not one of ${known}`)
@@ -80,7 +80,7 @@ function checkVirtuals(service: ServiceConfig, path: string, all: Map<string, st
     if (family < 0) {
       throw new ConfigError(`${at}.address`, `"${virtual.address}" is not an IP address`)
     }
-    integer(virtual.port, 0, 65535, `${at}.port`)
+    integer(virtual.port, 0, 65535, at, 'port')
     const key = `${service.zone}/${virtual.protocol}/${family}/${words.join()}/${virtual.port}`
     const other = all.get(key)
     if (other !== undefined) {
@@ -95,18 +95,19 @@ function checkVirtuals(service: ServiceConfig, path: string, all: Map<string, st
 
 function checkRealServers(service: ServiceConfig, path: string): void {
   const keys = new Set<string>()
+  const words = new Int32Array(4)
   service.realServers.forEach((server, i) => {
     const at = `${path}.realServers[${i}]`
     unique(keys, server.key, `${at}.key`)
-    if (parseAddress(server.address, new Int32Array(4)) < 0) {
+    if (parseAddress(server.address, words) < 0) {
       throw new ConfigError(`${at}.address`, `"${server.address}" is not an IP address`)
     }
-    integer(server.port, 0, 65535, `${at}.port`)
-    integer(server.weight, 0, WEIGHT_MAX, `${at}.weight`)
-    integer(server.tier, 0, TIERS_MAX - 1, `${at}.tier`)
-    integer(server.slowStartSeconds, 0, SLOW_START_SECONDS_MAX, `${at}.slowStartSeconds`)
-    integer(server.upperThreshold, 0, THRESHOLD_MAX, `${at}.upperThreshold`)
-    integer(server.lowerThreshold, 0, THRESHOLD_MAX, `${at}.lowerThreshold`)
+    integer(server.port, 0, 65535, at, 'port')
+    integer(server.weight, 0, WEIGHT_MAX, at, 'weight')
+    integer(server.tier, 0, TIERS_MAX - 1, at, 'tier')
+    integer(server.slowStartSeconds, 0, SLOW_START_SECONDS_MAX, at, 'slowStartSeconds')
+    integer(server.upperThreshold, 0, THRESHOLD_MAX, at, 'upperThreshold')
+    integer(server.lowerThreshold, 0, THRESHOLD_MAX, at, 'lowerThreshold')
     const upper = server.upperThreshold ?? 0
     if (upper !== 0 && (server.lowerThreshold ?? 0) > upper) {
       throw new ConfigError(`${at}.lowerThreshold`, 'is above the upper threshold')
@@ -119,10 +120,20 @@ function unique<T>(seen: Set<T>, value: T, path: string): void {
   seen.add(value)
 }
 
-function integer(value: number | undefined, least: number, most: number, path: string): void {
+/** `at` and `name` become text only when something is wrong: a thousand servers have six each. */
+function integer(
+  value: number | undefined,
+  least: number,
+  most: number,
+  at: string,
+  name: string,
+): void {
   if (value === undefined) return
   if (!Number.isInteger(value) || value < least || value > most) {
-    throw new ConfigError(path, `${value} is not a whole number from ${least} to ${most}`)
+    throw new ConfigError(
+      `${at}.${name}`,
+      `${value} is not a whole number from ${least} to ${most}`,
+    )
   }
 }
 

@@ -218,6 +218,26 @@ for (const [name, net] of Object.entries(NETS)) {
     }
   })
 
+  t.test(`${name}: an overload lasts through other changes, not through more room`, async (t) => {
+    const self = lab()
+    const limited = (more: object): void =>
+      self.apply(service(net, { realServers: [{ ...servers()[0]!, ...more }] }))
+    const server = () => self.director.services.services[0]!.pools[ipv4 ? 0 : 1]!.servers[0]!
+    limited({ upperThreshold: 4, lowerThreshold: 2 })
+    const open = Array.from({ length: 4 }, (_, i) => self.send(request(client(1), i + 1)))
+    self.director.end(open[0]!)
+    limited({ upperThreshold: 4, lowerThreshold: 2, weight: 5 })
+    t.ok(server().overloaded, 'three of four are not below the lower threshold')
+    limited({ upperThreshold: 4, lowerThreshold: 3, weight: 5 })
+    t.ok(server().overloaded, 'nor is that judged before another connection ends')
+    limited({ upperThreshold: 5, lowerThreshold: 3, weight: 5 })
+    t.notOk(server().overloaded, 'more room')
+    limited({ upperThreshold: 3, lowerThreshold: 1, weight: 5 })
+    t.ok(server().overloaded, 'less than is taken')
+    limited({})
+    t.notOk(server().overloaded)
+  })
+
   t.test(`${name}: a farther tier serves only while no nearer server can`, async (t) => {
     const self = lab()
     const tiered = (weight: number) =>

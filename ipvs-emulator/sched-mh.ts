@@ -15,7 +15,7 @@
 import type { Flow } from './flow.ts'
 import { MH_SLOTS_DEFAULT, MH_STEPS_PER_WORK } from './limits.ts'
 import { nothing } from './sched-common.ts'
-import { fold, portOf } from './sched-hash.ts'
+import { fold, isEligible, portOf } from './sched-hash.ts'
 import { gcd } from './sched-wrr.ts'
 import type { Pool, RealServer, Scheduler } from './service.ts'
 import { siphash13 } from './siphash.ts'
@@ -210,6 +210,8 @@ export const MH: Scheduler = {
     const server = state.owners[state.table[slot]!]!
     if (server.eligible) return server
     if (!state.fallback && !server.gone) return null
+    // Looking at every slot for a server that is not there would take milliseconds.
+    if (!pool.servers.some(isEligible)) return null
     for (let offset = 0; offset < state.size; offset++) {
       const turned = (offset + slot) % state.size
       const other = hash(flow.source, port, KEY_OFFSET, turned) % state.size

@@ -414,7 +414,7 @@ function run(name: string, flags: SchedulerFlag[], family: number, steps: readon
     schedulerFlags: flags,
     mhSlots: MH_SIZE,
   }
-  const pool = new Pool(new Service(0, 'k', 0, config), family, scheduler)
+  const pool = new Pool(new Service(0, 'k', 0, config), family, 0, scheduler)
   scheduler.init(pool)
   const twin = TWINS[name]!(flags)
   const [one, two] = [prng(7), prng(7)]
@@ -516,7 +516,7 @@ function poolOf(name: string, weights: readonly number[], slots?: number): Pool 
     realServers: [],
     ...(slots === undefined ? {} : { mhSlots: slots }),
   }
-  const pool = new Pool(new Service(0, 'k', 0, config), IPV4, SCHEDULERS.get(name)!)
+  const pool = new Pool(new Service(0, 'k', 0, config), IPV4, 0, SCHEDULERS.get(name)!)
   weights.forEach((weight, i) => {
     const address = Int32Array.of(0x0a000001 + i, 0, 0, 0)
     pool.servers.push(new RealServer(i + 1, `s${i}`, pool, address, 80, weight, 0))

@@ -132,7 +132,8 @@ export class ServiceTable {
   #pool(service: Service, family: number, tier: number): Pool {
     const scheduler = SCHEDULERS.get(service.config.scheduler ?? SCHEDULER_DEFAULT)!
     while (service.pools.length <= tier * 2 + family) {
-      const pool = new Pool(service, service.pools.length & 1, scheduler)
+      const place = service.pools.length
+      const pool = new Pool(service, place & 1, place >> 1, scheduler)
       service.pools.push(pool)
       scheduler.init(pool)
     }
@@ -149,6 +150,7 @@ export class ServiceTable {
     const server = new RealServer(index, config.key, pool, address, config.port, weight, row)
     server.upperThreshold = config.upperThreshold ?? 0
     server.lowerThreshold = config.lowerThreshold ?? 0
+    server.text = config.address
     this.servers[index] = server
     pool.servers.push(server)
     pool.scheduler.addServer(pool, server)
@@ -166,12 +168,12 @@ export class ServiceTable {
     if (!changed) return
     server.fullWeight = weight
     if (weight !== 0) server.lastWeight = weight
+    // As __ip_vs_update_dest() has it, more room ends an overload at once; whatever else changes,
+    // the lower threshold still says when it is over. Less room than is taken counts at once too.
+    if (upper === 0 || upper > server.upperThreshold) server.overloaded = false
     server.upperThreshold = upper
     server.lowerThreshold = lower
-    // A changed threshold is judged anew (ip_vs_edit_dest clears the flag when the upper one
-    // moves).
-    if (upper === 0 || server.active + server.inactive < upper) server.overloaded = false
-    else server.noteBound()
+    server.noteBound()
     const { pool, weight: before } = server
     weigh(server)
     if (server.weight === before) pool.scheduler.updateServer(pool, server)
@@ -275,13 +277,14 @@ function schedulerOptions(config: ServiceConfig): string {
 
 const scratch: Int32Array = new Int32Array(4)
 
+/** True when `config` names the same address, port and tier as `server`. */
 function sameTarget(server: RealServer, config: RealServerConfig): boolean {
-  const family = parseAddress(config.address, scratch)
-  const pool = server.pool
+  const { pool } = server
+  if (server.port !== config.port || pool.tier !== (config.tier ?? 0)) return false
+  // Mostly the text has not changed; if it has, it may still be another way to write the address.
+  if (server.text === config.address) return true
   return (
-    pool.service.pools.indexOf(pool) === (config.tier ?? 0) * 2 + family &&
-    server.port === config.port &&
-    sameAddress(server.address, scratch)
+    pool.family === parseAddress(config.address, scratch) && sameAddress(server.address, scratch)
   )
 }
 

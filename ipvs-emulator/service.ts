@@ -31,6 +31,8 @@ export class RealServer {
   readonly key: string
   readonly pool: Pool
   readonly address: Int32Array
+  /** The address as it was written. */
+  text = ''
   /** 0 = the port the client asked for. */
   readonly port: number
   /** Row of its statistics. */
@@ -107,6 +109,7 @@ export class Pool {
   readonly service: Service
   /** IPV4 or IPV6. */
   readonly family: number
+  readonly tier: number
   readonly servers: RealServer[] = []
   scheduler: Scheduler
   /** The scheduler's memory. */
@@ -116,9 +119,10 @@ export class Pool {
   /** Servers in slow start. */
   slow = 0
 
-  constructor(service: Service, family: number, scheduler: Scheduler) {
+  constructor(service: Service, family: number, tier: number, scheduler: Scheduler) {
     this.service = service
     this.family = family
+    this.tier = tier
     this.scheduler = scheduler
   }
 }
