@@ -5,8 +5,8 @@
 // Not in an item is what changes often and what its reader knows better: the observed status of a
 // task is the node's own to tell.
 
-import type { Driver, PortConfig } from './specs.ts'
 import type { TaskObject } from './objects.ts'
+import type { Driver, PortConfig } from './specs.ts'
 
 /** A task of the node from `assigned` on, until the cluster forgets it. */
 export type AssignedTask = Omit<TaskObject, 'meta' | 'status'>

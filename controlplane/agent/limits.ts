@@ -1,0 +1,55 @@
+// What bounds an agent: times, sizes, counts.
+
+// Specification: SwarmKit's numbers (agent/agent.go, agent/session.go) and Docker's defaults.
+
+/** Delay before the second try to reach a manager; it doubles up to the maximum. */
+export const RECONNECT_MS_MIN = 100
+export const RECONNECT_MS_MAX = 8_000
+/** A unary call that takes longer has failed. */
+export const CALL_TIMEOUT_MS = 5_000
+/** How often the node's description is looked at anew. */
+export const DESCRIBE_MS = 20_000
+/** Stop grace period of a task that names none. */
+export const STOP_GRACE_MS = 10_000
+
+// Implementation: ours to change.
+
+/** As long as a leader is being elected, tries are this close together: this many of them. A cluster
+ * has a new leader within two seconds, and its nodes should be with it a moment later. */
+export const FAST_TRIES = 8
+export const FAST_RETRY_MS = 250
+/** A connection attempt to one manager. A dead host must not keep us from the next manager. */
+export const CONNECT_TIMEOUT_MS = 2_000
+/** A draining task is stopped after this long whatever is open, or after its stop grace period
+ * where that is shorter. */
+export const DRAIN_MS_MAX = 10_000
+/** Longest time that a service's `weft.drain-timeout` may ask for: an hour. */
+export const DRAIN_LABEL_MS_MAX = 3_600_000
+/** A step of a task that failed for a passing reason is tried again after this long, doubling. */
+export const RETRY_MS_MIN = 1_000
+export const RETRY_MS_MAX = 30_000
+/** Status updates wait this long for company. */
+export const STATUS_DELAY_MS = 10
+/** Updates in one message: with the largest status it stays below gRPC's limit. */
+export const STATUS_BATCH_MAX = 256
+/** Longest error or message of a status, characters: the rest is cut. */
+export const STATUS_TEXT_MAX = 2_048
+/** Items of one assignment: 64 networks of 30,000 endpoints would be too many for the data plane
+ * anyway. */
+export const ITEMS_MAX = 500_000
+/** Changes of the tables wait this long for company; weights that fall do not wait. */
+export const TABLES_DELAY_MS = 10
+/** Tables that the data plane refused are tried again after this long, doubling. */
+export const TABLES_RETRY_MS_MIN = 500
+export const TABLES_RETRY_MS_MAX = 15_000
+/** How many bad items are taken out of one version of the tables before it is given up. */
+export const TABLES_REPAIRS_MAX = 100
+/** While a backend drains, its flows are told to the manager this often. */
+export const DRAIN_REPORT_MS = 200
+/** Log lines of one message, and their bytes. */
+export const LOG_BATCH_LINES = 200
+export const LOG_BATCH_BYTES: number = 256 * 1024
+/** Longest log line that is sent; the rest of it is cut. */
+export const LOG_LINE_BYTES_MAX: number = 256 * 1024
+/** Log subscriptions served at a time, and log streams of tasks over all of them. */
+export const LOG_SUBSCRIPTIONS_MAX = 64

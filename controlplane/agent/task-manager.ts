@@ -1,0 +1,243 @@
+// Drives one task through its states: asks the table (task-machine.ts) what is next, has the executor
+// do it, remembers and tells the outcome. There is one manager per task, and it does one thing at a
+// time; what it does is aborted when something else is wanted.
+//
+// Before a running task is stopped it is drained: the cluster takes it out of service on every node,
+// and says so (drained()); with the managers away, or slow, a time limit ends the wait.
+
+import type { Clock } from '../../base/clock.ts'
+import type { Logger } from '../../base/log.ts'
+import type { Timers } from '../../base/timers.ts'
+import type { AssignedTask } from '../store/assignment.ts'
+import { isTerminal, type TaskStatus } from '../store/objects.ts'
+import { drainTimeoutMs } from './drain-timeout.ts'
+import { type TaskController, TaskError } from './executor.ts'
+import { RETRY_MS_MAX, RETRY_MS_MIN } from './limits.ts'
+import { failed, nextAction, retrying, succeeded, type TaskAction } from './task-machine.ts'
+
+export interface TaskManagerParts {
+  readonly controller: TaskController
+  readonly clock: Clock
+  readonly timers: Timers
+  readonly log: Logger
+  /** Secrets and configs that the task refers to are there. */
+  readonly hasDependencies: (task: AssignedTask) => boolean
+  /** The status has changed: remember it and tell it. */
+  readonly onStatus: (task: AssignedTask, status: TaskStatus) => void
+  /** The task begins to drain, or its interfaces have changed. */
+  readonly onTables: () => void
+}
+
+export class TaskManager {
+  #task: AssignedTask
+  #status: TaskStatus
+  readonly #parts: TaskManagerParts
+  #isClosed = false
+  #isDraining = false
+  #isDrained = false
+  #doing: { action: TaskAction; abort: AbortController } | null = null
+  readonly #waiters = new Set<() => void>()
+  #retries = 0
+  readonly #ended: Promise<void>
+
+  constructor(task: AssignedTask, status: TaskStatus, parts: TaskManagerParts) {
+    this.#task = task
+    this.#status = status
+    this.#parts = parts
+    this.#ended = this.#run()
+  }
+
+  get task(): AssignedTask {
+    return this.#task
+  }
+
+  get status(): TaskStatus {
+    return this.#status
+  }
+
+  get controller(): TaskController {
+    return this.#parts.controller
+  }
+
+  /** It runs, and new flows go elsewhere from now on. */
+  get isDraining(): boolean {
+    return this.#isDraining
+  }
+
+  /** A newer description. One that would run a task again that is to be stopped is not believed. */
+  update(task: AssignedTask): void {
+    const stopping = nextAction('running', this.#task.desiredState) === 'shutdown'
+    const stops = nextAction('running', task.desiredState) === 'shutdown'
+    if (stopping && !stops) task = { ...task, desiredState: this.#task.desiredState }
+    this.#task = task
+    this.#parts.controller.update(task)
+    this.poke()
+  }
+
+  /** Looks again at what is to be done: something that was waited for may be there. */
+  poke(): void {
+    const doing = this.#doing
+    if (doing !== null && doing.action !== this.#next()) doing.abort.abort()
+    this.#notify()
+  }
+
+  /** The cluster has taken the task out of service. */
+  drained(): void {
+    this.#isDrained = true
+    this.#notify()
+  }
+
+  /** What the executor says of the container has changed. */
+  refresh(): void {
+    if (isTerminal(this.#status.state)) return
+    const status = this.#withContainer(this.#status)
+    if (JSON.stringify(status) !== JSON.stringify(this.#status)) this.#set(status)
+    this.#parts.onTables()
+  }
+
+  /** Lets go of the task as it is: the agent ends, the task goes on. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    this.#doing?.abort.abort()
+    this.#notify()
+    await this.#ended
+  }
+
+  /** Stops the task and deletes what is left of it. Rejects when the executor cannot. */
+  async remove(): Promise<void> {
+    this.update({ ...this.#task, desiredState: 'remove' })
+    while (!isTerminal(this.#status.state)) {
+      if (this.#isClosed) throw new Error('the agent ends')
+      await this.#sleep(null)
+    }
+    await this.close()
+    await this.#parts.controller.remove()
+  }
+
+  #next(): TaskAction {
+    return nextAction(this.#status.state, this.#task.desiredState)
+  }
+
+  async #run(): Promise<void> {
+    await Promise.resolve()
+    while (!this.#isClosed) {
+      const action = this.#next()
+      if (action === 'nothing' || !this.#isPossible(action)) await this.#sleep(null)
+      else await this.#perform(action)
+    }
+  }
+
+  #isPossible(action: TaskAction): boolean {
+    if (action !== 'prepare' && action !== 'start') return true
+    return this.#parts.hasDependencies(this.#task)
+  }
+
+  async #perform(action: TaskAction): Promise<void> {
+    const abort = new AbortController()
+    this.#doing = { action, abort }
+    try {
+      if (action === 'shutdown') await this.#drain(abort.signal)
+      await this.#call(action, abort.signal)
+      if (abort.signal.aborted && action !== 'shutdown') return
+      this.#retries = 0
+      this.#set(succeeded(this.#withContainer(this.#status), action, this.#nowMs()))
+    } catch (error) {
+      if (!abort.signal.aborted) await this.#failed(action, error as Error)
+    } finally {
+      this.#doing = null
+    }
+  }
+
+  #call(action: TaskAction, signal: AbortSignal): Promise<void> | undefined {
+    const { controller } = this.#parts
+    if (action === 'prepare') return controller.prepare(signal)
+    if (action === 'start') return controller.start(signal)
+    if (action === 'wait') return controller.wait(signal)
+    if (action === 'shutdown') return controller.shutdown(signal)
+    return undefined
+  }
+
+  async #failed(action: TaskAction, error: Error): Promise<void> {
+    const { log, controller } = this.#parts
+    const temporary = error instanceof TaskError && error.kind === 'temporary'
+    // A task that cannot be stopped is not stopped: there is nothing else to say of it.
+    if (temporary || action === 'shutdown') {
+      this.#doing = null
+      this.#set(retrying(this.#status, error.message, this.#nowMs()))
+      await this.#sleep(Math.min(RETRY_MS_MIN * 2 ** this.#retries++, RETRY_MS_MAX))
+      return
+    }
+    log.warn('a task failed', { task: this.#task.id, step: action, error: error.message })
+    // It may run still (unhealthy, or half started): a failed task must not.
+    if (action === 'start' || action === 'wait') await controller.terminate().catch(() => {})
+    const status = this.#withContainer(this.#status)
+    const exitCode = error instanceof TaskError ? error.exitCode : null
+    const container =
+      exitCode === null ? status.container : { id: '', pid: 0, ...status.container, exitCode }
+    this.#set(failed({ ...status, container }, error.message, this.#nowMs()))
+  }
+
+  /** Waits until nobody uses the task any more. */
+  async #drain(signal: AbortSignal): Promise<void> {
+    const limitMs = this.#status.state === 'running' ? drainTimeoutMs(this.#task) : 0
+    if (limitMs === 0 || this.#isDrained) return
+    const untilMs = this.#parts.clock.nowMs() + limitMs
+    if (!this.#isDraining) {
+      this.#isDraining = true
+      this.#set({ ...this.#status, isServing: false })
+      this.#parts.onTables()
+    }
+    // Its process may end by itself meanwhile.
+    const watch = new AbortController()
+    let hasEnded = false
+    const end = (): void => {
+      hasEnded = true
+      this.#notify()
+    }
+    const watching = this.#parts.controller.wait(watch.signal).then(end, end)
+    while (!this.#isDrained && !hasEnded && !this.#isClosed && !signal.aborted) {
+      const leftMs = untilMs - this.#parts.clock.nowMs()
+      if (leftMs <= 0) break
+      await this.#sleep(leftMs)
+    }
+    watch.abort()
+    await watching
+    if (this.#isClosed) throw new Error('the agent ends')
+  }
+
+  #withContainer(status: TaskStatus): TaskStatus {
+    const { container, hostPorts } = this.#parts.controller.status()
+    return { ...status, container: container ?? status.container, hostPorts }
+  }
+
+  #set(status: TaskStatus): void {
+    const before = this.#status
+    this.#status = status
+    this.#parts.onStatus(this.#task, status)
+    if (before.state !== status.state) this.#parts.onTables()
+    this.#notify()
+  }
+
+  /** Until something changes, at most `limitMs`. */
+  #sleep(limitMs: number | null): Promise<void> {
+    if (this.#isClosed) return Promise.resolve()
+    return new Promise((resolve) => {
+      let cancel = (): void => {}
+      const wake = (): void => {
+        cancel()
+        this.#waiters.delete(wake)
+        resolve()
+      }
+      this.#waiters.add(wake)
+      if (limitMs !== null) cancel = this.#parts.timers.after(limitMs, wake)
+    })
+  }
+
+  #notify(): void {
+    for (const wake of [...this.#waiters]) wake()
+  }
+
+  #nowMs(): number {
+    return this.#parts.clock.wallMs()
+  }
+}

@@ -1,0 +1,12 @@
+// Original file: controlplane/proto/dispatcher.proto
+
+
+export interface SeenEndpoint {
+  'nodeId'?: (string);
+  'endpoint'?: (string);
+}
+
+export interface SeenEndpoint__Output {
+  'nodeId': (string);
+  'endpoint': (string);
+}

@@ -1,0 +1,11 @@
+// Original file: controlplane/proto/dispatcher.proto
+
+import type { Description as _weft_dispatcher_Description, Description__Output as _weft_dispatcher_Description__Output } from '../../weft/dispatcher/Description.ts';
+
+export interface SessionRequest {
+  'description'?: (_weft_dispatcher_Description | null);
+}
+
+export interface SessionRequest__Output {
+  'description': (_weft_dispatcher_Description__Output | null);
+}
