@@ -33,11 +33,14 @@ export function dataItem({ id, spec }: SecretObject | ConfigObject): DataItem {
   return { id, name: spec.Name, data: spec.Data ?? '', templating: spec.Templating ?? null }
 }
 
-export function peerItem({ id, tunnel, description }: NodeObject): PeerItem | null {
+export function peerItem({ id, tunnel, description, role }: NodeObject): PeerItem | null {
   if (tunnel === null) return null
-  const { publicKey, endpoint, zone } = tunnel
-  const hostname = description?.hostname ?? ''
-  return { nodeId: id, hostname, publicKey, endpoint, ...(zone === undefined ? {} : { zone }) }
+  return {
+    nodeId: id,
+    hostname: description?.hostname ?? '',
+    isManager: role === 'manager',
+    ...tunnel,
+  }
 }
 
 export function networkItem({ id, spec, allocation }: NetworkObject): NetworkItem | null {

@@ -9,6 +9,7 @@
 // A node follows its own topic, the peers, the ingress network (published ports answer on every node)
 // and the networks its live tasks are on.
 
+import { onNetwork } from '../store/assignment.ts'
 import type { Change, ReadTransaction } from '../store/contract.ts'
 import type {
   NetworkObject,
@@ -18,7 +19,6 @@ import type {
   TaskObject,
 } from '../store/objects.ts'
 import { isTerminal, stateRank } from '../store/objects.ts'
-import { onNetwork } from '../store/assignment.ts'
 import {
   assignedTask,
   dataItem,
@@ -30,7 +30,7 @@ import {
 import { networkTopic, nodeTopic, PEERS_TOPIC, type Topics } from './topics.ts'
 
 export interface ProjectionHooks {
-  /** The topics a node follows have changed. */
+  /** The topics a node follows have changed; '' = those of every node. */
   readonly followed: (nodeId: string) => void
   /** A serving task is to be stopped: it drains on these networks. */
   readonly draining: (taskId: string, nodeId: string, networkIds: readonly string[]) => void
@@ -56,7 +56,7 @@ export class Projection {
 
   /** Everything that is in the store. */
   load(tx: ReadTransaction): void {
-    for (const network of tx.all('networks')) this.#network(network)
+    for (const network of tx.all('networks')) this.#network(network, null)
     for (const node of tx.all('nodes')) this.#peer(node)
     for (const service of tx.all('services')) this.#service(service, undefined)
     for (const task of tx.all('tasks')) this.#task(task, tx)
@@ -84,8 +84,8 @@ export class Projection {
     const gone = change.kind === 'remove'
     switch (change.table) {
       case 'networks':
-        if (gone) this.#networkGone(change.object)
-        else this.#network(change.object)
+        if (gone) this.#networkGone(change.object, tx)
+        else this.#network(change.object, tx)
         break
       case 'nodes':
         if (gone) this.#nodeGone(change.object, tx)
@@ -110,20 +110,21 @@ export class Projection {
 
   // -- networks and services ----------------------------------------------------------------------
 
-  #network(network: NetworkObject): void {
+  #network(network: NetworkObject, tx: ReadTransaction | null): void {
     const item = networkItem(network)
     if (item === null) return
     this.#topics.set(networkTopic(network.id), 'network', network.id, item)
-    if (item.ingress && this.#ingressId !== network.id) {
-      this.#ingressId = network.id
-      this.#hooks.followed('')
-    }
+    if (!item.ingress || this.#ingressId === network.id) return
+    this.#ingressId = network.id
+    for (const service of tx?.all('services') ?? []) this.#service(service, undefined)
+    this.#hooks.followed('')
   }
 
-  #networkGone({ id }: NetworkObject): void {
+  #networkGone({ id }: NetworkObject, tx: ReadTransaction): void {
     this.#topics.delete(networkTopic(id), 'network', id)
     if (this.#ingressId !== id) return
     this.#ingressId = null
+    for (const service of tx.all('services')) this.#dropService(service.id, id)
     this.#hooks.followed('')
   }
 

@@ -33,7 +33,10 @@ export function changeBytes(kind: string, id: string, value: Uint8Array | null):
 
 /** One entry of `observed`. */
 export function observedBytes(taskId: string, state: string): Buffer {
-  const fields = [bytesField(OBSERVED.taskId, utf8(taskId)), bytesField(OBSERVED.state, utf8(state))]
+  const fields = [
+    bytesField(OBSERVED.taskId, utf8(taskId)),
+    bytesField(OBSERVED.state, utf8(state)),
+  ]
   return bytesField(MESSAGE.observed, Buffer.concat(fields))
 }
 

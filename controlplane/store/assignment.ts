@@ -34,6 +34,10 @@ export interface PeerItem {
   /** "address:port"; null = behind NAT. */
   readonly endpoint: string | null
   readonly zone?: string
+  /** Behind NAT: where managers hear it. */
+  readonly seenAt?: string
+  /** Its data plane forwards for nodes that do not reach each other. */
+  readonly isManager: boolean
 }
 
 /** A network that concerns the node: one of its tasks is on it, or it is the ingress network. */

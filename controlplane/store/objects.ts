@@ -116,6 +116,8 @@ export interface NodeTunnel {
   readonly endpoint: string | null
   /** Node's zone label for zone-aware choice of backends. */
   readonly zone?: string
+  /** Behind NAT: "address:port" at which managers hear it. */
+  readonly seenAt?: string
 }
 
 export interface NodeDescription {
