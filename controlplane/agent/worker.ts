@@ -28,7 +28,7 @@ export interface WorkerParts {
   readonly onTables: () => void
 }
 
-/** What the worker reads of an assignment; itemset.ts has it. */
+/** What the worker reads of an assignment; item-set.ts has it. */
 export interface Assigned {
   all<K extends 'task' | 'secret' | 'config' | 'drained'>(kind: K): ReadonlyMap<string, Items[K]>
 }
