@@ -1,5 +1,5 @@
-// How long a task may drain: its stop grace period, at most 10 s; or what its service asks for by the
-// label `weft.drain-timeout` ("30s", "2m", "500ms", "0" = do not drain).
+// How long a task may drain: its stop grace period, at most 10 s; or what its service asks for by
+// the label `weft.drain-timeout` ("30s", "2m", "500ms", "0" = do not drain).
 
 import type { AssignedTask } from '../store/assignment.ts'
 import { DRAIN_LABEL_MS_MAX, DRAIN_MS_MAX, STOP_GRACE_MS } from './limits.ts'

@@ -1,14 +1,14 @@
-// What runs tasks: the contract between the worker (worker.ts), which decides what is to happen to a
-// task, and an executor (Docker Engine, processes of this host), which makes it happen.
+// What runs tasks: the contract between the worker (worker.ts), which decides what is to happen to
+// a task, and an executor (Docker Engine, processes of this host), which makes it happen.
 //
-//   accepted -> preparing --prepare()--> ready -> starting --start()--> running --wait()--> complete
-//                   |                                |                     |
-//                rejected                         failed                 failed     + shutdown()
+//   accepted > preparing --prepare()--> ready > starting --start()--> running --wait()--> complete
+//                  |                               |                     |
+//               rejected                        failed                 failed    + shutdown()
 //
 // Every method of a controller is *idempotent and resumes*: a worker that was killed at any moment
 // calls the same method again on a new controller of the same task. prepare() of what is prepared
-// returns at once, start() of what runs returns at once (or waits on for its health), wait() of what
-// has ended meanwhile tells how. So nothing that runs is restarted because the agent was.
+// returns at once, start() of what runs returns at once (or waits on for its health), wait() of
+// what has ended meanwhile tells how. So nothing that runs is restarted because the agent was.
 //
 // prepare, start, wait, shutdown and remove are called one at a time per task; `signal` aborts the
 // one under way, which then rejects with anything. The other methods may be called at any moment.
@@ -20,7 +20,8 @@ import type { NodeDescription, TaskStatus } from '../store/objects.ts'
 export interface Executor {
   /** What this node has to offer, without its certificate: called at start and every 20 s. */
   describe(): Promise<Omit<NodeDescription, 'tls'>>
-  /** Makes the controller of a task. Called once per task and start of the agent; touches nothing. */
+  /** Makes the controller of a task. Called once per task and start of the agent; touches nothing.
+   */
   controller(task: AssignedTask, host: TaskHost): TaskController
   /** Ids of the tasks of which something is left on this node (containers, directories, also dead
    * ones). Of those that the cluster has forgotten, removeRemains() takes it away. */

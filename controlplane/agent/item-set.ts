@@ -1,12 +1,11 @@
-// The node's copy of its assignment: a set of items by kind and id, kept by messages that replace it or
-// change it (dispatcher.proto). A message in parts is applied when its last part is there, so nobody
-// sees half of it. A message that does not follow the one before, or leads to a set with another hash
-// than the manager's, is told by OutOfStep: the caller asks for a complete set.
+// The node's copy of its assignment: a set of items by kind and id, kept by messages that replace
+// it or change it (dispatcher.proto). A message in parts is applied when its last part is there, so
+// nobody sees half of it. A message that does not follow the one before, or leads to a set with
+// another hash than the manager's, is told by OutOfStep: the caller asks for a complete set.
 //
 // An item that cannot be read is counted and left out; it holds up none of the others.
 
-import type { AssignmentsMessage__Output } from '../proto/generated/weft/dispatcher/AssignmentsMessage.ts'
-import type { Change__Output } from '../proto/generated/weft/dispatcher/Change.ts'
+import type { AssignmentsMessage__Output, Change__Output } from '../proto/dispatcher.ts'
 import { ITEM_KINDS, type ItemKind, type Items } from '../store/assignment.ts'
 import { TASK_STATES, type TaskState } from '../store/objects.ts'
 import { emptySetHash, itemHash, toggle } from '../store/set-hash.ts'

@@ -14,8 +14,8 @@ export const STOP_GRACE_MS = 10_000
 
 // Implementation: ours to change.
 
-/** As long as a leader is being elected, tries are this close together: this many of them. A cluster
- * has a new leader within two seconds, and its nodes should be with it a moment later. */
+/** As long as a leader is being elected, tries are this close together: this many of them. A
+ * cluster has a new leader within two seconds, and its nodes should be with it a moment later. */
 export const FAST_TRIES = 8
 export const FAST_RETRY_MS = 250
 /** A connection attempt to one manager. A dead host must not keep us from the next manager. */

@@ -6,8 +6,8 @@
 // alone (0600). A file that cannot be read is set aside: the managers know how far each task was.
 //
 // A status is written before it is told. After a power cut the last ones may be missing
-// (synchronous=NORMAL); the controllers then find the task further on than we thought, which is what
-// they are made for.
+// (synchronous=NORMAL); the controllers then find the task further on than we thought, which is
+// what they are made for.
 
 import { chmodSync, existsSync, renameSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'

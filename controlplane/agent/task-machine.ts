@@ -1,5 +1,6 @@
 // The life of a task on its node, as a table: from where it is and what is wanted, to what is to be
-// done next; from how that ended, to where it is then. SwarmKit's agent/exec Do(), without the doing.
+// done next; from how that ended, to where it is then. SwarmKit's agent/exec Do(), without the
+// doing.
 //
 // A task's state only goes forward. What is wanted (desiredState) is the cluster's to say: `ready`
 // (prepared, and waiting for its predecessor to stop), `running` or `complete` (a job), or anything
@@ -72,8 +73,8 @@ export function succeeded(status: TaskStatus, action: TaskAction, nowMs: number)
   return { ...status, state, message, error: '', atMs: nowMs, isServing: state === 'running' }
 }
 
-/** The status after a step has failed for good. Before the start it was the node that could not; from
- * then on it is the task that failed. */
+/** The status after a step has failed for good. Before the start it was the node that could not;
+ * from then on it is the task that failed. */
 export function failed(status: TaskStatus, error: string, nowMs: number): TaskStatus {
   const before = stateRank(status.state) < stateRank('starting')
   return {

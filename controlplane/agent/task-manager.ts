@@ -1,9 +1,9 @@
-// Drives one task through its states: asks the table (task-machine.ts) what is next, has the executor
-// do it, remembers and tells the outcome. There is one manager per task, and it does one thing at a
-// time; what it does is aborted when something else is wanted.
+// Drives one task through its states: asks the table (task-machine.ts) what is next, has the
+// executor do it, remembers and tells the outcome. There is one manager per task, and it does one
+// thing at a time; what it does is aborted when something else is wanted.
 //
-// Before a running task is stopped it is drained: the cluster takes it out of service on every node,
-// and says so (drained()); with the managers away, or slow, a time limit ends the wait.
+// Before a running task is stopped it is drained: the cluster takes it out of service on every
+// node, and says so (drained()); with the managers away, or slow, a time limit ends the wait.
 
 import type { Clock } from '../../base/clock.ts'
 import type { Logger } from '../../base/log.ts'

@@ -1,6 +1,6 @@
 // The tasks of this node: one manager (task-manager.ts) for each, whatever the assignment says. The
-// worker keeps what they need (secrets, configs), remembers them (task-db.ts), takes them over again
-// after a restart, and deletes what is left of those that the cluster has forgotten.
+// worker keeps what they need (secrets, configs), remembers them (task-db.ts), takes them over
+// again after a restart, and deletes what is left of those that the cluster has forgotten.
 //
 // Without a manager in reach nothing is added or taken away, and every task goes on.
 

@@ -1,6 +1,6 @@
-// What nodes say of themselves, checked: it comes from a machine that may be somebody else's by now,
-// and goes into the store of the whole cluster. Sizes are bounded, unknown fields are dropped, wrong
-// ones refused as a whole.
+// What nodes say of themselves, checked: it comes from a machine that may be somebody else's by
+// now, and goes into the store of the whole cluster. Sizes are bounded, unknown fields are dropped,
+// wrong ones refused as a whole.
 
 import type { NodeDescription, TaskState, TaskStatus } from '../store/objects.ts'
 import { stateRank, TASK_STATES } from '../store/objects.ts'
@@ -51,7 +51,8 @@ export function parseDescription(bytes: Uint8Array): NodeDescription {
   }
 }
 
-/** A key of 32 bytes in base64, an endpoint `address:port` or ''. Null for a node without a tunnel. */
+/** A key of 32 bytes in base64, an endpoint `address:port` or ''. Null for a node without a tunnel.
+ */
 export function parseTunnel(
   publicKey: string,
   endpoint: string,

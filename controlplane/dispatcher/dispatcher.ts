@@ -1,11 +1,12 @@
-// The leader's side of every node: registers agents, watches whether they live, tells each what it is to
-// run and to forward, and takes in what they report. SwarmKit's manager/dispatcher.
+// The leader's side of every node: registers agents, watches whether they live, tells each what it
+// is to run and to forward, and takes in what they report. SwarmKit's manager/dispatcher.
 //
 //     store --watch--> projection --> topics --> feeds --> agents
 //     agents --> sessions, liveness, drains --> writer --> store
 //
-// It runs on the leader alone, from start() to stop(), and keeps no state but what it can make again
-// from the store and from the agents, which register with each new leader and tell everything anew.
+// It runs on the leader alone, from start() to stop(), and keeps no state but what it can make
+// again from the store and from the agents, which register with each new leader and tell everything
+// anew.
 
 import type { Clock } from '../../base/clock.ts'
 import { type Logger, silentLogger } from '../../base/log.ts'
@@ -154,7 +155,8 @@ export class Dispatcher {
 
   // -- what agents call ---------------------------------------------------------------------------
 
-  /** Registers a node; `address` is where it calls from. Returns what to call when the call ends. */
+  /** Registers a node; `address` is where it calls from. Returns what to call when the call ends.
+   */
   session(
     nodeId: string,
     described: Described,

@@ -1,13 +1,14 @@
 // Acknowledged drain: when may a task be stopped without anybody noticing?
 //
-// When a serving task is to be stopped, its endpoints are told to every node as `draining`: no new flow
-// is given to it. That flush has a number. A node that has applied this flush gives it no new flows,
-// and tells how many are still open. When all nodes of the task's networks that are alive have applied
-// it and none has flows left, the task's node is told: drained. Its worker then sends the stop signal.
+// When a serving task is to be stopped, its endpoints are told to every node as `draining`: no new
+// flow is given to it. That flush has a number. A node that has applied this flush gives it no new
+// flows, and tells how many are still open. When all nodes of the task's networks that are alive
+// have applied it and none has flows left, the task's node is told: drained. Its worker then sends
+// the stop signal.
 //
-// The task's node does not wait for ever (agent/drain-timeout.ts): a flow that never ends, or a leader
-// that is away, costs time, not correctness. All of this is in memory: a new leader begins anew, and
-// counts the same acknowledgements.
+// The task's node does not wait for ever (agent/drain-timeout.ts): a flow that never ends, or a
+// leader that is away, costs time, not correctness. All of this is in memory: a new leader begins
+// anew, and counts the same acknowledgements.
 
 export interface DrainsParts {
   /** Number of the last flush. */

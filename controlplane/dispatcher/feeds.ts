@@ -1,14 +1,15 @@
-// The streams of assignments: each node's share of the topics it follows, first whole, then in deltas.
+// The streams of assignments: each node's share of the topics it follows, first whole, then in
+// deltas.
 //
-// Everybody is flushed at the same moments, which have numbers: `results_in` of a message is the number
-// of the flush, `applies_to` that of the flush before it that concerned this node. So "node A has
-// applied flush 17" can be asked of any node (drain.ts).
+// Everybody is flushed at the same moments, which have numbers: `results_in` of a message is the
+// number of the flush, `applies_to` that of the flush before it that concerned this node. So "node
+// A has applied flush 17" can be asked of any node (drain.ts).
 //
-// A change after a quiet time goes out after FLUSH_SOON_MS, and so does every one that takes something
-// out of service; in a storm there is a flush each FLUSH_MS, or at FLUSH_CHANGES changes.
+// A change after a quiet time goes out after FLUSH_SOON_MS, and so does every one that takes
+// something out of service; in a storm there is a flush each FLUSH_MS, or at FLUSH_CHANGES changes.
 //
-// A stream that does not take what is written is not written to any more; when it does again it gets a
-// complete set. So a slow node costs no memory.
+// A stream that does not take what is written is not written to any more; when it does again it
+// gets a complete set. So a slow node costs no memory.
 
 import type { Clock } from '../../base/clock.ts'
 import type { Timers } from '../../base/timers.ts'

@@ -1,5 +1,5 @@
-// One object of the store to the items it becomes (store/assignment.ts). Pure; null where an object is
-// not far enough to be told.
+// One object of the store to the items it becomes (store/assignment.ts). Pure; null where an object
+// is not far enough to be told.
 
 import type {
   AssignedTask,

@@ -1,12 +1,12 @@
-// The keys mixed into every tunnel handshake (Noise psk2): a new one every 12 hours, the last three are
-// kept, newest first. Sessions hand them to the nodes.
+// The keys mixed into every tunnel handshake (Noise psk2): a new one every 12 hours, the last three
+// are kept, newest first. Sessions hand them to the nodes.
 //
-// A node answers a handshake with the second newest key, if there is one, and takes an answer made with
-// any of them (dataplane/tables.ts, presharedKeys). So a key has been with every node for 12 hours
-// before anybody needs it, and a node may be one rotation behind without being cut off.
+// A node answers a handshake with the second newest key, if there is one, and takes an answer made
+// with any of them (dataplane/tables.ts, presharedKeys). So a key has been with every node for 12
+// hours before anybody needs it, and a node may be one rotation behind without being cut off.
 //
-// Rotation limits what a stolen key is good for: it does not open recorded traffic, which takes both
-// nodes' private keys as well.
+// Rotation limits what a stolen key is good for: it does not open recorded traffic, which takes
+// both nodes' private keys as well.
 
 import type { Logger } from '../../base/log.ts'
 import type { Store } from '../store/contract.ts'

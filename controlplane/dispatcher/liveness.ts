@@ -1,11 +1,12 @@
-// Which nodes are alive: by their heartbeats, and by what other nodes hear of them through the tunnels.
+// Which nodes are alive: by their heartbeats, and by what other nodes hear of them through the
+// tunnels.
 //
-// A node is down when HEARTBEATS_MISSED periods have passed without a heartbeat; sooner when most of
-// the nodes that asked it for a sign of life through the tunnel got none. A silent tunnel alone takes
-// nobody down: who has a heartbeat is alive.
+// A node is down when HEARTBEATS_MISSED periods have passed without a heartbeat; sooner when most
+// of the nodes that asked it for a sign of life through the tunnel got none. A silent tunnel alone
+// takes nobody down: who has a heartbeat is alive.
 //
-// When a manager becomes the leader it gives every node that was not down one normal timeout to come.
-// Nothing is written for that: a leader change leaves no mark on the nodes.
+// When a manager becomes the leader it gives every node that was not down one normal timeout to
+// come. Nothing is written for that: a leader change leaves no mark on the nodes.
 
 import type { Clock } from '../../base/clock.ts'
 import type { Prng } from '../../base/prng.ts'

@@ -1,15 +1,14 @@
 // Logs of services and tasks: a request is told to the nodes that run the tasks in question, these
 // publish what they have, and who asked reads it all as one sequence. SwarmKit's manager/logbroker.
 //
-// Without `follow` the sequence ends when every node concerned has said all it has, or is gone. With it,
-// it goes on until the reader stops; nodes that get such a task later are told later. Lines of one task
-// are in order; those of different tasks come as they come.
+// Without `follow` the sequence ends when every node concerned has said all it has, or is gone.
+// With it, it goes on until the reader stops; nodes that get such a task later are told later.
+// Lines of one task are in order; those of different tasks come as they come.
 //
-// Who publishes faster than the reader reads is held up: no more than LOG_LINES_WAITING_MAX lines and
-// what is in flight are kept.
+// Who publishes faster than the reader reads is held up: no more than LOG_LINES_WAITING_MAX lines
+// and what is in flight are kept.
 
-import type { LogBatch__Output } from '../proto/generated/weft/dispatcher/LogBatch.ts'
-import type { LogSubscription } from '../proto/generated/weft/dispatcher/LogSubscription.ts'
+import type { LogBatch__Output, LogSubscription } from '../proto/dispatcher.ts'
 import type { Change, Store } from '../store/contract.ts'
 import type { TaskObject } from '../store/objects.ts'
 import { DispatchError } from './errors.ts'
@@ -123,8 +122,8 @@ export class LogBroker {
     }
   }
 
-  /** Takes a batch. Returns true when more may come at once; otherwise `resume` is called when there
-   * is room. Throws `not-found` when nobody reads any more. */
+  /** Takes a batch. Returns true when more may come at once; otherwise `resume` is called when
+   * there is room. Throws `not-found` when nobody reads any more. */
   publish(nodeId: string, batch: LogBatch__Output, resume: () => void): boolean {
     const subscription = this.#subscriptions.get(batch.subscriptionId)
     if (subscription === undefined || !subscription.told.has(nodeId)) {

@@ -1,13 +1,15 @@
-// From the store's objects to the items that nodes are told (store/assignment.ts), change by change.
+// From the store's objects to the items that nodes are told (store/assignment.ts), change by
+// change.
 //
 //   task     -> its node's topic: the task, the secrets and configs it uses
 //            -> topic of each of its networks: an endpoint, while it is alive on a node that is up
-//   service  -> topic of each of its networks: name, virtual addresses; published ports on the ingress
+//   service  -> topic of each of its networks: name, virtual addresses; published ports on the
+// ingress
 //   network  -> its own topic
 //   node     -> the peers' topic; when it goes down its endpoints leave all topics at once
 //
-// A node follows its own topic, the peers, the ingress network (published ports answer on every node)
-// and the networks its live tasks are on.
+// A node follows its own topic, the peers, the ingress network (published ports answer on every
+// node) and the networks its live tasks are on.
 
 import { onNetwork } from '../store/assignment.ts'
 import type { Change, ReadTransaction } from '../store/contract.ts'

@@ -1,5 +1,5 @@
-// The dispatcher behind gRPC: dispatcher.proto's service on the node's one server. Who calls is who the
-// certificate says; a node id in a message would not be believed, so there is none.
+// The dispatcher behind gRPC: dispatcher.proto's service on the node's one server. Who calls is who
+// the certificate says; a node id in a message would not be believed, so there is none.
 
 import type {
   ServerReadableStream,
@@ -9,19 +9,20 @@ import type {
   sendUnaryData,
 } from '@grpc/grpc-js'
 import { Metadata, status as Status, type UntypedServiceImplementation } from '@grpc/grpc-js'
-import type { ProtoGrpcType } from '../proto/generated/dispatcher.ts'
-import type { AssignmentsRequest__Output } from '../proto/generated/weft/dispatcher/AssignmentsRequest.ts'
-import type { DescribeRequest__Output } from '../proto/generated/weft/dispatcher/DescribeRequest.ts'
-import type { Description__Output } from '../proto/generated/weft/dispatcher/Description.ts'
-import type { HeartbeatRequest__Output } from '../proto/generated/weft/dispatcher/HeartbeatRequest.ts'
-import type { HeartbeatResponse } from '../proto/generated/weft/dispatcher/HeartbeatResponse.ts'
-import type { ListenLogsRequest__Output } from '../proto/generated/weft/dispatcher/ListenLogsRequest.ts'
-import type { LogBatch__Output } from '../proto/generated/weft/dispatcher/LogBatch.ts'
-import type { LogSubscription } from '../proto/generated/weft/dispatcher/LogSubscription.ts'
-import type { SessionMessage } from '../proto/generated/weft/dispatcher/SessionMessage.ts'
-import type { SessionRequest__Output } from '../proto/generated/weft/dispatcher/SessionRequest.ts'
-import type { UpdateTaskStatusRequest__Output } from '../proto/generated/weft/dispatcher/UpdateTaskStatusRequest.ts'
-import { loadProto } from '../proto/load.ts'
+import type {
+  AssignmentsRequest__Output,
+  DescribeRequest__Output,
+  Description__Output,
+  HeartbeatRequest__Output,
+  HeartbeatResponse,
+  ListenLogsRequest__Output,
+  LogBatch__Output,
+  LogSubscription,
+  SessionMessage,
+  SessionRequest__Output,
+  UpdateTaskStatusRequest__Output,
+} from '../proto/dispatcher.ts'
+import { dispatcherService } from '../proto/dispatcher.ts'
 import type { Callee, Peer } from '../proto/peer.ts'
 import type { Described, Dispatcher } from './dispatcher.ts'
 import { DispatchError, type RefusalCode } from './errors.ts'
@@ -49,7 +50,7 @@ export const LEADER_METADATA = 'weft-leader'
 /** To be registered with RpcServer.addService(). Its stream of assignments takes bytes that are
  * encoded already (proto/assignment-bytes.ts). */
 export function dispatcherDefinition(): ServiceDefinition {
-  const { service } = loadProto<ProtoGrpcType>('dispatcher.proto').weft.dispatcher.Dispatcher
+  const service = dispatcherService()
   const Assignments = {
     ...service.Assignments,
     responseSerialize: (bytes: unknown) => bytes as Buffer,

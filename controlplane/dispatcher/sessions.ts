@@ -1,7 +1,7 @@
-// The session streams: what a node has to know of the cluster apart from its assignments. Each message
-// is complete; a node gets a new one when its own differs from the last.
+// The session streams: what a node has to know of the cluster apart from its assignments. Each
+// message is complete; a node gets a new one when its own differs from the last.
 
-import type { SessionMessage } from '../proto/generated/weft/dispatcher/SessionMessage.ts'
+import type { SessionMessage } from '../proto/dispatcher.ts'
 import type { ReadTransaction, Store } from '../store/contract.ts'
 import type { NodeObject } from '../store/objects.ts'
 import { type DispatchError, sessionOver } from './errors.ts'

@@ -1,7 +1,7 @@
-// Items by topic. Nodes are interested in the same things for the same reason: everybody on a network
-// wants all of it. So items belong to topics (one per network, one per node, one for the peers), and a
-// node's assignment is the union of the topics it follows. A topic encodes an item once and knows the
-// hash of its items, so that neither has to be computed again for each follower.
+// Items by topic. Nodes are interested in the same things for the same reason: everybody on a
+// network wants all of it. So items belong to topics (one per network, one per node, one for the
+// peers), and a node's assignment is the union of the topics it follows. A topic encodes an item
+// once and knows the hash of its items, so that neither has to be computed again for each follower.
 
 import { changeBytes } from '../proto/assignment-bytes.ts'
 import type { ItemKind, Items } from '../store/assignment.ts'

@@ -1,8 +1,8 @@
-// What nodes report, on its way into the store: reports within WRITE_DELAY_MS share a transaction, and
-// of several about the same thing only the last is written.
+// What nodes report, on its way into the store: reports within WRITE_DELAY_MS share a transaction,
+// and of several about the same thing only the last is written.
 //
-// A report that cannot be written because the leadership went is lost here and not missed: nodes tell
-// everything again to the next leader.
+// A report that cannot be written because the leadership went is lost here and not missed: nodes
+// tell everything again to the next leader.
 
 import type { Logger } from '../../base/log.ts'
 import type { Timers } from '../../base/timers.ts'

@@ -3,12 +3,10 @@
 
 import t from 'tap'
 import { assignmentsBytes, changeBytes, observedBytes } from './assignment-bytes.ts'
-import type { ProtoGrpcType } from './generated/dispatcher.ts'
-import type { AssignmentsMessage__Output } from './generated/weft/dispatcher/AssignmentsMessage.ts'
-import { loadProto } from './load.ts'
+import type { AssignmentsMessage__Output } from './dispatcher.ts'
+import { dispatcherService } from './dispatcher.ts'
 
-const { Assignments } =
-  loadProto<ProtoGrpcType>('dispatcher.proto').weft.dispatcher.Dispatcher.service
+const { Assignments } = dispatcherService()
 const decode = Assignments.responseDeserialize as (bytes: Buffer) => AssignmentsMessage__Output
 const encode = Assignments.responseSerialize as (message: object) => Buffer
 

@@ -1,10 +1,11 @@
 // AssignmentsMessage (dispatcher.proto) put together from parts that were encoded once. A thousand
-// nodes are told of the same change: its bytes are made once and copied into each message, instead of
-// being encoded a thousand times. A protobuf message allows that: it is nothing but its fields in a
-// row, and a repeated field is the field again and again.
+// nodes are told of the same change: its bytes are made once and copied into each message, instead
+// of being encoded a thousand times. A protobuf message allows that: it is nothing but its fields
+// in a row, and a repeated field is the field again and again.
 //
-// The plain twin is what grpc-js would make of the same message; assignment-bytes.test.ts holds the two
-// equal. Encoding: https://protobuf.dev/programming-guides/encoding (varints, length-delimited).
+// The plain twin is what grpc-js would make of the same message; assignment-bytes.test.ts holds the
+// two equal. Encoding: https://protobuf.dev/programming-guides/encoding (varints,
+// length-delimited).
 
 const VARINT = 0
 const BYTES = 2
@@ -40,8 +41,8 @@ export function observedBytes(taskId: string, state: string): Buffer {
   return bytesField(MESSAGE.observed, Buffer.concat(fields))
 }
 
-/** A whole message; `entries` are results of changeBytes() and observedBytes(), also several in a row
- * in one buffer. */
+/** A whole message; `entries` are results of changeBytes() and observedBytes(), also several in a
+ * row in one buffer. */
 export function assignmentsBytes(head: AssignmentsHead, entries: readonly Uint8Array[]): Buffer {
   const fields: Uint8Array[] = []
   if (!head.complete) fields.push(varintField(MESSAGE.type, 1))

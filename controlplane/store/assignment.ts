@@ -1,6 +1,6 @@
-// What a manager tells a node: the items of its assignment. The dispatcher makes them of the store's
-// objects, the node's agent keeps them as a set. An item travels as JSON, by kind and id, and is
-// complete: a later one of the same kind and id replaces it, nothing has to be merged.
+// What a manager tells a node: the items of its assignment. The dispatcher makes them of the
+// store's objects, the node's agent keeps them as a set. An item travels as JSON, by kind and id,
+// and is complete: a later one of the same kind and id replaces it, nothing has to be merged.
 //
 // Not in an item is what changes often and what its reader knows better: the observed status of a
 // task is the node's own to tell.
@@ -54,8 +54,8 @@ export interface NetworkItem {
   readonly internal: boolean
 }
 
-/** `starting`: it has its addresses, no new flows of services. `serving`: all of it. `draining`: open
- * flows go on, new ones go elsewhere. */
+/** `starting`: it has its addresses, no new flows of services. `serving`: all of it. `draining`:
+ * open flows go on, new ones go elsewhere. */
 export type EndpointState = 'starting' | 'serving' | 'draining'
 
 /** One task, of any node, on one of the node's networks. Id: `taskId.networkId`. */

@@ -1,7 +1,7 @@
 // A hash of a set of items that follows single changes: the exclusive or of the items' own hashes,
 // so that adding and removing are the same operation and order does not matter. Both ends of an
-// assignment stream keep one; when they differ, a change was lost or misapplied, and the set is sent
-// anew. It finds accidents. It is no defence against who can choose the items: those come from
+// assignment stream keep one; when they differ, a change was lost or misapplied, and the set is
+// sent anew. It finds accidents. It is no defence against who can choose the items: those come from
 // managers, over authenticated connections.
 
 import { createHash } from 'node:crypto'

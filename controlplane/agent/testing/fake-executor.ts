@@ -1,6 +1,6 @@
-// An executor of tasks that exist only in memory. It survives a restart of the agent: what "runs" on
-// this "node" is here, controllers are only views of it. Every call is noted; any step can be held
-// up or made to fail.
+// An executor of tasks that exist only in memory. It survives a restart of the agent: what "runs"
+// on this "node" is here, controllers are only views of it. Every call is noted; any step can be
+// held up or made to fail.
 
 import type { AssignedTask } from '../../store/assignment.ts'
 import type { NodeDescription } from '../../store/objects.ts'

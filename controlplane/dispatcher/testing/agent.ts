@@ -1,17 +1,14 @@
-// The least that can stand for an agent in tests of the dispatcher: it calls the dispatcher directly,
-// reads its streams into a set of items, and complains when a message does not fit.
+// The least that can stand for an agent in tests of the dispatcher: it calls the dispatcher
+// directly, reads its streams into a set of items, and complains when a message does not fit.
 
 import { ItemSet } from '../../agent/item-set.ts'
-import type { ProtoGrpcType } from '../../proto/generated/dispatcher.ts'
-import type { AssignmentsMessage__Output } from '../../proto/generated/weft/dispatcher/AssignmentsMessage.ts'
-import type { SessionMessage } from '../../proto/generated/weft/dispatcher/SessionMessage.ts'
-import { loadProto } from '../../proto/load.ts'
+import type { AssignmentsMessage__Output, SessionMessage } from '../../proto/dispatcher.ts'
+import { dispatcherService } from '../../proto/dispatcher.ts'
 import type { Dispatcher } from '../dispatcher.ts'
 import type { DispatchError } from '../errors.ts'
 import { description } from './objects.ts'
 
-const { Assignments } =
-  loadProto<ProtoGrpcType>('dispatcher.proto').weft.dispatcher.Dispatcher.service
+const { Assignments } = dispatcherService()
 const decode = Assignments.responseDeserialize as (bytes: Buffer) => AssignmentsMessage__Output
 
 export class TestAgent {
