@@ -1,0 +1,149 @@
+// Keeps a session with the leader, whoever it is: chooses a manager, opens a session (session.ts),
+// and when it ends opens another. While there is none, everything on the node goes on as it is.
+
+import { type ServiceError, status as Status } from '@grpc/grpc-js'
+import type { Clock } from '../../base/clock.ts'
+import type { Logger } from '../../base/log.ts'
+import type { Prng } from '../../base/prng.ts'
+import type { Timers } from '../../base/timers.ts'
+import type { DispatcherClient } from '../proto/dispatcher.ts'
+import type { TaskStatus } from '../store/objects.ts'
+import { ItemSet } from './item-set.ts'
+import { type Managers, retryDelayMs } from './managers.ts'
+import { Session, type SessionHost } from './session.ts'
+import { StatusQueue } from './status-queue.ts'
+
+/** As dispatcher/service.ts sends it. */
+const LEADER_METADATA = 'weft-leader'
+
+export interface SessionLoopParts {
+  /** Makes a client of the manager at an address; it connects when it is used. */
+  readonly connect: (address: string) => DispatcherClient
+  readonly managers: Managers
+  readonly host: SessionHost
+  /** What every task is like now. */
+  readonly statuses: () => ReadonlyMap<string, TaskStatus>
+  /** A session has begun or ended. */
+  readonly onConnected: (address: string | null) => void
+  /** The cluster knows this node no more. */
+  readonly onRemoved: () => void
+  readonly clock: Clock
+  readonly timers: Timers
+  readonly random: Prng
+  readonly log: Logger
+}
+
+export class SessionLoop {
+  readonly items: ItemSet = new ItemSet()
+  readonly #parts: SessionLoopParts
+  readonly #queue = new StatusQueue()
+  #session: Session | null = null
+  #tries = 0
+  #isClosed = false
+  #wake: () => void = () => {}
+  #running: Promise<void> | null = null
+
+  constructor(parts: SessionLoopParts) {
+    this.#parts = parts
+  }
+
+  start(): void {
+    this.#running ??= this.#run()
+  }
+
+  /** The session that stands, or null. */
+  get session(): Session | null {
+    return this.#session
+  }
+
+  status(taskId: string, status: TaskStatus): void {
+    this.#queue.put(taskId, status)
+    this.#session?.flushStatuses()
+  }
+
+  acknowledge(): void {
+    this.#session?.acknowledge()
+  }
+
+  /** Tries again now: there may be a manager that was not there before. */
+  hurry(): void {
+    this.#tries = 0
+    this.#wake()
+  }
+
+  /** Sends what is waiting, as far as `limitMs` allows, and ends. */
+  async close(limitMs: number = 0): Promise<void> {
+    const untilMs = this.#parts.clock.nowMs() + limitMs
+    while (this.#session !== null && this.#queue.size > 0 && this.#parts.clock.nowMs() < untilMs) {
+      await new Promise<void>((resolve) => this.#parts.timers.after(10, resolve))
+    }
+    this.#isClosed = true
+    this.#session?.close()
+    this.#wake()
+    await this.#running
+  }
+
+  async #run(): Promise<void> {
+    const { managers, random, log } = this.#parts
+    while (!this.#isClosed) {
+      const address = managers.next(random)
+      if (address === null) {
+        await this.#sleep(1000)
+        continue
+      }
+      const error = await this.#once(address)
+      if (this.#isClosed) return
+      const leader = leaderOf(error)
+      if (leader !== null && managers.hint(leader, address)) continue
+      managers.failed(address)
+      const delayMs = retryDelayMs(++this.#tries, random)
+      log.debug('no session with a manager', { address, error: error?.message ?? '', delayMs })
+      if ((error as ServiceError | null)?.code === Status.NOT_FOUND) this.#parts.onRemoved()
+      await this.#sleep(delayMs)
+    }
+  }
+
+  /** Opens a session and waits for its end. */
+  async #once(address: string): Promise<Error | null> {
+    const { connect, host, clock, timers, log, managers } = this.#parts
+    const client = connect(address)
+    const { items } = this
+    const session = new Session({ client, host, items, statuses: this.#queue, clock, timers, log })
+    this.#session = session
+    try {
+      this.#queue.refill(this.#parts.statuses())
+      await session.open()
+      this.#tries = 0
+      managers.succeeded()
+      log.info('registered with the leader', { address })
+      this.#parts.onConnected(address)
+      const error = await session.ended()
+      log.info('the session has ended', { address, error: error?.message ?? '' })
+      this.#parts.onConnected(null)
+      return error
+    } catch (error) {
+      return error as Error
+    } finally {
+      session.close()
+      this.#session = null
+      client.close()
+    }
+  }
+
+  #sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.#parts.timers.after(ms, resolve)
+      this.#wake = () => {
+        cancel()
+        resolve()
+      }
+      if (this.#isClosed) this.#wake()
+    })
+  }
+}
+
+function leaderOf(error: Error | null): string | null {
+  const metadata = (error as Partial<ServiceError> | null)?.metadata
+  const [leader] = metadata?.get(LEADER_METADATA) ?? []
+  return typeof leader === 'string' && leader !== '' ? leader : null
+}
