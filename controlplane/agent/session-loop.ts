@@ -74,7 +74,8 @@ export class SessionLoop {
   /** Sends what is waiting, as far as `limitMs` allows, and ends. */
   async close(limitMs: number = 0): Promise<void> {
     const untilMs = this.#parts.clock.nowMs() + limitMs
-    while (this.#session !== null && this.#queue.size > 0 && this.#parts.clock.nowMs() < untilMs) {
+    const waits = (): boolean => this.#queue.size > 0 || this.#queue.isSending
+    while (this.#session !== null && waits() && this.#parts.clock.nowMs() < untilMs) {
       await new Promise<void>((resolve) => this.#parts.timers.after(10, resolve))
     }
     this.#isClosed = true

@@ -1,0 +1,258 @@
+// Goal: an agent finds the leader, keeps a session with it, is in step with its assignment, tells
+// its statuses, and finds the next leader within moments; its tasks go on meanwhile. Method:
+// managers of real gRPC and TLS on loopback over one store, the leadership moved by hand; a worker
+// over an executor in memory.
+
+import t, { type Test } from 'tap'
+import { silentLogger } from '../../base/log.ts'
+import { prng } from '../../base/prng.ts'
+import type { Timers } from '../../base/timers.ts'
+import { Dispatcher } from '../dispatcher/dispatcher.ts'
+import { dispatcherDefinition, dispatcherHandlers } from '../dispatcher/service.ts'
+import { cluster, node, task } from '../dispatcher/testing/objects.ts'
+import { IdentityHolder } from '../proto/identity.ts'
+import { RpcServer } from '../proto/server.ts'
+import { TestAuthority } from '../proto/testing/certificates.ts'
+import { counterBytes, localStore } from '../store/local-store.ts'
+import type { MemoryStore } from '../store/memory-store.ts'
+import { connector } from './connect.ts'
+import { Managers, retryDelayMs } from './managers.ts'
+import { SessionLoop } from './session-loop.ts'
+import { forgetfulMemory } from './task-db.ts'
+import { FakeExecutor } from './testing/fake-executor.ts'
+import { until } from './testing/tasks.ts'
+import { Worker } from './worker.ts'
+
+const clock = { nowMs: () => performance.now(), wallMs: () => Date.now() }
+const timers: Timers = {
+  after(delayMs, run) {
+    const timer = setTimeout(run, delayMs)
+    return () => clearTimeout(timer)
+  },
+}
+
+class Manager {
+  readonly server: RpcServer
+  address = ''
+  dispatcher: Dispatcher | null = null
+  readonly #store: MemoryStore
+
+  constructor(authority: TestAuthority, store: MemoryStore, leader: () => string | null) {
+    this.#store = store
+    const identity = new IdentityHolder(authority.issue({ nodeId: 'm' }))
+    this.server = new RpcServer({ identity, authorize: () => null, clock })
+    const handlers = dispatcherHandlers({
+      dispatcher: () => this.dispatcher,
+      leader,
+      peerOf: (call) => this.server.peerOf(call),
+    })
+    this.server.addService(dispatcherDefinition(), handlers)
+  }
+
+  async listen(): Promise<this> {
+    this.address = `127.0.0.1:${await this.server.listen('127.0.0.1:0')}`
+    return this
+  }
+
+  lead(seed: number): Dispatcher {
+    const random = counterBytes()
+    this.dispatcher = new Dispatcher({
+      store: this.#store,
+      clock,
+      timers,
+      random: prng(seed),
+      randomBytes: (size) => {
+        const bytes = random(size)
+        bytes[0] = seed
+        return bytes
+      },
+    })
+    this.dispatcher.start()
+    return this.dispatcher
+  }
+
+  retire(): void {
+    this.dispatcher?.stop()
+    this.dispatcher = null
+  }
+}
+
+interface World {
+  readonly store: MemoryStore
+  readonly managers: readonly Manager[]
+  readonly executor: FakeExecutor
+  readonly worker: Worker
+  readonly loop: SessionLoop
+  readonly connected: (string | null)[]
+  readonly removed: () => number
+  lead(index: number): Dispatcher
+  state(id: string): string | undefined
+}
+
+async function world(t: Test, managerCount = 3): Promise<World> {
+  const authority = new TestAuthority()
+  const store = localStore(clock)
+  await store.update((tx) => {
+    tx.create('clusters', cluster())
+    tx.create('nodes', node('node1'))
+  })
+  let leader: Manager | null = null
+  const managers: Manager[] = []
+  for (let i = 0; i < managerCount; i++) {
+    managers.push(await new Manager(authority, store, () => leader?.address ?? null).listen())
+  }
+  const executor = new FakeExecutor('host1')
+  const connected: (string | null)[] = []
+  let removed = 0
+  const worker: Worker = new Worker({
+    executor,
+    memory: forgetfulMemory(),
+    clock,
+    timers,
+    log: silentLogger,
+    node: { id: 'node1', hostname: 'host1' },
+    onStatus: (id, status) => loop.status(id, status),
+    onTables: () => {},
+  })
+  const loop: SessionLoop = new SessionLoop({
+    connect: connector(
+      new IdentityHolder(authority.issue({ nodeId: 'node1', role: 'swarm-worker' })),
+    ),
+    managers: new Managers(managers.map(({ address }) => address)),
+    host: {
+      describe: async () => ({
+        node: Buffer.from(JSON.stringify({ ...(await executor.describe()), tls: null })),
+        tunnelPublicKey: Buffer.alloc(32, 9).toString('base64'),
+        tunnelEndpoint: '127.0.0.1:4789',
+        zone: '',
+      }),
+      heartbeat: () => ({ applied: loop.items.version }),
+      onMessage: () => {},
+      onItems: ({ observed }) => worker.assign(loop.items, observed),
+      onLogs: () => {},
+    },
+    statuses: () => worker.statuses(),
+    onConnected: (address) => connected.push(address),
+    onRemoved: () => removed++,
+    clock,
+    timers,
+    random: prng(7),
+    log: silentLogger,
+  })
+  t.teardown(async () => {
+    await loop.close()
+    await worker.close()
+    for (const manager of managers) manager.retire()
+    await Promise.all(managers.map(({ server }) => server.close()))
+  })
+  return {
+    store,
+    managers,
+    executor,
+    worker,
+    loop,
+    connected,
+    removed: () => removed,
+    lead(index) {
+      leader?.retire()
+      leader = managers[index]!
+      return leader.lead(index + 1)
+    },
+    state: (id) => store.view((tx) => tx.get('tasks', id)?.status.state),
+  }
+}
+
+t.test('a node joins, runs a task, and outlives two leaders', async (t) => {
+  const w = await world(t)
+  w.lead(1)
+  w.loop.start()
+  await until(() => w.connected.length > 0)
+  t.equal(w.connected[0], w.managers[1]?.address, 'sent on to the leader')
+  const nodeOf = () => w.store.view((tx) => tx.get('nodes', 'node1')!)
+  await until(() => nodeOf().status.state === 'ready')
+  t.equal(nodeOf().description?.hostname, 'host1')
+  t.equal(nodeOf().status.address, '127.0.0.1')
+  t.equal(nodeOf().tunnel?.endpoint, '127.0.0.1:4789')
+
+  await w.store.update((tx) => tx.create('tasks', task('t1', 'assigned', 'node1')))
+  await until(() => w.state('t1') === 'running')
+
+  w.lead(2)
+  await until(() => w.connected.at(-1) === w.managers[2]?.address)
+  t.equal(w.connected.at(-2), null, 'the first session has ended')
+  t.equal(w.executor.calls.filter((call) => call === 'start t1').length, 1)
+
+  // While no manager leads, the task ends; the next one hears of it.
+  w.managers[2]?.retire()
+  await until(() => w.connected.at(-1) === null)
+  w.executor.exit('t1')
+  await until(() => w.worker.tasks.get('t1')?.status.state === 'complete')
+  w.lead(0)
+  await until(() => w.state('t1') === 'complete')
+
+  await w.store.update((tx) => tx.remove('nodes', 'node1'))
+  await until(() => w.removed() > 0)
+  t.pass('and it hears that it was removed')
+})
+
+t.test('a set that is out of step is asked for anew', async (t) => {
+  const w = await world(t, 1)
+  w.lead(0)
+  w.loop.start()
+  await until(() => w.connected.length > 0)
+  await w.store.update((tx) => tx.create('tasks', task('t1', 'assigned', 'node1')))
+  await until(() => w.loop.items.all('task').has('t1'))
+  const change = { kind: 'secret', id: 'x', value: Buffer.from('1'), removed: false }
+  t.throws(() =>
+    w.loop.items.apply({
+      type: 'INCREMENTAL',
+      appliesTo: w.loop.items.version,
+      resultsIn: w.loop.items.version,
+      hash: Buffer.alloc(16),
+      more: false,
+      changes: [change],
+      observed: [],
+    }),
+  )
+  await w.store.update((tx) => tx.create('tasks', task('t2', 'assigned', 'node1')))
+  await until(() => w.loop.items.all('task').has('t2') && !w.loop.items.all('secret').has('x'))
+  await until(() => w.state('t2') === 'running')
+  t.equal(w.connected.length, 1, 'in the same session')
+})
+
+t.test('a stranger gets in nowhere', async (t) => {
+  const w = await world(t, 1)
+  w.lead(0)
+  const other = new TestAuthority('other-cluster')
+  const address = w.managers[0]!.address
+  const identity = { ...other.issue({ nodeId: 'node1' }), roots: other.root }
+  const client = connector(new IdentityHolder(identity))(address)
+  const error = await new Promise((resolve) => {
+    const deadline = Date.now() + 2000
+    client.Heartbeat({ sessionId: 'x' }, { deadline }, (refusal) => resolve(refusal))
+  })
+  client.close()
+  t.match(error, { code: Number })
+})
+
+t.test('which manager to call', async (t) => {
+  const random = prng(3)
+  const managers = new Managers(['a:1', 'b:1', 'c:1'])
+  managers.failed('a:1')
+  managers.failed('b:1')
+  t.equal(managers.next(random), 'c:1')
+  managers.failed('c:1')
+  t.ok(managers.next(random), 'all have failed: from the beginning')
+  t.ok(managers.hint('d:1', 'c:1'))
+  t.equal(managers.next(random), 'd:1')
+  let hints = 0
+  while (managers.hint('e:1', 'f:1') && hints < 100) hints++
+  t.ok(hints < 10, 'hints do not go round for ever')
+  managers.update([])
+  t.equal(managers.addresses.length, 3)
+  t.equal(new Managers([]).next(random), null)
+  for (let tries = 1; tries < 40; tries++) {
+    const delayMs = retryDelayMs(tries, random)
+    t.ok(delayMs >= 0 && delayMs <= (tries <= 8 ? 250 : 8_000))
+  }
+})
