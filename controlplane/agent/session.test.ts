@@ -89,13 +89,18 @@ interface World {
   state(id: string): string | undefined
 }
 
-async function world(t: Test, managerCount = 3): Promise<World> {
-  const authority = new TestAuthority()
+async function clusterOfOne(): Promise<MemoryStore> {
   const store = localStore(clock)
   await store.update((tx) => {
     tx.create('clusters', cluster())
     tx.create('nodes', node('node1'))
   })
+  return store
+}
+
+async function world(t: Test, managerCount = 3): Promise<World> {
+  const authority = new TestAuthority()
+  const store = await clusterOfOne()
   let leader: Manager | null = null
   const managers: Manager[] = []
   for (let i = 0; i < managerCount; i++) {
