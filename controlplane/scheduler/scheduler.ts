@@ -187,7 +187,9 @@ export class Scheduler implements ControlLoop {
       else this.measure(decision.task)
     }
     this.counters.waiting = this.pending.size
-    return plan.isCut || failed.size > 0 ? 'more' : 'done'
+    // What was out of date is not tried again at once, lest a lasting fault become a busy loop.
+    if (failed.size > 0) this.passes.poke()
+    return plan.isCut ? 'more' : 'done'
   }
 
   private plan(): Plan {

@@ -48,6 +48,8 @@ export interface ClusterObject extends StoreObject {
   readonly tunnelKeys: readonly TunnelKey[]
   /** By node id: nodes that were removed, refused until their certificates are out of date. */
   readonly removedNodes: Readonly<Record<string, { readonly forgetMs: number }>>
+  /** True once the cluster has had an ingress network: who removes it does not get it back. */
+  readonly hadIngress?: boolean
 }
 
 export interface TunnelKey {
