@@ -3,7 +3,7 @@
 // with a check that no two hold the same.
 
 import t, { type Test } from 'tap'
-import { prng } from '../../base/prng.ts'
+import { type Prng, prng } from '../../base/prng.ts'
 import type { TaskObject } from '../store/objects.ts'
 import type { PortConfig, ServiceSpec } from '../store/specs.ts'
 import { LoopWorld } from '../store/testing/loops.ts'
@@ -256,68 +256,73 @@ function givenOut(world: LoopWorld): string[] {
   ]
 }
 
+/** Random changes to `world`, as users, agents and leaders make them. */
+function changesTo(world: LoopWorld, random: Prng): (() => Promise<unknown>)[] {
+  let count = 0
+  const pick = <O>(of: readonly O[]): O | undefined => of[random.below(Math.max(1, of.length))]
+  return [
+    () => {
+      const config = random.below(3) === 0 ? [{ Subnet: `10.0.${random.below(8)}.0/28` }] : []
+      const spec = { IPAM: { Config: config }, EnableIPv6: random.below(2) === 0 }
+      return world.add('networks', networkObject(`net${count++}`, spec))
+    },
+    () => {
+      const network = pick(world.all('networks').filter(({ spec }) => spec.Ingress !== true))
+      const Ports =
+        random.below(2) === 0 ? [port] : [{ ...port, PublishedPort: 80 + random.below(3) }]
+      const spec = network === undefined ? {} : on(network.id)
+      return world.add(
+        'services',
+        serviceObject(`s${count++}`, {
+          ...spec,
+          EndpointSpec: random.below(3) === 0 ? {} : { Ports },
+        }),
+      )
+    },
+    () => {
+      const service = pick(world.all('services'))
+      if (service === undefined) return Promise.resolve()
+      const spec = service.spec.TaskTemplate
+      return world.add('tasks', fresh(`t${count++}`, { serviceId: service.id, spec }))
+    },
+    () => {
+      const task = pick(world.all('tasks').filter(({ status }) => status.state === 'pending'))
+      if (task === undefined) return Promise.resolve()
+      return world.update((tx) => {
+        const now = tx.get('tasks', task.id)
+        if (now !== undefined) tx.update('tasks', ended(now))
+      })
+    },
+    () => {
+      const task = pick(world.all('tasks'))
+      if (task === undefined) return Promise.resolve()
+      return world.update((tx) => {
+        if (tx.get('tasks', task.id) !== undefined) tx.remove('tasks', task.id)
+      })
+    },
+    () => {
+      const service = pick(world.all('services'))
+      if (service === undefined) return Promise.resolve()
+      return world.change('services', service.id, (s) => ({
+        ...s,
+        spec: { ...s.spec, EndpointSpec: { Ports: [port, port].slice(random.below(3)) } },
+      }))
+    },
+    () => {
+      world.stop()
+      world.start(new Allocator(world.context))
+      return Promise.resolve()
+    },
+  ]
+}
+
 t.test('whatever happens, nothing is given twice', async (t) => {
   for (let seed = 1; seed <= 15; seed++) {
     const random = prng(seed)
     const world = new LoopWorld(seed)
     await world.add('clusters', clusterObject({ subnetSize: 28 }))
     world.start(new Allocator(world.context))
-    let count = 0
-    const pick = <O>(of: readonly O[]): O | undefined => of[random.below(Math.max(1, of.length))]
-    const actions: (() => Promise<unknown>)[] = [
-      () => {
-        const config = random.below(3) === 0 ? [{ Subnet: `10.0.${random.below(8)}.0/28` }] : []
-        const spec = { IPAM: { Config: config }, EnableIPv6: random.below(2) === 0 }
-        return world.add('networks', networkObject(`net${count++}`, spec))
-      },
-      () => {
-        const network = pick(world.all('networks').filter(({ spec }) => spec.Ingress !== true))
-        const Ports =
-          random.below(2) === 0 ? [port] : [{ ...port, PublishedPort: 80 + random.below(3) }]
-        const spec = network === undefined ? {} : on(network.id)
-        return world.add(
-          'services',
-          serviceObject(`s${count++}`, {
-            ...spec,
-            EndpointSpec: random.below(3) === 0 ? {} : { Ports },
-          }),
-        )
-      },
-      () => {
-        const service = pick(world.all('services'))
-        if (service === undefined) return Promise.resolve()
-        const spec = service.spec.TaskTemplate
-        return world.add('tasks', fresh(`t${count++}`, { serviceId: service.id, spec }))
-      },
-      () => {
-        const task = pick(world.all('tasks').filter(({ status }) => status.state === 'pending'))
-        if (task === undefined) return Promise.resolve()
-        return world.update((tx) => {
-          const now = tx.get('tasks', task.id)
-          if (now !== undefined) tx.update('tasks', ended(now))
-        })
-      },
-      () => {
-        const task = pick(world.all('tasks'))
-        if (task === undefined) return Promise.resolve()
-        return world.update((tx) => {
-          if (tx.get('tasks', task.id) !== undefined) tx.remove('tasks', task.id)
-        })
-      },
-      () => {
-        const service = pick(world.all('services'))
-        if (service === undefined) return Promise.resolve()
-        return world.change('services', service.id, (s) => ({
-          ...s,
-          spec: { ...s.spec, EndpointSpec: { Ports: [port, port].slice(random.below(3)) } },
-        }))
-      },
-      () => {
-        world.stop()
-        world.start(new Allocator(world.context))
-        return Promise.resolve()
-      },
-    ]
+    const actions = changesTo(world, random)
     for (let i = 0; i < 120; i++) {
       // Several at once, so that plans are overtaken.
       await Promise.all([0, 1, 2].map(() => actions[random.below(actions.length)]!()))

@@ -1,4 +1,4 @@
-// What the allocator writes: one step per network, service or task, that takes what it needs when it
+// What the allocator writes: a step per network, service or task, which takes what it needs when it
 // is planned, looks again when it is written, and gives back when it was not written. A plan that
 // cannot be made throws AllocationError, with an empty sentence where something is merely not there
 // yet.
