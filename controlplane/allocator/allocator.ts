@@ -1,6 +1,6 @@
 // The allocator: gives networks their VNI and subnets, services their VIPs and published ports,
-// tasks their addresses, and then lets tasks go on to the scheduler (new -> pending). It alone gives
-// these out, so that none is ever given twice.
+// tasks their addresses, and then lets tasks go on to the scheduler (new -> pending). It alone
+// gives these out, so that none is ever given twice.
 //
 //   network  before  service  before  task
 //
