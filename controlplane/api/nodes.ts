@@ -2,6 +2,7 @@
 
 import type { ReadTransaction, Store, WriteTransaction } from '../store/contract.ts'
 import type { NodeDescription, NodeObject } from '../store/objects.ts'
+import { withRemovedNode } from '../store/removed-nodes.ts'
 import type { NodeAvailability, NodeRole, NodeSpec } from '../store/specs.ts'
 import type { Call, Environment, Reply } from './call.ts'
 import { inTime } from './cluster-access.ts'
@@ -19,10 +20,8 @@ import { canDoWithout } from './quorum.ts'
 import { byId, head, omitEmpty } from './render.ts'
 import { resolve } from './resolve.ts'
 import { type Route, read, write } from './route.ts'
-import { expiryOf } from './tls-info.ts'
 import { NODE_SPEC } from './types-swarm.ts'
 
-const WEEK_MS = 7 * 24 * 3600 * 1000
 const FILTER_KEYS = ['id', 'label', 'membership', 'name', 'node.label', 'role']
 const MEMBERSHIPS = ['accepted', 'pending']
 const ROLES = ['worker', 'manager']
@@ -174,12 +173,7 @@ function removeNode(tx: WriteTransaction, id: string, force: boolean, nowMs: num
     throw failedPrecondition(`node ${id} is not down and can't be removed`)
   }
   const cluster = tx.cluster()!
-  const expiresMs =
-    expiryOf(node.certificate.certificate) ?? nowMs + cluster.spec.CAConfig.NodeCertExpiry / 1e6
-  tx.update('clusters', {
-    ...cluster,
-    removedNodes: { ...cluster.removedNodes, [id]: { forgetMs: expiresMs + WEEK_MS } },
-  })
+  tx.update('clusters', withRemovedNode(cluster, node, nowMs))
   // Attachments of containers have no service that would clear them away.
   for (const task of tx.find('tasks', 'node', id)) {
     if (task.serviceId === '') tx.remove('tasks', task.id)

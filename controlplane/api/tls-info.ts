@@ -26,15 +26,6 @@ export function tlsInfo(trustRoot: string, issuer: string): TlsInfo {
   }
 }
 
-/** Milliseconds since 1970 at which the certificate ends; null where it cannot be read. */
-export function expiryOf(certificate: string): number | null {
-  try {
-    return Date.parse(new X509Certificate(certificate).validTo)
-  } catch {
-    return null
-  }
-}
-
 const SEQUENCE = 0x30
 const VERSION = 0xa0
 

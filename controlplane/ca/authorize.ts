@@ -13,6 +13,7 @@
 
 import { status } from '@grpc/grpc-js'
 import type { CallRefusal } from '../proto/server.ts'
+import type { Store } from '../store/contract.ts'
 import { ROLE_UNITS, type Role } from './names.ts'
 
 /** What a caller must be. */
@@ -66,6 +67,16 @@ export interface Membership {
   isRemoved(nodeId: string): boolean
   /** The role a node has; undefined when this manager does not know the node (yet). */
   roleOf(nodeId: string): Role | undefined
+}
+
+/** The same, asked of this manager's copy of the state. */
+export function membershipOf(store: Store, clusterId: string): Membership {
+  return {
+    clusterId,
+    isRemoved: (nodeId) =>
+      store.view((tx) => Object.hasOwn(tx.cluster()?.removedNodes ?? {}, nodeId)),
+    roleOf: (nodeId) => store.view((tx) => tx.get('nodes', nodeId)?.role),
+  }
 }
 
 export function kindOf(caller: CertificateHolder | null, membership: Membership): CallerKind {

@@ -1,10 +1,12 @@
-// Founding a swarm, and what the Engine API changes of its secrets: root, tokens, unlock key. Pure:
-// states go in and come out, whoever calls writes them into the store.
+// Founding a swarm: root, tokens and the first manager's certificate; and what follows for a
+// manager from the cluster object later. Pure: whoever calls writes the results into store and
+// files.
 
 import type { KeyObject } from 'node:crypto'
 import type { ClusterObject, NodeCertificate, RootCaState } from '../store/objects.ts'
 import { makeCsr, readCsr } from './csr.ts'
 import { CaError } from './errors.ts'
+import type { KeyFile } from './key-file.ts'
 import { generateKey } from './keys.ts'
 import { NODE_LIFE_MS, NODE_LIFE_MS_MIN } from './limits.ts'
 import {
@@ -17,7 +19,6 @@ import {
   type TrustRoot,
 } from './root.ts'
 import type { CaConfig } from './rotation.ts'
-import { newKek, unlockKeyText } from './seal.ts'
 import { nodeIdOf } from './service.ts'
 import { generateToken } from './token.ts'
 
@@ -72,22 +73,10 @@ export function newToken(rootPem: string): string {
   return generateToken(readRoot(rootPem).digest)
 }
 
-/** ClusterObject.unlockKey with a new key (`isOn`) or none; the version rises either way. */
-export function nextUnlockKey(
-  current: ClusterObject['unlockKey'],
-  isOn: boolean,
-): ClusterObject['unlockKey'] {
-  return { key: isOn ? newKek().toString('base64') : null, version: current.version + 1 }
-}
-
-/** What `docker swarm unlock-key` shows; '' when managers are not locked. */
-export function shownUnlockKey({ key }: ClusterObject['unlockKey']): string {
-  return key === null ? '' : unlockKeyText(Buffer.from(key, 'base64'))
-}
-
-/** Throws CaError INVALID_ARGUMENT, in Swarm's words, for an expiry that is too short. */
-export function checkCertExpiry(nanoseconds: number): void {
-  if (nanoseconds / 1e6 < NODE_LIFE_MS_MIN) {
-    throw new CaError('INVALID_ARGUMENT', 'minimum certificate expiry time is: 1h0m0s')
-  }
+/** Seals a manager's key file as the cluster says; to be called whenever the cluster changed. */
+export function followUnlockKey(
+  keyFile: Pick<KeyFile, 'rotateKek'>,
+  { key, version }: ClusterObject['unlockKey'],
+): void {
+  keyFile.rotateKek(key === null ? null : Buffer.from(key, 'base64'), version)
 }

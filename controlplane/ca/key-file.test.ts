@@ -7,6 +7,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { followUnlockKey } from './cluster.ts'
 import {
   createIdentity,
   EXPIRED,
@@ -121,7 +122,11 @@ t.test('a key file under lock and key', async (t) => {
   locked.rotateKek(next, 5)
   t.throws(() => KeyFile.read(path)!.unlock(kek), { message: WRONG_KEY })
   t.doesNotThrow(() => KeyFile.read(path)!.unlock(next))
-  locked.rotateKek(null, 6)
+  followUnlockKey(locked, { key: kek.toString('base64'), version: 5 })
+  t.doesNotThrow(() => KeyFile.read(path)!.unlock(next), 'not newer')
+  followUnlockKey(locked, { key: kek.toString('base64'), version: 6 })
+  t.doesNotThrow(() => KeyFile.read(path)!.unlock(kek))
+  followUnlockKey(locked, { key: null, version: 7 })
   t.same((await KeyFile.read(path)!.unwrap()).current, keys.current)
 })
 

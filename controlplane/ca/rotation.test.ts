@@ -111,6 +111,7 @@ t.test('what is refused, in whose words', async (t) => {
     [{ SigningCACert: given.certificate }, `${external} desired CA certificate`],
     [{ ForceRotate: 1 }, `${external} current CA certificate`, { ...state, key: null }],
     [{ ExternalCAs: [{ Protocol: 'cfssl', URL: 'http://x/' }] }, /must be https/],
+    [{ ExternalCAs: [{ Protocol: 'cfssl', URL: 'https://x/', CACert: 'x' }] }, /malformed PEM/],
   ]
   for (const [config, message, current = state] of cases) {
     const planned = planRoot(current, { NodeCertExpiry, ...config }, noExternal, NOW_MS)
@@ -186,14 +187,15 @@ class Fleet {
     }))
   }
 
-  /** Throws unless each node that is here can verify each other. */
+  /** Throws unless each node that is here can verify each other. Nodes that trust the same root
+   * are asked once. */
   checkAll(): void {
-    for (const [id, trust] of this.trusted) {
-      if (this.away.has(id)) continue
-      const { certificates } = readRoot(trust)
-      for (const [other, chain] of this.shown) {
-        if (!this.away.has(other)) verifyChain(readChain(chain), certificates, Date.now())
-      }
+    const isHere = ([id]: readonly [string, string]): boolean => !this.away.has(id)
+    const roots = new Set([...this.trusted].filter(isHere).map(([, root]) => root))
+    const chains = [...this.shown].filter(isHere).map(([, chain]) => readChain(chain))
+    for (const root of roots) {
+      const { certificates } = readRoot(root)
+      for (const chain of chains) verifyChain(chain, certificates, Date.now())
     }
   }
 }

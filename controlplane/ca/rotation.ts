@@ -97,7 +97,10 @@ class Plan {
     this.#external = external
     const list = config.ExternalCAs ?? []
     if (list.length > EXTERNAL_CAS_MAX) throw bad(`more than ${EXTERNAL_CAS_MAX} external CAs`)
-    for (const { URL } of list) checkUrl(URL)
+    for (const { URL, CACert } of list) {
+      checkUrl(URL)
+      normalized(CACert)
+    }
   }
 
   #urls(root: string): readonly string[] {

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { manualClock } from '../../base/clock.ts'
 import { StoreError } from '../store/contract.ts'
+import { REMOVED_NODES_MAX } from '../store/limits.ts'
 import { withRemovedNode } from '../store/removed-nodes.ts'
 import { newToken } from './cluster.ts'
 import { makeCsr } from './csr.ts'
@@ -196,6 +197,22 @@ t.test('a renewal: by the certificate, for the role in the store', async (t) => 
   })
 })
 
+t.test('a certificate that does not count here is as good as none', async (t) => {
+  const w = await world(t)
+  const { nodeId } = w.foundation
+  const request = { csr: makeCsr(generateKey()), token: '', availability: '' }
+  const holders = [
+    // Another swarm under the same root, where somebody named a node like ours.
+    { nodeId, role: 'swarm-manager', clusterId: 'another' },
+    { nodeId, role: 'swarm-owner', clusterId: CLUSTER_ID },
+    { nodeId, role: '', clusterId: '' },
+  ]
+  for (const caller of holders) {
+    await t.rejects(w.service.issue(request, { caller, source: 'x' }), WRONG_TOKEN)
+  }
+  t.equal(w.node(nodeId)!.certificate.csr, w.foundation.certificate.csr)
+})
+
 t.test('a removed node is not let in by its old key', async (t) => {
   const w = await world(t)
   const token = w.cluster().joinTokens.worker
@@ -211,6 +228,22 @@ t.test('a removed node is not let in by its old key', async (t) => {
   const endMs = readChain(certificate)[0]!.notAfterMs
   t.ok(forgetMs >= endMs + 7 * 86_400_000)
   await t.rejects(w.service.issue(request, NOBODY), { code: 'PERMISSION_DENIED' })
+  // Nor by its certificate, through a manager that has not heard of its removal.
+  const renew = { ...request, token: '', csr: makeCsr(generateKey()) }
+  const handed = w.service.issueHere(renew, callerOf({ id: nodeId, role: 'worker' }))
+  await t.rejects(handed, { code: 'PERMISSION_DENIED' })
+})
+
+t.test('removed nodes are remembered up to a number', async (t) => {
+  const { cluster, node, foundation } = await testCluster()
+  const removedNodes = Object.fromEntries(
+    Array.from({ length: REMOVED_NODES_MAX }, (_, i) => [`r${i}`, { forgetMs: i }]),
+  )
+  const full = { ...cluster(), removedNodes }
+  const after = withRemovedNode(full, node(foundation.nodeId)!, Date.now()).removedNodes
+  t.equal(Object.keys(after).length, REMOVED_NODES_MAX)
+  t.ok(foundation.nodeId in after)
+  t.notOk('r0' in after, 'the one that was due first made room')
 })
 
 t.test('without a signer it is pending; a signer that comes later finds it', async (t) => {

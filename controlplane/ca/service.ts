@@ -16,7 +16,7 @@ import {
 } from '../store/contract.ts'
 import type { NodeObject } from '../store/objects.ts'
 import type { NodeAvailability } from '../store/specs.ts'
-import type { CertificateHolder } from './authorize.ts'
+import { type CertificateHolder, kindOf, membershipOf } from './authorize.ts'
 import { type ProvenKey, readCsr } from './csr.ts'
 import { CaError, type CaErrorCode } from './errors.ts'
 import * as limits from './limits.ts'
@@ -118,12 +118,24 @@ export class CaService {
   /** The leader's half of issue(), which forwarded requests come to: they go no further. */
   async issueHere(request: IssueRequest, origin: Origin): Promise<IssueOutcome> {
     if (!this.#options.isLeader()) throw new CaError('UNAVAILABLE', 'the leader has changed')
-    const limiter = origin.caller === null ? this.#joins : this.#renewals
-    if (!limiter.take(origin.caller?.nodeId ?? origin.source)) {
+    const caller = this.#member(origin.caller)
+    const limiter = caller === null ? this.#joins : this.#renewals
+    if (!limiter.take(caller?.nodeId ?? origin.source)) {
       throw new CaError('RESOURCE_EXHAUSTED', 'too many certificate requests; try again later')
     }
-    const nodeId = await this.#accept(request, origin.caller)
+    const nodeId = await this.#accept(request, caller)
     return this.#wait(nodeId, request.csr)
+  }
+
+  /** A caller whose certificate counts here. A root may serve two swarms, and the manager that
+   * hands a request on may not know yet whom this one has removed. */
+  #member(caller: CertificateHolder | null): CertificateHolder | null {
+    const { store } = this.#options
+    const clusterId = store.view((tx) => tx.cluster()?.id)
+    if (clusterId === undefined) throw new CaError('UNAVAILABLE', NO_CLUSTER)
+    const kind = kindOf(caller, membershipOf(store, clusterId))
+    if (kind === 'removed') throw removed(caller!.nodeId)
+    return kind === 'stranger' ? null : caller
   }
 
   async #accept(request: IssueRequest, caller: CertificateHolder | null): Promise<string> {
@@ -183,10 +195,12 @@ export function nodeIdOf({ spki }: ProvenKey): string {
   return base36(createHash('sha256').update(spki).digest().subarray(0, 16), 25)
 }
 
+function removed(nodeId: string): CaError {
+  return new CaError('PERMISSION_DENIED', `node ${nodeId} was removed from this swarm`)
+}
+
 function isKnown(tx: ReadTransaction, nodeId: string): boolean {
-  if (Object.hasOwn(tx.cluster()?.removedNodes ?? {}, nodeId)) {
-    throw new CaError('PERMISSION_DENIED', `node ${nodeId} was removed from this swarm`)
-  }
+  if (Object.hasOwn(tx.cluster()?.removedNodes ?? {}, nodeId)) throw removed(nodeId)
   return tx.get('nodes', nodeId) !== undefined
 }
 

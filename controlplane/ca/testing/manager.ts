@@ -3,7 +3,7 @@
 
 import { IdentityHolder } from '../../proto/identity.ts'
 import { RpcServer } from '../../proto/server.ts'
-import { authorize, type Membership } from '../authorize.ts'
+import { authorize, membershipOf } from '../authorize.ts'
 import { CaForwarder, serveCa } from '../ca-rpc.ts'
 import { generateKey, pemOfKey, spkiOf } from '../keys.ts'
 import { NODE_LIFE_MS } from '../limits.ts'
@@ -38,11 +38,7 @@ export async function testManager(
 ): Promise<TestManager> {
   const { store } = cluster
   const holder = new IdentityHolder(identityOf(cluster, options))
-  const membership: Membership = {
-    clusterId: CLUSTER_ID,
-    isRemoved: (id) => Object.hasOwn(cluster.cluster().removedNodes, id),
-    roleOf: (id) => cluster.node(id)?.role,
-  }
+  const membership = membershipOf(store, CLUSTER_ID)
   const server = new RpcServer({
     identity: holder,
     authorize: (peer, method) => authorize(peer, method, membership),
