@@ -16,7 +16,7 @@ import type { IdentityHolder } from '../proto/identity.ts'
 import { loadProto } from '../proto/load.ts'
 import type { RpcServer } from '../proto/server.ts'
 import { CaError, type CaErrorCode, words } from './errors.ts'
-import { CALL_TIMEOUT_MS } from './limits.ts'
+import { CALL_TIMEOUT_MS, SOURCE_LENGTH_MAX } from './limits.ts'
 import { sourceOf } from './rate.ts'
 import type { CaService, IssueOutcome, IssueRequest, Origin } from './service.ts'
 
@@ -46,7 +46,7 @@ export function serveCa(server: RpcServer, service: CaService): void {
       const { request, caller, source } = call.request
       reply(answer, async () => {
         if (request === null) throw new CaError('INVALID_ARGUMENT', 'there is no request')
-        return service.issueHere(request, { caller, source })
+        return service.issueHere(request, { caller, source: source.slice(0, SOURCE_LENGTH_MAX) })
       })
     },
   }

@@ -7,6 +7,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import type { KeyProvider } from '../raft/shell/keys.ts'
 import { followUnlockKey } from './cluster.ts'
 import {
   createIdentity,
@@ -70,7 +71,9 @@ t.test('a key file, not locked', async (t) => {
   const node = testNode(swarm)
   const file = KeyFile.create(path, node.key, node.chain)
   t.equal(statSync(path).mode & 0o777, 0o600)
-  const keys = await file.unwrap()
+  // What the Raft storage asks for its keys.
+  const provider: KeyProvider = file
+  const keys = await provider.unwrap()
   t.equal(keys.current.length, 32)
   t.same(await KeyFile.read(path)!.unwrap(), keys, 'the data key is kept')
   await file.replace({ current: keys.current, pending: Buffer.alloc(32, 7) })

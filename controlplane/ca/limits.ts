@@ -71,6 +71,9 @@ export const REQUESTS_BURST = 200
 export const REQUESTS_PER_SECOND = 50
 export const SOURCES_MAX = 4096
 
+/** Characters of a source's name, as another manager hands it on: an address. */
+export const SOURCE_LENGTH_MAX = 64
+
 /** Certificates signed in one transaction, and the pause after one that could not be signed. */
 export const SIGN_BATCH = 100
 export const SIGN_RETRY_MS: number = 10 * SECOND_MS

@@ -8,7 +8,14 @@ import type { NodeObject, RootRotation } from '../store/objects.ts'
 import { words } from './errors.ts'
 import { ROTATE_TICK_MS } from './limits.ts'
 import { Loop, type Sleep } from './loop.ts'
-import { finishRotation, hasArrived, type Issuer, issuerOf, rotationStep } from './rotation.ts'
+import {
+  finishRotation,
+  hasArrived,
+  type Issuer,
+  issuerOf,
+  mayTell,
+  rotationStep,
+} from './rotation.ts'
 
 /** Ticks that a node is given to report a certificate of the new root before it is told again. */
 const REPORT_TICKS = 10
@@ -96,7 +103,7 @@ export class CaReconciler {
       ids.map((id) => (tx) => {
         const node = tx.get('nodes', id)
         const isSame = tx.cluster()?.rootCa.rotation?.certificate === rotation.certificate
-        if (!isSame || node?.certificate.state !== 'issued') return
+        if (!isSame || node === undefined || !mayTell(node.certificate.state)) return
         const certificate = { ...node.certificate, state: 'rotate' as const }
         tx.update('nodes', { ...node, certificate })
       }),

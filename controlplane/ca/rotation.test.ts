@@ -324,6 +324,14 @@ t.test('a step of a rotation', async (t) => {
   t.equal(step.rotate.length, ROTATE_BATCH)
   t.notOk(step.rotate.includes('n0'))
   t.same(rotationStep(rotation, [], new Set()), { rotate: [], waiting: 0 })
+  // Who has been told, or waits for an answer, is not told again; who failed is.
+  const states = ['pending', 'renew', 'rotate', 'issued', 'failed'] as const
+  const mixed = states.map((state) => ({
+    ...nodes[0]!,
+    id: state,
+    certificate: { ...nodes[0]!.certificate, state },
+  }))
+  t.same(rotationStep(rotation, mixed, new Set()).rotate, ['failed', 'issued'])
 })
 
 async function external(

@@ -11,7 +11,13 @@
 // Asking again on the way puts another new root in the place of the first, signed by the same old
 // one. Going back to the old root ends the rotation.
 
-import type { ClusterObject, NodeObject, RootCaState, RootRotation } from '../store/objects.ts'
+import type {
+  CertificateState,
+  ClusterObject,
+  NodeObject,
+  RootCaState,
+  RootRotation,
+} from '../store/objects.ts'
 import type { SwarmSpec } from '../store/specs.ts'
 import type { Signer } from './certificate.ts'
 import { CaError, words } from './errors.ts'
@@ -199,6 +205,11 @@ export function hasArrived({ description }: NodeObject, issuer: Issuer): boolean
   return tls?.issuerSubject === issuer.subject && tls.issuerPublicKey === issuer.publicKey
 }
 
+/** Nodes in the other states have been told, or their request is being dealt with. */
+export function mayTell(state: CertificateState): boolean {
+  return state === 'issued' || state === 'failed'
+}
+
 /** What to do in this tick. `recently` holds nodes that were given a certificate of the new root a
  * short while ago and may not have reported it yet. */
 export function rotationStep(
@@ -209,7 +220,7 @@ export function rotationStep(
   const issuer = issuerOf(rotation.certificate)
   const waiting = nodes.filter((node) => !hasArrived(node, issuer))
   const rotate = waiting
-    .filter(({ id, certificate }) => certificate.state === 'issued' && !recently.has(id))
+    .filter(({ id, certificate }) => mayTell(certificate.state) && !recently.has(id))
     .map(({ id }) => id)
     .sort()
     .slice(0, ROTATE_BATCH)

@@ -211,7 +211,8 @@ function newNode(
   availability: string,
 ): Omit<NodeObject, 'meta'> {
   if (availability !== '' && !AVAILABILITIES.includes(availability)) {
-    throw new CaError('INVALID_ARGUMENT', `invalid Availability: ${JSON.stringify(availability)}`)
+    const shown = JSON.stringify(availability.slice(0, 64))
+    throw new CaError('INVALID_ARGUMENT', `invalid Availability: ${shown}`)
   }
   const Availability = availability === '' ? 'active' : (availability as NodeAvailability)
   return {

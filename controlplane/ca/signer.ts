@@ -104,7 +104,6 @@ export class Signer {
 
   async #signOurselves(ids: readonly string[]): Promise<void> {
     const { store, clock } = this.#options
-    const failures = new Map<number, Error>()
     await store.batch(
       ids.map((id) => (tx) => {
         const node = pendingNode(tx, id)
@@ -112,16 +111,16 @@ export class Signer {
         if (node === null || cluster === undefined) return
         const signing = signingOf(cluster)
         if (signing.kind !== 'internal') return
-        const { spki } = readCsr(node.certificate.csr)
+        const spki = spkiOf(node.certificate.csr)
+        if (spki instanceof CaError) return setFailed(tx, node, spki)
         const lifeMs = nodeLifeMs(cluster)
         const chain = issue(signing.root, spki, subjectOf(node, cluster), clock.wallMs(), lifeMs)
         setIssued(tx, node, chain)
       }),
-      (step, error) => failures.set(step, error),
+      (step, error) => {
+        this.#log.warn('a certificate was not signed', { node: ids[step]!, error: words(error) })
+      },
     )
-    for (const [step, error] of failures) {
-      if (error instanceof CaError) await this.#fail(ids[step]!, error)
-    }
     this.#forgetDone(ids)
   }
 
@@ -149,20 +148,14 @@ export class Signer {
       } catch (error) {
         this.#log.warn('the external CA did not sign', { node: id, error: words(error) })
         if (!(error instanceof CaError) || error.code === 'UNAVAILABLE') return false
-        await this.#fail(id, error)
+        await store.update((tx) => {
+          const now = pendingNode(tx, id)
+          if (now?.certificate.csr === csr) setFailed(tx, now, error)
+        })
       }
     }
     this.#forgetDone(ids)
     return true
-  }
-
-  async #fail(id: string, error: Error): Promise<void> {
-    await this.#options.store.update((tx) => {
-      const node = pendingNode(tx, id)
-      if (node === null) return
-      const certificate = { ...node.certificate, state: 'failed' as const, error: error.message }
-      tx.update('nodes', { ...node, certificate })
-    })
   }
 
   #forgetDone(ids: readonly string[]): void {
@@ -183,6 +176,22 @@ function pendingNode(tx: ReadTransaction, id: string): NodeObject | null {
 
 function subjectOf(node: NodeObject, cluster: ClusterObject): NodeSubject {
   return { nodeId: node.id, role: node.role, clusterId: cluster.id }
+}
+
+/** The public key of a stored request, or why there is none: then it is the request's fault, and
+ * trying again does not help. */
+function spkiOf(csr: string): Buffer | CaError {
+  try {
+    return readCsr(csr).spki
+  } catch (error) {
+    if (error instanceof CaError) return error
+    throw error
+  }
+}
+
+function setFailed(tx: WriteTransaction, node: NodeObject, error: Error): void {
+  const certificate = { ...node.certificate, state: 'failed' as const, error: error.message }
+  tx.update('nodes', { ...node, certificate })
 }
 
 function setIssued(tx: WriteTransaction, node: NodeObject, chain: string): void {
