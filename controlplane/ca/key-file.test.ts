@@ -3,9 +3,13 @@
 // Method: files in a folder of the test's own; every byte of a file is damaged once; a crash is a
 // temporary file that was left.
 
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setImmediate as immediate } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import type { KeyProvider } from '../raft/shell/keys.ts'
 import { followUnlockKey } from './cluster.ts'
@@ -160,6 +164,27 @@ t.test('a damaged file is refused with its name, a file of others too', async (t
   rmSync(path)
   writeFileSync(path, text, { mode: 0o640 })
   t.throws(() => KeyFile.read(path), /chmod 600/)
+})
+
+t.test('killed at any point, the file is whole', async (t) => {
+  const path = join(folder(t), 'k')
+  const node = testNode(testSwarm())
+  const { current } = await KeyFile.create(path, node.key, node.chain).unwrap()
+  const kek = newKek()
+  const writer = fileURLToPath(new URL('./testing/key-writer.ts', import.meta.url))
+  for (let i = 0; i < 12; i++) {
+    const child = spawn(process.execPath, [writer, path, kek.toString('hex')], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    const ended = once(child, 'exit')
+    await once(child.stdout, 'data')
+    for (let turns = i * 3; turns > 0; turns--) await immediate()
+    child.kill('SIGKILL')
+    await ended
+    const file = KeyFile.read(path)!
+    if (file.isLocked) file.unlock(kek)
+    t.same((await file.unwrap()).current, current, `kill ${i}: the data key is there`)
+  }
 })
 
 t.test('an identity on disk', async (t) => {
