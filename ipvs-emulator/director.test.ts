@@ -8,7 +8,7 @@ import t from 'tap'
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts'
 import type { ServiceConfig } from './config.ts'
 import { FLAGS_BYTE, NO_OUTPUT, STATE_BYTE } from './conn-table.ts'
-import { FORWARD, REPLY } from './director.ts'
+import { Director, FORWARD, REPLY } from './director.ts'
 import { SCTP, TCP, UDP } from './flow.ts'
 import { lab, NETS, service, show, ZONE } from './lab-fixture.ts'
 import {
@@ -666,3 +666,9 @@ for (const [name, net] of Object.entries(NETS)) {
     t.equal(self.director.retry(alone, self.now), -1, 'only where there is another')
   })
 }
+
+t.test('a table larger than the index can name is refused', async (t) => {
+  for (const connectionsMax of [0, -1, 1.5, Number.NaN, 2 ** 23]) {
+    t.throws(() => new Director({ nowMs: 0, random: () => 0, connectionsMax }), /connectionsMax/)
+  }
+})

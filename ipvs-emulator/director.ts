@@ -18,7 +18,7 @@
 // Nothing here allocates per packet. No method throws on account of a packet, but headers must have
 // passed their checks (checkIpv4(), checkTcp() and so on). Bad configuration throws ConfigError.
 
-import type { BalancerConfig } from './config.ts'
+import { type BalancerConfig, ConfigError } from './config.ts'
 import {
   type ConnTable,
   DATA,
@@ -35,7 +35,7 @@ import { FORWARD, IPV4, IPV6 } from './flow.ts'
 import { Fragments } from './fragments.ts'
 import { HeldSyns } from './held-syns.ts'
 import { Janitor } from './janitor.ts'
-import { CONNECTIONS_DEFAULT, TICK_MS } from './limits.ts'
+import { CONNECTIONS_DEFAULT, CONNECTIONS_MAX, TICK_MS } from './limits.ts'
 import { rewrite } from './nat.ts'
 import { Opener } from './opener.ts'
 import { isLaterFragment } from './packet.ts'
@@ -53,7 +53,7 @@ export interface DirectorOptions {
   readonly nowMs: number
   /** Uniform 32-bit unsigned numbers: hash keys, random choice, port search. */
   readonly random: () => number
-  /** Limit of connections per address family, default CONNECTIONS_DEFAULT. */
+  /** Limit of connections per address family, 1 to CONNECTIONS_MAX, default CONNECTIONS_DEFAULT. */
   readonly connectionsMax?: number
   /** A TCP flow has lost its real server: send a reset to both ends (writeReset()). The connection
    * is gone when the call returns; the callee must not call the director but for reading. */
@@ -91,6 +91,9 @@ export class Director {
     this.#startMs = options.nowMs
     this.services = new ServiceTable(options.statistics, options.random)
     const capacity = options.connectionsMax ?? CONNECTIONS_DEFAULT
+    if (!Number.isInteger(capacity) || capacity < 1 || capacity > CONNECTIONS_MAX) {
+      throw new ConfigError('connectionsMax', `${capacity} is not 1 to ${CONNECTIONS_MAX}`)
+    }
     this.connections = new Connections(capacity, this.services, options.random)
     this.#tracker = new Tracker(this.connections, this.services, this.timeouts)
     this.#fragments = new Fragments(options.random)

@@ -14,8 +14,9 @@ export const THRESHOLD_MAX = 65535
 
 /** Connections held at once when the configuration names no number. */
 export const CONNECTIONS_DEFAULT: number = 1 << 20
-/** Connections one table can address: the index keeps 23 bits of entry and 1 of direction. */
-export const CONNECTIONS_MAX: number = 1 << 23
+/** Connections one table can address: the index keeps 23 bits of entry, 0 meaning none, and 1 of
+ * direction. */
+export const CONNECTIONS_MAX: number = (1 << 23) - 1
 /** Zones (isolated address spaces): 16 bits of a connection record each way. */
 export const ZONE_MAX = 65535
 /** Services and real servers that one director holds. */
