@@ -82,3 +82,6 @@ export const SIGN_RETRY_MS: number = 10 * SECOND_MS
 export const EXTERNAL_TIMEOUT_MS: number = 5 * SECOND_MS
 export const EXTERNAL_ANSWER_SIZE_MAX: number = 256 * 1024
 export const EXTERNAL_CAS_MAX = 16
+
+/** Pause before a role that could not be changed is tried again. */
+export const ROLE_RETRY_MS: number = 5 * SECOND_MS
