@@ -7,6 +7,7 @@ import { mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync
 import { join } from 'node:path'
 import t from 'tap'
 import { type LogFields, type LogLevel, sinkLogger } from '../base/log.ts'
+import type { BalancerRows } from '../dataplane/balanced-services.ts'
 import type { CompiledTables } from '../dataplane/compiled.ts'
 import { counterMemory } from '../dataplane/counters.ts'
 import type { EngineHandle, EngineOptions } from '../dataplane/engine-handle.ts'
@@ -41,7 +42,25 @@ class FakeEngine implements EngineHandle {
   refusal: Error | null = null
   stopError: Error | null = null
 
+  readonly statistics: SharedArrayBuffer = new SharedArrayBuffer(64)
+
   counterRows(): [] {
+    return []
+  }
+
+  balancerRows(): BalancerRows {
+    return { backends: [], rows: new Int32Array(0), weights: new Int32Array(0) }
+  }
+
+  async ask(): Promise<never> {
+    throw new Error('there is no loop')
+  }
+
+  async changeServices(): Promise<never> {
+    throw new Error('there is no loop')
+  }
+
+  manualServices(): [] {
     return []
   }
 

@@ -1,13 +1,13 @@
 // The agent's life: it reads the tables, serves metrics, starts the engine, takes new tables when
 // the file changes or SIGHUP comes, and stops on SIGINT or SIGTERM, at whatever moment they come.
 //
-//   read -> serve metrics -> start engine -> run -> stop engine -> close metrics -> status
-//     |          |               |  ^  |
-//     2          1               1  reload (tables refused: the running ones stay)
+//   read -> serve control, metrics -> start engine -> run -> stop engine -> close them -> status
+//     |             |                    |  ^  |
+//     2             1                    1  reload (tables refused: the running ones stay)
 //
-// Order matters twice. Metrics are served before the engine starts, because an address that is
-// taken must be found before the host is touched. And the signal handlers stand before everything,
-// because a signal during the start must find somebody who undoes it.
+// Order matters twice. The control socket and the metrics are served before the engine starts,
+// because one that is taken must be found before the host is touched. And the signal handlers stand
+// before everything, because a signal during the start must find somebody who undoes it.
 //
 // A second SIGINT or SIGTERM gives up waiting: what is left on the host then is repaired by the
 // next start.
@@ -18,6 +18,8 @@ import type { CompiledNode, CompiledTables } from '../dataplane/compiled.ts'
 import type { EngineHandle } from '../dataplane/engine-handle.ts'
 import { didYouMean } from '../dataplane/suggest.ts'
 import { type Problem, problemText } from '../dataplane/validate.ts'
+import { controlHandlers } from './control-handlers.ts'
+import { type ControlServer, serveControl } from './control-server.ts'
 import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE, UsageError } from './exit.ts'
 import { STOP_TIMEOUT_MS } from './limits.ts'
 import { type ListenAddress, type MetricsServer, serveMetrics } from './metrics-server.ts'
@@ -140,7 +142,9 @@ export class Agent {
       return EXIT_USAGE
     }
     let metrics: MetricsServer | null = null
+    let control: ControlServer | null = null
     try {
+      control = await this.serveControl()
       metrics = await this.serve()
       return this.isEnding ? EXIT_OK : await this.runEngine(tables)
     } catch (error) {
@@ -148,6 +152,7 @@ export class Agent {
       return EXIT_FAILURE
     } finally {
       await metrics?.close()
+      await control?.close()
     }
   }
 
@@ -170,6 +175,11 @@ export class Agent {
       const hint = didYouMean(name, names) || `; there are ${names.join(', ')}`
       throw new UsageError(`--pcap names "${name}", which is no local port${hint}`)
     }
+  }
+
+  private serveControl(): Promise<ControlServer> {
+    const { engine, version, log } = this.deps
+    return serveControl(this.options.runDirectory, controlHandlers(engine, version), log)
   }
 
   private async serve(): Promise<MetricsServer | null> {

@@ -10,11 +10,10 @@ import { EXIT_OK, EXIT_USAGE, UsageError } from './exit.ts'
 import { CAPTURES_MAX } from './limits.ts'
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, stderrLogger } from './log-lines.ts'
 import { parseListenAddress } from './metrics-server.ts'
+import { RUN_DIRECTORY_DEFAULT } from './run-directory.ts'
 import { loadTables, TablesError } from './tables-file.ts'
 import { type Arguments, parseArguments, textOption } from './verb.ts'
 import { weftVersion } from './version.ts'
-
-const RUN_DIRECTORY_DEFAULT = '/run/weft'
 
 export const usage: string = `usage: weft dataplane --config FILE [OPTIONS]
 
@@ -27,8 +26,8 @@ SIGTERM stop it and undo what it made on the host.
   --metrics ADDR:PORT    Serve Prometheus metrics there; PORT alone = loopback
   --pcap PORT=FILE       Capture a local port (its endpoint's name), or
                          "underlay", to FILE; repeatable
-  --run-dir DIR          Journal of the changes to the host
-                         (default ${RUN_DIRECTORY_DEFAULT})
+  --run-dir DIR          Control socket, journal of the changes to the host and
+                         what a restart needs (default ${RUN_DIRECTORY_DEFAULT})
   --log-format FORMAT    text (default) or json
   --log-level LEVEL      debug, info (default), warn or error
   -h, --help

@@ -1,8 +1,10 @@
 // What the main thread and the packet loop's thread say to each other. The loop blocks in epoll, so
 // a message to it is posted first and then announced by ringing its eventfd.
 
+import type { BalancerRows } from '../dataplane/balanced-services.ts'
 import type { CompiledTables } from '../dataplane/compiled.ts'
 import type { CounterRow } from '../dataplane/counters.ts'
+import type { Question } from '../dataplane/questions.ts'
 
 /** An open device: descriptors belong to the process, so the number is all that the loop needs. */
 export interface DeviceHandle {
@@ -23,6 +25,7 @@ export interface TablesMessage {
 
 export interface EngineWorkerData {
   readonly counters: SharedArrayBuffer
+  readonly statistics: SharedArrayBuffer
   readonly wakeFd: number
   readonly first: TablesMessage
   /** Port name (or "underlay") and file, for packet captures. */
@@ -32,10 +35,16 @@ export interface EngineWorkerData {
 export type ToEngine =
   | { readonly kind: 'swap'; readonly next: TablesMessage }
   | { readonly kind: 'stop' }
+  | { readonly kind: 'ask'; readonly question: Question }
 
 export type FromEngine =
-  | { readonly kind: 'ready'; readonly rows: readonly CounterRow[] }
-  | { readonly kind: 'swapped'; readonly rows: readonly CounterRow[] }
+  | {
+      readonly kind: 'ready' | 'swapped'
+      readonly rows: readonly CounterRow[]
+      readonly balancer: BalancerRows
+    }
+  /** To the one question that is open. */
+  | { readonly kind: 'answer'; readonly answer: unknown }
   | {
       readonly kind: 'refused'
       readonly code: string

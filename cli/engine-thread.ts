@@ -3,6 +3,7 @@
 // before the tables that name it, and takes away after them what they no longer name.
 
 import { Worker } from 'node:worker_threads'
+import type { BalancerRows } from '../dataplane/balanced-services.ts'
 import type { CompiledTables } from '../dataplane/compiled.ts'
 import { PROTOCOL_TCP } from '../dataplane/compiled.ts'
 import { type CounterRow, counterMemory } from '../dataplane/counters.ts'
@@ -12,20 +13,50 @@ import { type MeshHost, openMeshHost, repairMeshHost } from '../dataplane/edge/m
 import type { MeshPort } from '../dataplane/edge/mesh-plan.ts'
 import { trimMemory } from '../dataplane/edge/trim.ts'
 import { closeWake, openWake, ringWake } from '../dataplane/edge/wake.ts'
-import type { EngineHandle, EngineOptions } from '../dataplane/engine-handle.ts'
-import type { DeviceHandle, FromEngine, TablesMessage, ToEngine } from './engine-protocol.ts'
+import type { ChangeResult, EngineHandle, EngineOptions } from '../dataplane/engine-handle.ts'
+import { mergeManual, tableServices, takenAddresses } from '../dataplane/manual-merge.ts'
+import {
+  applyChanges,
+  type ManualChange,
+  type ManualService,
+  ManualServices,
+} from '../dataplane/manual-services.ts'
+import type { Question, QuestionName, Questions } from '../dataplane/questions.ts'
+import { SCHEDULERS } from '../ipvs-emulator/sched.ts'
+import { statisticsMemory } from '../ipvs-emulator/statistics.ts'
+import type {
+  DeviceHandle,
+  EngineWorkerData,
+  FromEngine,
+  TablesMessage,
+  ToEngine,
+} from './engine-protocol.ts'
 import { LocalDevices } from './local-devices.ts'
 import { LoopbackProxy } from './loopback-proxy.ts'
+import { loadManual, saveManual } from './manual-file.ts'
+import { QuestionQueue } from './question-queue.ts'
 
 const TUN_NAME = 'weft0'
+const SCHEDULER_NAMES: readonly string[] = [...SCHEDULERS.keys()]
+const NO_ROWS: BalancerRows = {
+  backends: [],
+  rows: new Int32Array(0),
+  weights: new Int32Array(0),
+}
 /** By then the start is over and the first packets have warmed up what they need. */
 const TRIM_AFTER_MS = 5000
 
 export class EngineThread implements EngineHandle {
   readonly counters: SharedArrayBuffer = counterMemory()
+  readonly statistics: SharedArrayBuffer = statisticsMemory()
   private devices: LocalDevices | null = null
-  /** The tables that run. */
+  /** The tables that run, without the services added by hand. */
   private current: CompiledTables | null = null
+  private readonly manual: ManualServices = new ManualServices(SCHEDULER_NAMES)
+  private balancer: BalancerRows = NO_ROWS
+  private readonly questions: QuestionQueue = new QuestionQueue((question) =>
+    this.tell({ kind: 'ask', question }),
+  )
   private mesh: MeshHost | null = null
   private loopback: LoopbackProxy | null = null
   private worker: Worker | null = null
@@ -41,6 +72,41 @@ export class EngineThread implements EngineHandle {
 
   counterRows(): readonly CounterRow[] {
     return this.rows
+  }
+
+  balancerRows(): BalancerRows {
+    return this.balancer
+  }
+
+  ask<Name extends QuestionName>(
+    name: Name,
+    given: Questions[Name]['given'],
+  ): Promise<Questions[Name]['answer']> {
+    return this.questions.ask({ name, given } as Question<Name>)
+  }
+
+  manualServices(): readonly ManualService[] {
+    return this.manual.list()
+  }
+
+  changeServices(changes: readonly ManualChange[], restoring: boolean): Promise<ChangeResult> {
+    return this.inTurn(async () => {
+      const { current, options } = this
+      if (current === null || options === null) throw new Error('the packet loop does not run')
+      const before = this.manual.list()
+      const result = applyChanges(this.manual, changes, restoring)
+      if (result.made === 0) return result
+      try {
+        saveManual(options.runDirectory, this.manual.list())
+      } catch (error) {
+        // What would not outlive the agent must not be in force either.
+        this.manual.restore(before)
+        throw error
+      }
+      this.tell({ kind: 'swap', next: this.message(current) })
+      await this.reply()
+      return result
+    })
   }
 
   start(tables: CompiledTables, options: EngineOptions): Promise<void> {
@@ -71,6 +137,7 @@ export class EngineThread implements EngineHandle {
       this.tell({ kind: 'swap', next })
       await this.reply()
       this.current = tables
+      this.manual.setTables(tableServices(tables), takenAddresses(tables))
       await devices.applyIngress(tables)
       await this.applyMesh(tables)
       devices.retain(tables.ports)
@@ -97,13 +164,24 @@ export class EngineThread implements EngineHandle {
     if (tables.publishedPorts.length === 0) await repairMeshHost(options.runDirectory)
     await this.openMesh(tables)
     this.wakeFd = openWake()
+    this.manual.setTables(tableServices(tables), takenAddresses(tables))
+    this.manual.restore(loadManual(options.runDirectory, options.log))
     const first = this.message(tables)
     const captures = [...options.captures]
     const worker = new Worker(new URL('./engine-worker.ts', import.meta.url), {
-      workerData: { counters: this.counters, wakeFd: this.wakeFd, first, captures },
+      workerData: {
+        counters: this.counters,
+        statistics: this.statistics,
+        wakeFd: this.wakeFd,
+        first,
+        captures,
+      } satisfies EngineWorkerData,
     })
     this.worker = worker
-    worker.on('message', (reply: FromEngine) => this.settle(reply))
+    worker.on('message', (reply: FromEngine) => {
+      if (reply.kind === 'answer') this.questions.answered(reply.answer)
+      else this.settle(reply)
+    })
     worker.on('error', (error) => this.fail(error))
     worker.on('exit', () => this.fail(new Error('the packet loop ended')))
     const reply = await this.reply()
@@ -115,6 +193,7 @@ export class EngineThread implements EngineHandle {
     }
     this.isRunning = true
     this.current = tables
+    this.questions.open()
     await this.applyMesh(tables)
     this.trimTimer = setTimeout(trimMemory, TRIM_AFTER_MS)
     this.trimTimer.unref()
@@ -126,7 +205,10 @@ export class EngineThread implements EngineHandle {
       this.settleReply = resolve
     })
     if (reply instanceof Error) throw reply
-    if (reply.kind !== 'refused') this.rows = reply.rows
+    if (reply.kind === 'ready' || reply.kind === 'swapped') {
+      this.rows = reply.rows
+      this.balancer = reply.balancer
+    }
     return reply
   }
 
@@ -139,6 +221,7 @@ export class EngineThread implements EngineHandle {
   /** The loop has ended by itself. During start() that is start()'s error; later nothing goes on
    * without it, whether or not somebody waits for an answer. */
   private fail(error: Error): void {
+    this.questions.close()
     if (this.worker !== null) {
       this.worker = null
       if (this.isRunning && this.stopping === null) this.options?.onFailure(error)
@@ -151,7 +234,8 @@ export class EngineThread implements EngineHandle {
     ringWake(this.wakeFd)
   }
 
-  private message(tables: CompiledTables): TablesMessage {
+  private message(own: CompiledTables): TablesMessage {
+    const tables = mergeManual(own, this.manual.list())
     const devices: DeviceHandle[] = []
     let mergeUdp = true
     for (const port of tables.ports) {
@@ -195,6 +279,7 @@ export class EngineThread implements EngineHandle {
 
   private async undo(): Promise<void> {
     clearTimeout(this.trimTimer)
+    this.questions.close()
     this.loopback?.close()
     this.loopback = null
     await this.mesh?.undoAll()

@@ -66,9 +66,14 @@ function main(port: MessagePort, data: EngineWorkerData): void {
     wakeFd: data.wakeFd,
     onWake: () => {
       drainWake(data.wakeFd)
-      hear(port, engine, (next) => {
-        swap(engine, captures, ports, next)
-        say({ kind: 'swapped', rows: counters.list() })
+      hear(port, (message) => {
+        if (message.kind === 'stop') engine.stop()
+        else if (message.kind === 'ask') {
+          say({ kind: 'answer', answer: engine.ask(message.question) })
+        } else {
+          swap(engine, captures, ports, message.next)
+          say({ kind: 'swapped', rows: counters.list(), balancer: engine.services.rows() })
+        }
       })
     },
     relax: yieldCore,
@@ -77,22 +82,22 @@ function main(port: MessagePort, data: EngineWorkerData): void {
     randomBytes,
     random: randomWords(),
     counters,
+    statistics: new Float64Array(data.statistics),
     privateKey: node.privateKey ?? randomBytes(32),
     presharedKey: node.presharedKey,
   })
   swap(engine, captures, ports, data.first)
-  say({ kind: 'ready', rows: counters.list() })
+  say({ kind: 'ready', rows: counters.list(), balancer: engine.services.rows() })
   engine.run()
   socket.close()
 }
 
-/** Takes every message that waits. */
-function hear(port: MessagePort, engine: Engine, onSwap: (next: TablesMessage) => void): void {
+/** Takes every message that waits. There is at most one question among them. */
+function hear(port: MessagePort, take: (message: ToEngine) => void): void {
   for (;;) {
     const received = receiveMessageOnPort(port) as { message: ToEngine } | undefined
     if (received === undefined) return
-    if (received.message.kind === 'stop') engine.stop()
-    else onSwap(received.message.next)
+    take(received.message)
   }
 }
 

@@ -25,3 +25,20 @@ export const LOOPBACK_CONNECTIONS_MAX: number = 1024
 /** UDP clients on [::1] that are remembered, and how long a silent one is. */
 export const LOOPBACK_UDP_CLIENTS_MAX: number = 1024
 export const LOOPBACK_UDP_IDLE_MS: number = 180_000
+
+/** Questions that wait for the packet loop at once. */
+export const QUESTIONS_MAX: number = 64
+
+/** The control socket: connections at once, bytes of one request's and one answer's line, and how
+ * long a client may leave a request unfinished. */
+export const CONTROL_CONNECTIONS_MAX: number = 16
+export const CONTROL_LINE_SIZE_MAX: number = 1024 * 1024
+export const CONTROL_IDLE_MS: number = 60_000
+/** How long a client waits for an answer. */
+export const CONTROL_ANSWER_MS: number = 30_000
+/** Lines of one page of the services added by hand. */
+export const MANUAL_PAGE_ROWS: number = 1000
+/** Bytes read of /etc/hosts and /etc/services. */
+export const NAMES_FILE_SIZE_MAX: number = 4 * 1024 * 1024
+/** Characters of one line of a rules file. */
+export const RULES_LINE_SIZE_MAX: number = 65_536

@@ -7,6 +7,8 @@ import { UsageError } from './exit.ts'
 export interface Verb {
   /** What `weft VERB --help` prints. */
   readonly usage: string
+  /** True when -h and --help among the arguments are the verb's own business. */
+  readonly ownsHelp?: boolean
   /** Runs the verb and returns the exit status. */
   run(args: readonly string[]): Promise<number>
 }

@@ -20,6 +20,10 @@ const VERBS: Readonly<Record<string, VerbEntry>> = {
     summary: 'Show an overlay, a virtual address and a published port on this machine',
     load: () => import('./demo.ts'),
   },
+  ipvs: {
+    summary: "Show and change a running agent's load balancer, as ipvsadm does",
+    load: () => import('./ipvs.ts'),
+  },
   keygen: { summary: "Make a node's private key", load: () => import('./keygen.ts') },
   version: { summary: 'Print the versions of weft and Node', load: () => import('./version.ts') },
 }
@@ -62,7 +66,7 @@ async function main(args: readonly string[]): Promise<number> {
     throw new UsageError(`unknown ${what} "${name}"${hint || '; "weft help" lists the verbs'}`)
   }
   const verb = await VERBS[name]!.load()
-  if (isHelp || wantsHelp(rest)) {
+  if (isHelp || (verb.ownsHelp !== true && wantsHelp(rest))) {
     process.stdout.write(verb.usage)
     return EXIT_OK
   }

@@ -19,6 +19,28 @@ import type { Topology } from './topology.ts'
 /** Row in which the last packets of flows are counted whose service or backend is gone. */
 const REMOVED = '(removed)'
 
+/** What an endpoint is to the flows of this node. A backend of weight 0 is drained when it has no
+ * flows left. */
+export interface DrainState {
+  /** Open flows to it over all services, established or not. */
+  readonly flows: number
+  /** Clients that would come back to it (persistence); they are not among the flows. */
+  readonly clients: number
+  /** Real servers that it is (one per virtual address and port), and how many have a weight. */
+  readonly backends: number
+  readonly taking: number
+}
+
+/** Rows of statistics by backend: the i-th of each list belong together. A backend has as many as
+ * its service has virtual addresses and ports. */
+export interface BalancerRows {
+  /** "service/endpoint". */
+  readonly backends: readonly string[]
+  readonly rows: Int32Array
+  /** As configured; 0 = it drains. */
+  readonly weights: Int32Array
+}
+
 export class BalancedServices {
   private readonly director: Director
   private readonly balance: Balance
@@ -27,6 +49,8 @@ export class BalancedServices {
   private readonly published: readonly Int32Array[]
   private readonly counters: Counters
   private balancerSettings: CompiledBalancer | null = null
+  /** Service and real server by the director's keys, by the name of their endpoint. */
+  private readonly serversOf: Map<string, [service: string, server: string][]> = new Map()
 
   constructor(
     director: Director,
@@ -42,6 +66,36 @@ export class BalancedServices {
     this.counters = counters
   }
 
+  /** Rows of the statistics, for who reads them while the loop runs. */
+  rows(): BalancerRows {
+    const servers = this.director.services.services.flatMap((service) =>
+      service === null || service.gone ? [] : service.pools.flatMap((pool) => pool.servers),
+    )
+    return {
+      backends: servers.map((server) => server.key),
+      rows: Int32Array.from(servers, (server) => server.row),
+      weights: Int32Array.from(servers, (server) => server.fullWeight),
+    }
+  }
+
+  /** The open flows of an endpoint. Unknown endpoints have none. */
+  drainState(endpoint: string): DrainState {
+    let [flows, clients, taking] = [0, 0, 0]
+    const servers = this.serversOf.get(endpoint) ?? []
+    for (const [service, key] of servers) {
+      const index = this.director.serviceIndex(service)
+      const pools = index < 0 ? [] : (this.director.services.services[index]?.pools ?? [])
+      for (const pool of pools) {
+        const server = pool.servers.find((one) => one.key === key)
+        if (server === undefined) continue
+        flows += server.active + server.inactive
+        clients += server.templates
+        if (server.fullWeight > 0) taking++
+      }
+    }
+    return { flows, clients, backends: servers.length, taking }
+  }
+
   /** Takes over the services of new tables. */
   swap(tables: CompiledTables, nowMs: number): void {
     const services = tables.virtualServices.map((service) => this.serviceConfig(tables, service))
@@ -49,6 +103,15 @@ export class BalancedServices {
     this.applySettings(tables.node.balancer)
     const config: BalancerConfig = { services }
     this.director.apply(config, nowMs)
+    this.serversOf.clear()
+    for (const { name, realServers } of tables.virtualServices) {
+      for (const server of realServers) {
+        const endpoint = tables.endpoints[server.endpoint]!.name
+        const list = this.serversOf.get(endpoint) ?? []
+        list.push([name, server.name])
+        this.serversOf.set(endpoint, list)
+      }
+    }
     for (const table of this.published) table.fill(-1)
     for (const service of tables.virtualServices) {
       if (service.publishedPort === NONE) continue
@@ -145,9 +208,10 @@ const PROTOCOL_NAMES: Readonly<Record<number, Protocol>> = {
 }
 
 /** How a service's flows are given out, as the balancer takes it. */
-function balancing({ scheduler, options }: VirtualService): Partial<ServiceConfig> {
+function balancing({ scheduler, options, protocol }: VirtualService): Partial<ServiceConfig> {
   const { mhSlots, ...rest } = options
-  return { scheduler, ...rest, ...(mhSlots === 0 ? {} : { mhSlots }) }
+  const onePacket = rest.onePacket && protocol === PROTOCOL_UDP
+  return { scheduler, ...rest, onePacket, ...(mhSlots === 0 ? {} : { mhSlots }) }
 }
 
 /** Address that loopback clients of a published port appear with; null when the node has none. */

@@ -6,9 +6,10 @@
 // keeps its place and its value across table swaps; the loop holds its first cell and writes
 // `cells[row + RX_BYTES] += n`. The owner of the rows is the loop's thread: after each swap it
 // tells the readers the list of rows. A freed row is zeroed and given out again only when no other
-// is left. The first rows are fixed: one for the engine and enough for the drop reasons, one cell
-// each.
+// is left. The first rows are fixed: for the engine, the drop reasons and the states of flows, one
+// cell each.
 
+import { STATE_COUNT_CELLS } from '../ipvs-emulator/state-counts.ts'
 import { DROP_REASONS } from './drop-reasons.ts'
 
 export const COUNTER_COLUMNS = 8
@@ -59,6 +60,9 @@ export const ENGINE_CELLS = {
   merged: 27,
   /** Seconds spent looking for work in vain instead of sleeping (spinner.ts). */
   spinSeconds: 28,
+  /** New flows that drop_packet dropped, and flows that drop_entry did. */
+  droppedNew: 30,
+  droppedFlows: 31,
   /** Idle flows whose ends were asked for a sign of life. */
   probes: 29,
   /** Longest turn of the loop since the start, in seconds. */
@@ -68,7 +72,10 @@ export const ENGINE_CELLS = {
 const ENGINE_SIZE = 32
 /** Cell of drop reason 0; reason r is at DROP_CELLS + r. */
 export const DROP_CELLS: number = ENGINE_SIZE
-const FIXED_SIZE: number = ENGINE_SIZE + 64
+const DROP_SIZE = 64
+/** Open flows by state: cell i of state-counts.ts is at STATE_CELLS + i. */
+export const STATE_CELLS: number = DROP_CELLS + DROP_SIZE
+const FIXED_SIZE: number = STATE_CELLS + STATE_COUNT_CELLS
 
 export type CounterKind = 'network' | 'peer' | 'vip' | 'backend' | 'published'
 
@@ -95,7 +102,7 @@ export class Counters {
 
   constructor(memory: SharedArrayBuffer | ArrayBuffer) {
     this.cells = new Float64Array(memory)
-    if (FIXED_SIZE - ENGINE_SIZE < DROP_REASONS.length) throw new Error('too many drop reasons')
+    if (DROP_SIZE < DROP_REASONS.length) throw new Error('too many drop reasons')
   }
 
   /** First cell of the row of (kind, name), new if need be. When no row is left, things share

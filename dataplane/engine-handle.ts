@@ -7,8 +7,11 @@
 // that was made so far and settles after that. A second stop() returns the first one's promise.
 
 import type { Logger } from '../base/log.ts'
+import type { BalancerRows } from './balanced-services.ts'
 import type { CompiledTables } from './compiled.ts'
 import type { CounterRow } from './counters.ts'
+import type { ManualChange, ManualError, ManualService } from './manual-services.ts'
+import type { QuestionName, Questions } from './questions.ts'
 
 export interface EngineOptions {
   /** Directory for the journal of host changes and other state that a restart needs. */
@@ -20,6 +23,14 @@ export interface EngineOptions {
   readonly onFailure: (error: Error) => void
 }
 
+/** How a list of changes ended. */
+export interface ChangeResult {
+  /** How many were made. */
+  readonly made: number
+  /** Why the one after them was not; null = all were made. */
+  readonly error: ManualError | null
+}
+
 export interface EngineHandle {
   /** Resolves when packets flow. Rejects with an EdgeError whose message a person can act on; then
    * nothing is left behind and stop() need not be called. */
@@ -28,8 +39,23 @@ export interface EngineHandle {
    * is not there); then the tables that ran before still run. */
   swap(tables: CompiledTables): Promise<void>
   stop(): Promise<void>
+  /** Asks the packet loop (questions.ts); it answers between two turns. Rejects when there is no
+   * loop. */
+  ask<Name extends QuestionName>(
+    name: Name,
+    given: Questions[Name]['given'],
+  ): Promise<Questions[Name]['answer']>
+  /** Changes the services that are added by hand, in order, up to the first that is refused.
+   * `restoring`: see ManualServices.apply(). Resolves when those made are in force. */
+  changeServices(changes: readonly ManualChange[], restoring: boolean): Promise<ChangeResult>
+  /** The services added by hand, and the keys of those of the tables. */
+  manualServices(): readonly ManualService[]
   /** The counters' memory (counters.ts). */
   readonly counters: SharedArrayBuffer
   /** The rows of `counters` that the running tables have. */
   counterRows(): readonly CounterRow[]
+  /** The balancer's statistics (ipvs-emulator/statistics-columns.ts), row 0 the sum of all. */
+  readonly statistics: SharedArrayBuffer
+  /** The rows of `statistics` that the backends of the running tables have. */
+  balancerRows(): BalancerRows
 }

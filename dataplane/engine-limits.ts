@@ -48,6 +48,10 @@ export const EXPIRY_BUDGET = 256
 export const ANNOUNCE_FLOWS_MIN = 65_536
 /** Frames of a burst from which on that pays. */
 export const ANNOUNCE_FRAMES_MIN = 4
+/** Lines of one page of a listing, and entries of the flow table looked at for it: well under a
+ * millisecond. */
+export const PAGE_ROWS = 64
+export const CONNECTION_LOOKS = 4096
 /** ICMP errors and resets that this node makes, per second and as a burst (RFC 1812 section
  * 4.3.2.8). */
 export const ANSWERS_PER_SECOND = 1000

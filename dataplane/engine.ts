@@ -24,18 +24,21 @@
 import type { AeadFactory, Poller, UnderlaySocket } from '../base/device.ts'
 import type { Slab } from '../base/slab.ts'
 import { Director } from '../ipvs-emulator/director.ts'
+import { STATE_COUNT_CELLS } from '../ipvs-emulator/state-counts.ts'
+import { DEFENCE } from '../ipvs-emulator/verdict.ts'
 import { type PeerHooks, REFUSAL_REASONS } from '../vxlan/contract.ts'
 import { PeerTable } from '../vxlan/peer-table.ts'
 import { ANSWER_AREA_SIZE } from './answers.ts'
 import { Balance } from './balance.ts'
 import { BalancedServices } from './balanced-services.ts'
 import type { CompiledTables } from './compiled.ts'
-import { type Counters, ENGINE_CELLS } from './counters.ts'
+import { type Counters, ENGINE_CELLS, STATE_CELLS } from './counters.ts'
 import { ARENA_SIZE, DEVICE_READS_MAX, EXPIRY_BUDGET, PEERS_MAX } from './engine-limits.ts'
 import { Forwarder } from './forwarder.ts'
 import { Frame } from './frame.ts'
 import { PeerLinks } from './peer-links.ts'
 import { type Port, readFrame } from './ports.ts'
+import { answerQuestion, type Question, type QuestionName, type Questions } from './questions.ts'
 import { Receiver } from './receiver.ts'
 import { SPIN_MS, Spinner, YIELD_CONTENDED_MS } from './spinner.ts'
 import { Staging } from './staging.ts'
@@ -84,6 +87,8 @@ export interface EngineParts {
   readonly privateKey: Uint8Array
   readonly presharedKey: Uint8Array
   readonly connectionsMax?: number
+  /** Memory for the balancer's statistics, STATISTICS_COLUMNS per row; default private. */
+  readonly statistics?: Float64Array
 }
 
 export class Engine {
@@ -172,10 +177,12 @@ export class Engine {
   }
 
   private makeDirector(nowMs: number): Director {
-    const { clock, random, connectionsMax } = this.parts
+    const { clock, random, connectionsMax, statistics } = this.parts
     return new Director({
       nowMs,
       random,
+      states: this.cells.subarray(STATE_CELLS, STATE_CELLS + STATE_COUNT_CELLS),
+      ...(statistics === undefined ? {} : { statistics }),
       orphan: (connection) => this.forwarder.resetFlow(connection, clock.nowMs()),
       probe: (connection) => this.forwarder.probeFlow(connection, clock.nowMs()),
       ...(connectionsMax === undefined ? {} : { connectionsMax }),
@@ -233,6 +240,11 @@ export class Engine {
       this.tun = tun
       this.forwarder.tun = tun
     }
+  }
+
+  /** Answers a question of the rest of the process: a bounded piece of work. */
+  ask<Name extends QuestionName>(question: Question<Name>): Questions[Name]['answer'] {
+    return answerQuestion(this.director, this.services, question)
   }
 
   // -- the loop
@@ -362,6 +374,8 @@ export class Engine {
     cells[ENGINE_CELLS.roamed] = stats.roamed
     cells[ENGINE_CELLS.keepalives] = stats.keepalivesSent
     cells[ENGINE_CELLS.flowsEvicted] = this.director.connections.evicted
+    cells[ENGINE_CELLS.droppedNew] = this.director.refused[-DEFENCE]!
+    cells[ENGINE_CELLS.droppedFlows] = this.director.defence.dropped
     let refused = 0
     for (const reason of REFUSAL_REASONS) refused += stats.refused[reason]
     cells[ENGINE_CELLS.handshakesRefused] = refused

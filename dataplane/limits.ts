@@ -2,6 +2,11 @@
 // the time of a swap; a file beyond one is refused as a whole. Limits of single values that other
 // folders share (VNI, MTU, weight, name) stand in base/limits.ts.
 
+import {
+  REAL_SERVERS_MAX as BALANCER_SERVERS_MAX,
+  SERVICES_MAX as BALANCER_SERVICES_MAX,
+} from '../ipvs-emulator/limits.ts'
+
 /** Bytes of a tables file. A full one of 65,536 endpoints is about 10 MB. */
 export const TABLES_FILE_SIZE_MAX: number = 64 * 1024 * 1024
 
@@ -18,10 +23,16 @@ export const PORTS_PER_SERVICE_MAX: number = 256
 export const BACKENDS_PER_SERVICE_MAX: number = 4096
 /** Over all services; each costs counter cells and a balancer entry per virtual service. */
 export const BACKENDS_MAX: number = 131_072
-/** Virtual services over all services: VIPs times ports. */
-export const VIRTUAL_SERVICES_MAX: number = 65_536
+/** Services added by hand, and the real servers of all of them. */
+export const MANUAL_SERVICES_MAX: number = 4096
+export const MANUAL_SERVERS_MAX: number = 16_384
+/** Changes of them that are made at once. */
+export const CHANGES_MAX: number = 256
+/** Virtual services over all services: VIPs times ports. Together with those added by hand they are
+ * what the balancer takes. */
+export const VIRTUAL_SERVICES_MAX: number = BALANCER_SERVICES_MAX - MANUAL_SERVICES_MAX
 /** Real servers over all virtual services: the product that a file can blow up most easily. */
-export const REAL_SERVERS_MAX: number = 1_000_000
+export const REAL_SERVERS_MAX: number = BALANCER_SERVERS_MAX - MANUAL_SERVERS_MAX
 /** Each costs a policy rule per address of the node. */
 export const PUBLISHED_PORTS_MAX: number = 1024
 export const NODE_ADDRESSES_MAX: number = 64

@@ -26,6 +26,7 @@ import { EVICT_HALF_OPEN, EVICT_SAMPLES, PORT_ATTEMPTS, PORT_FIRST, PORT_LAST } 
 import { TCP_SYN_RECV, TCP_SYNACK } from './proto-tcp.ts'
 import type { RealServer } from './service.ts'
 import type { ServiceTable } from './service-table.ts'
+import { STATE_COUNT_CELLS, stateCell } from './state-counts.ts'
 import {
   ACTIVE_CONNECTIONS,
   CONNECTIONS,
@@ -38,13 +39,21 @@ import { TimerWheel } from './timer-wheel.ts'
 export class Connections {
   readonly tables: readonly [ConnTable, ConnTable]
   readonly wheels: readonly [TimerWheel, TimerWheel]
+  /** Connections by state (state-counts.ts). */
+  readonly #states: Float64Array
   readonly #services: ServiceTable
   readonly #random: () => number
   readonly #addresses: Int32Array = new Int32Array(8)
   /** Connections ended to make room. */
   evicted = 0
 
-  constructor(capacity: number, services: ServiceTable, random: () => number) {
+  constructor(
+    capacity: number,
+    services: ServiceTable,
+    random: () => number,
+    states: Float64Array = new Float64Array(STATE_COUNT_CELLS),
+  ) {
+    this.#states = states
     this.tables = [new ConnTable(capacity, 1, random), new ConnTable(capacity, 4, random)]
     this.wheels = [new TimerWheel(this.tables[0]), new TimerWheel(this.tables[1])]
     this.#services = services
@@ -134,8 +143,24 @@ export class Connections {
     if ((flags & ONE_PACKET) === 0) table.link(entry * 2)
     if ((flags & TEMPLATE) === 0) table.link(entry * 2 + 1)
     this.wheels[flow.family]!.file(entry)
+    if ((flags & TEMPLATE) === 0) this.#countState(flow.protocol, 0, 1)
     if (server !== null) this.#bind(server, (flags & TEMPLATE) !== 0)
     return entry * 2 + flow.family
+  }
+
+  #countState(protocol: number, state: number, step: number): void {
+    const cell = stateCell(protocol, state)
+    this.#states[cell] = this.#states[cell]! + step
+  }
+
+  /** Gives a connection, no template, another state. */
+  setState(family: number, entry: number, state: number): void {
+    const { bytes, stride } = this.tables[family]!
+    const byteAt = entry * stride * 4
+    const protocol = bytes[byteAt + PROTOCOL_BYTE]!
+    this.#countState(protocol, bytes[byteAt + STATE_BYTE]!, -1)
+    this.#countState(protocol, state, 1)
+    bytes[byteAt + STATE_BYTE] = state
   }
 
   #bind(server: RealServer, template: boolean): void {
@@ -233,6 +258,10 @@ export class Connections {
     table.unlink(entry * 2 + 1)
     const server = this.#services.servers[table.records[at + SERVER]!] ?? null
     const controller = table.records[at + CONTROLLER]!
+    if ((flags & TEMPLATE) === 0) {
+      const protocol = table.bytes[at * 4 + PROTOCOL_BYTE]!
+      this.#countState(protocol, table.bytes[at * 4 + STATE_BYTE]!, -1)
+    }
     table.free(entry)
     if (controller !== 0) table.records[controller * table.stride + HELD]!--
     if (server !== null) this.#unbind(server, flags)

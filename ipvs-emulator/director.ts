@@ -65,6 +65,8 @@ export interface DirectorOptions {
   /** Room for counters that others read while the loop runs (a view of a SharedArrayBuffer),
    * STATISTICS_COLUMNS per row. Default: private memory that grows. */
   readonly statistics?: Float64Array
+  /** Room for the number of connections by state, STATE_COUNT_CELLS. Default: private. */
+  readonly states?: Float64Array
 }
 
 export class Director {
@@ -94,7 +96,7 @@ export class Director {
     if (!Number.isInteger(capacity) || capacity < 1 || capacity > CONNECTIONS_MAX) {
       throw new ConfigError('connectionsMax', `${capacity} is not 1 to ${CONNECTIONS_MAX}`)
     }
-    this.connections = new Connections(capacity, this.services, options.random)
+    this.connections = new Connections(capacity, this.services, options.random, options.states)
     this.#tracker = new Tracker(this.connections, this.services, this.timeouts)
     this.#fragments = new Fragments(options.random)
     this.#opener = new Opener(this.connections, this.services, this.settings, options.random)
@@ -357,13 +359,16 @@ export class Director {
       connection >> 1 < Math.max(four.high, six.high);
       connection++
     ) {
-      const table = this.#table(connection)
-      const entry = connection >>> 1
-      if (entry < table.high && table.bytes[entry * table.stride * 4 + PROTOCOL_BYTE] !== 0) {
-        return connection
-      }
+      if (this.holds(connection)) return connection
     }
     return -1
+  }
+
+  /** True when `connection`, any number >= 2, is one in use. */
+  holds(connection: number): boolean {
+    const table = this.#table(connection)
+    const entry = connection >>> 1
+    return entry < table.high && table.bytes[entry * table.stride * 4 + PROTOCOL_BYTE] !== 0
   }
 
   /** Ticks from the director's present until `deadline`, a tick; negative when it is past. */

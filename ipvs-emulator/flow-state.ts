@@ -285,7 +285,7 @@ class Reader {
     const record = entry * table.stride
     table.records[record + DATA] = view.getInt32(at + 24)
     if (template) return
-    table.bytes[record * 4 + STATE_BYTE] = state
+    connections.setState(family, entry, state)
     table.bytes[record * 4 + PACKETS_BYTE] = Math.min(view.getUint32(at + 32), 255)
     for (let i = 0; i < 4; i++) table.records[record + HEADS + i] = view.getInt32(at + 36 + 4 * i)
     connections.setActive(family, entry, state === machine(protocol)!.established)

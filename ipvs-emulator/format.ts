@@ -1,11 +1,19 @@
-// Listings in ipvsadm's format, column for column (ipvsadm 1.31, numeric output). Pure text of
-// plain values: listing.ts makes them.
+// Listings in ipvsadm's format, column for column (ipvsadm 1.31). Pure text of plain values:
+// listing.ts makes them. Addresses and ports are numbers unless the caller has names for them.
 
 import { parseAddress } from './address.ts'
 import type { Five, ListedConnection, ListedServer, ListedService } from './listing.ts'
 
 /** What the columns of a service listing show. */
-export type Columns = 'plain' | 'stats' | 'rate' | 'thresholds' | 'persistent-conn'
+export type Columns = 'plain' | 'stats' | 'rate' | 'thresholds' | 'persistent-conn' | 'tun-info'
+
+/** An address and port as text; `protocol` is "tcp", "udp" or "sctp", or "ip" for none. */
+export type EndpointText = (
+  family: number,
+  address: string,
+  port: number,
+  protocol: string,
+) => string
 
 export interface ListOptions {
   readonly columns: Columns
@@ -13,8 +21,10 @@ export interface ListOptions {
   readonly exact: boolean
   /** Entries in the order of configuration. */
   readonly unsorted: boolean
-  /** Size of the connection table in the heading. */
-  readonly tableSize: number
+  /** Size of the connection table in the heading; null = no heading (one service alone). */
+  readonly tableSize: number | null
+  /** Default: numbers. */
+  readonly endpoint?: EndpointText
 }
 
 const SERVICE_NAME_MAX = 33
@@ -24,12 +34,15 @@ const VERSION = '1.2.1'
 
 /** `ipvsadm -L -n`. */
 export function formatServices(services: readonly ListedService[], options: ListOptions): string {
-  const lines = [`IP Virtual Server version ${VERSION} (size=${options.tableSize})`]
+  const lines: string[] = []
+  if (options.tableSize !== null) {
+    lines.push(`IP Virtual Server version ${VERSION} (size=${options.tableSize})`)
+  }
   lines.push(...title(options.columns))
   for (const service of ordered(services, options.unsorted)) {
     lines.push(serviceLine(service, options))
     for (const server of orderedServers(service, options.unsorted)) {
-      lines.push(serverLine(server, options))
+      lines.push(serverLine(server, service.protocol, options))
     }
   }
   return `${lines.join('\n')}\n`
@@ -51,13 +64,18 @@ function title(columns: Columns): string[] {
       return [`${local.padEnd(33)} Uthreshold Lthreshold ActiveConn InActConn `, remote]
     case 'persistent-conn':
       return [`${local.padEnd(33)} Weight    PersistConn ActiveConn InActConn `, remote]
+    case 'tun-info':
+      return [
+        `${local} Scheduler Flags`,
+        `${remote}           Forward TunnelInfo    Weight ActiveConn InActConn`,
+      ]
     case 'plain':
       return [`${local} Scheduler Flags`, `${remote}           Forward Weight ActiveConn InActConn`]
   }
 }
 
 function serviceLine(service: ListedService, options: ListOptions): string {
-  const name = serviceName(service)
+  const name = serviceName(service, options.endpoint ?? numericEndpoint)
   if (options.columns === 'stats') return name.padEnd(33) + five(service.counters, options.exact)
   if (options.columns === 'rate') return name.padEnd(33) + five(service.rates, options.exact)
   const parts = [name, service.scheduler]
@@ -71,15 +89,16 @@ function serviceLine(service: ListedService, options: ListOptions): string {
   return parts.join(' ')
 }
 
-function serviceName(service: ListedService): string {
+function serviceName(service: ListedService, endpoint: EndpointText): string {
   if (service.mark !== 0) return `FWM  ${service.mark}${service.family === 0 ? '' : ' IPv6'}`
-  const end = endpoint(service.family, service.address, service.port)
+  const end = endpoint(service.family, service.address, service.port, service.protocol)
   const name = `${service.protocol.toUpperCase().padEnd(4)} ${end}`
   return service.family === 0 ? name.slice(0, SERVICE_NAME_MAX) : name
 }
 
-function serverLine(server: ListedServer, options: ListOptions): string {
-  const end = endpoint(server.family, server.address, server.port)
+function serverLine(server: ListedServer, protocol: string, options: ListOptions): string {
+  const endpoint = options.endpoint ?? numericEndpoint
+  const end = endpoint(server.family, server.address, server.port, protocol)
   const name = `  -> ${(server.family === 0 ? end.slice(0, SERVER_NAME_MAX) : end).padEnd(28)}`
   const left = (value: number, width: number): string => String(value).padEnd(width)
   const load = [left(server.active, 10), left(server.inactive, 10)]
@@ -97,9 +116,17 @@ function serverLine(server: ListedServer, options: ListOptions): string {
       )
     case 'persistent-conn':
       return [name, left(server.weight, 9), left(server.persistent, 11), ...load].join(' ')
+    case 'tun-info': {
+      const tunnel = (server.method === 'tunnel' ? 'ipip' : 'n/a').padEnd(13)
+      return [name, forwardName(server), tunnel, left(server.weight, 6), ...load].join(' ')
+    }
     case 'plain':
-      return [name, 'Masq   ', left(server.weight, 6), ...load].join(' ')
+      return [name, forwardName(server), left(server.weight, 6), ...load].join(' ')
   }
+}
+
+function forwardName({ method }: ListedServer): string {
+  return (method === 'route' ? 'Route' : method === 'tunnel' ? 'Tunnel' : 'Masq').padEnd(7)
 }
 
 function five(values: Five, exact: boolean): string {
@@ -118,11 +145,14 @@ export function largeNumber(value: number, exact: boolean): string {
   return String(Math.floor(value / (divisor as number))).padStart(8) + unit
 }
 
-/** `ipvsadm -S -n`: lines that `ipvsadm -R` takes. */
-export function formatRules(services: readonly ListedService[]): string {
+/** `ipvsadm -S`: lines that `ipvsadm -R` takes. */
+export function formatRules(
+  services: readonly ListedService[],
+  endpoint: EndpointText = numericEndpoint,
+): string {
   const lines: string[] = []
   for (const service of ordered(services, false)) {
-    const name = ruleName(service)
+    const name = ruleName(service, endpoint)
     const parts = [`-A ${name} -s ${service.scheduler}`]
     if (service.persistenceSeconds > 0) {
       parts.push(`-p ${service.persistenceSeconds}`)
@@ -133,21 +163,50 @@ export function formatRules(services: readonly ListedService[]): string {
     if (service.schedulerFlags.length > 0) parts.push(`-b ${service.schedulerFlags.join(',')}`)
     lines.push(parts.join(' '))
     for (const server of orderedServers(service, false)) {
-      const end = endpoint(server.family, server.address, server.port)
-      lines.push(`-a ${name} -r ${end} -m -w ${server.weight}`)
+      const end = endpoint(server.family, server.address, server.port, service.protocol)
+      const method = server.method === 'route' ? '-g' : server.method === 'tunnel' ? '-i' : '-m'
+      const tunnel = server.method === 'tunnel' ? ' --tun-type ipip' : ''
+      lines.push(`-a ${name} -r ${end} ${method} -w ${server.weight}${thresholds(server)}${tunnel}`)
     }
   }
   return lines.length === 0 ? '' : `${lines.join('\n')}\n`
 }
 
-function ruleName(service: ListedService): string {
-  if (service.mark !== 0) return `-f ${service.mark}${service.family === 0 ? '' : ' -6'}`
-  const option = { tcp: '-t', udp: '-u', sctp: '--sctp-service' }[service.protocol]
-  return `${option} ${endpoint(service.family, service.address, service.port)}`
+/** ipvsadm leaves thresholds out of what it saves, and so loses them; here they are kept. */
+function thresholds({ upperThreshold, lowerThreshold }: ListedServer): string {
+  const upper = upperThreshold === 0 ? '' : ` -x ${upperThreshold}`
+  return lowerThreshold === 0 ? upper : `${upper} -y ${lowerThreshold}`
 }
 
-/** `ipvsadm -L -n -c`. */
-export function formatConnections(connections: readonly ListedConnection[]): string {
+function ruleName(service: ListedService, endpoint: EndpointText): string {
+  if (service.mark !== 0) return `-f ${service.mark}${service.family === 0 ? '' : ' -6'}`
+  const option = { tcp: '-t', udp: '-u', sctp: '--sctp-service' }[service.protocol]
+  return `${option} ${endpoint(service.family, service.address, service.port, service.protocol)}`
+}
+
+/** `ipvsadm -L -c`; with `persistence` (--persistent-conn) the heading names the columns of a
+ * persistence engine, which no connection here has. */
+export function formatConnections(
+  connections: readonly ListedConnection[],
+  endpoint: EndpointText = numericEndpoint,
+  persistence: boolean = false,
+): string {
+  return `${connectionTitle(persistence)}${connectionLines(connections, endpoint)}`
+}
+
+/** The lines above the connections. */
+export function connectionTitle(persistence: boolean): string {
+  const places = ['source'.padEnd(18), 'virtual'.padEnd(18)].join(' ')
+  const engine = persistence ? `${'destination'.padEnd(18)} ${'pe name'.padEnd(16)} pe_data` : ''
+  const last = persistence ? engine : 'destination'
+  return `IPVS connection entries\npro expire ${'state'.padEnd(11)} ${places} ${last}\n`
+}
+
+/** A line per connection. */
+export function connectionLines(
+  connections: readonly ListedConnection[],
+  endpoint: EndpointText,
+): string {
   const line = (
     protocol: string,
     expire: string,
@@ -158,10 +217,7 @@ export function formatConnections(connections: readonly ListedConnection[]): str
   ): string =>
     `${protocol.padEnd(3)} ${expire.padEnd(6)} ${state.padEnd(11)} ${source.padEnd(18)} ` +
     `${virtual.padEnd(18)} ${destination}`
-  const lines = [
-    'IPVS connection entries',
-    line('pro', 'expire', 'state', 'source', 'virtual', 'destination'),
-  ]
+  const lines: string[] = []
   for (const c of connections) {
     const two = (value: number): string => String(value).padStart(2, '0')
     const expire = `${two(Math.floor(c.expiresSeconds / 60))}:${two(c.expiresSeconds % 60)}`
@@ -170,13 +226,13 @@ export function formatConnections(connections: readonly ListedConnection[]): str
         c.protocol,
         expire,
         c.state,
-        endpoint(c.family, c.client, c.clientPort),
-        endpoint(c.family, c.virtual, c.virtualPort),
-        endpoint(c.family, c.server, c.serverPort),
+        endpoint(c.family, c.client, c.clientPort, c.protocol.toLowerCase()),
+        endpoint(c.family, c.virtual, c.virtualPort, c.protocol.toLowerCase()),
+        endpoint(c.family, c.server, c.serverPort, c.protocol.toLowerCase()),
       ),
     )
   }
-  return `${lines.join('\n')}\n`
+  return lines.map((one) => `${one}\n`).join('')
 }
 
 /** `ipvsadm -L --timeout`; seconds of Timeouts.get(). */
@@ -184,7 +240,8 @@ export function formatTimeouts(timeouts: readonly [number, number, number]): str
   return `Timeout (tcp tcpfin udp): ${timeouts.join(' ')}\n`
 }
 
-function endpoint(family: number, address: string, port: number): string {
+/** "10.0.0.1:80", "[fd00::1]:80". */
+export function numericEndpoint(family: number, address: string, port: number): string {
   return family === 0 ? `${address}:${port}` : `[${address}]:${port}`
 }
 
@@ -218,16 +275,16 @@ function orderedServers(service: ListedService, unsorted: boolean): ListedServer
   return sorted.sort((a, b) => compareAddresses(a.family, a.address, b.address) || a.port - b.port)
 }
 
+/** ipvsadm compares IPv4 addresses by the sign of their 32-bit difference, so that 192.168.0.1
+ * comes before 10.0.0.1; IPv6 addresses byte by byte. */
 function compareAddresses(family: number, a: string, b: string): number {
-  const left = sortKey(family, a)
-  const right = sortKey(family, b)
-  return left < right ? -1 : left > right ? 1 : 0
-}
-
-/** Hexadecimal digits of an address: their order as text is that of the numbers. */
-function sortKey(family: number, text: string): string {
-  const words = new Int32Array(4)
-  parseAddress(text, words)
-  const hex = (word: number): string => (word >>> 0).toString(16).padStart(8, '0')
-  return family === 0 ? hex(words[0]!) : [...words].map(hex).join('')
+  const left = new Int32Array(4)
+  const right = new Int32Array(4)
+  parseAddress(a, left)
+  parseAddress(b, right)
+  if (family === 0) return (left[0]! - right[0]!) | 0
+  for (let i = 0; i < 4; i++) {
+    if (left[i] !== right[i]) return left[i]! >>> 0 < right[i]! >>> 0 ? -1 : 1
+  }
+  return 0
 }

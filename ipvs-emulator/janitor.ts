@@ -7,7 +7,7 @@ import { DEADLINE, FLAGS_BYTE, PROTOCOL_BYTE, SERVER, STATE_BYTE, TEMPLATE } fro
 import { type Connections, HELD } from './connections.ts'
 import type { Defence } from './defence.ts'
 import { IPV4, IPV6, TCP } from './flow.ts'
-import { INDEX_MOVE_PER_ADVANCE, SWEEP_PER_ADVANCE, TICK_MS } from './limits.ts'
+import { ESTIMATE_ROWS, INDEX_MOVE_PER_ADVANCE, SWEEP_PER_ADVANCE, TICK_MS } from './limits.ts'
 import { TCP_ESTABLISHED, TCP_MACHINE, TCP_SECURE_TABLE } from './proto-tcp.ts'
 import { ESTIMATE_INTERVAL_SECONDS } from './rates.ts'
 import type { ServiceTable } from './service-table.ts'
@@ -25,6 +25,8 @@ export class Janitor {
   readonly #orphan: (connection: number) => void
   readonly #probe: ((connection: number) => void) | null
   #second = 0
+  /** The second in which the last sample for the rates began. */
+  #estimated = 0
   #sweepFamily: number = IPV4
   #sweepAt = 1
 
@@ -64,6 +66,11 @@ export class Janitor {
     const idle = this.#housekeeping(tick)
     if (this.#services.goneCount > 0) this.#sweep(SWEEP_PER_ADVANCE)
     if (!idle || this.#services.goneCount > 0) return tick
+    const { rates } = this.#services.statistics
+    if (rates.active || this.#connections.count > 0) {
+      const due = ticksOf(this.#estimated + ESTIMATE_INTERVAL_SECONDS)
+      if (next < 0 || due < next) next = due
+    }
     if (this.#defence.armed || this.#services.slowCount > 0) {
       const second = Math.ceil(((this.#second + 1) * 1000) / TICK_MS)
       if (next < 0 || second < next) next = second
@@ -79,11 +86,15 @@ export class Janitor {
       this.#second = second
       this.#defence.second()
       this.#services.second(tick)
-      if (second % ESTIMATE_INTERVAL_SECONDS === 0) this.#services.statistics.rates.estimate()
+      if (second - this.#estimated >= ESTIMATE_INTERVAL_SECONDS) {
+        this.#services.statistics.rates.begin(second - this.#estimated)
+        this.#estimated = second
+      }
       this.#tracker.tcpTable = this.#defence.secure ? TCP_SECURE_TABLE : TCP_MACHINE.table
     }
     const built = this.#services.work()
-    return this.#defence.work(tick) && built
+    const estimated = this.#services.statistics.rates.work(ESTIMATE_ROWS)
+    return this.#defence.work(tick) && built && estimated
   }
 
   /** A connection has reached its deadline and is out of its timer bucket. */

@@ -20,8 +20,8 @@ export const CONNECTIONS_MAX: number = (1 << 23) - 1
 /** Zones (isolated address spaces): 16 bits of a connection record each way. */
 export const ZONE_MAX = 65535
 /** Services and real servers that one director holds. */
-export const SERVICES_MAX = 16384
-export const REAL_SERVERS_MAX = 131072
+export const SERVICES_MAX = 20480
+export const REAL_SERVERS_MAX = 147456
 /** Virtual addresses and ports of one service together. */
 export const SERVICE_KEYS_MAX = 4096
 /** Length of one timer tick. Timeouts are rounded up to it. */
@@ -40,6 +40,8 @@ export const INDEX_MOVE_PER_ADVANCE = 1024
 export const SWEEP_PER_ADVANCE = 4096
 /** Datagrams being fragmented that are followed at once; the oldest give way. */
 export const FRAGMENTS_MAX = 1024
+/** Rows of statistics sampled per advance() call while the rates are estimated. */
+export const ESTIMATE_ROWS = 4096
 /** How long a first fragment's connection is remembered (Linux ipfrag_time). */
 export const FRAGMENT_TIMEOUT_MS = 30_000
 /** Packets whose look-ups are announced at once: more than the processor can load at the same time,

@@ -15,7 +15,7 @@ import {
   TEMPLATE,
 } from './conn-table.ts'
 import type { Director } from './director.ts'
-import { IPV4, SCTP, TCP, UDP } from './flow.ts'
+import { IPV4, IPV6, SCTP, TCP, UDP } from './flow.ts'
 import { TICK_MS } from './limits.ts'
 import { templatedProtocol } from './opener.ts'
 import { SCTP_MACHINE } from './proto-sctp.ts'
@@ -29,11 +29,18 @@ import type { Statistics } from './statistics.ts'
 /** Connections, packets in and out, bytes in and out. */
 export type Five = readonly [number, number, number, number, number]
 
+/** Forwarding methods of IPVS. */
+export type Method = 'masq' | 'route' | 'tunnel'
+
 export interface ListedServer {
+  readonly key: string
   readonly family: number
   readonly address: string
   readonly port: number
+  /** As configured: slow start does not show. */
   readonly weight: number
+  /** What a listing calls the way to it; absent = masq, which it always is. */
+  readonly method?: Method
   readonly upperThreshold: number
   readonly lowerThreshold: number
   readonly active: number
@@ -78,49 +85,100 @@ export interface ListedConnection {
   readonly serverPort: number
 }
 
+/** Where a page of services begins: index of a service, and of its real server. */
+export interface ServicePlace {
+  readonly service: number
+  readonly server: number
+}
+
+/** Some of the services; a service whose servers do not fit goes on in the next page. */
+export interface ServicePage {
+  readonly services: readonly ListedService[]
+  /** Null = that was all. */
+  readonly next: ServicePlace | null
+}
+
 /** All services, one per virtual address and per mark, with their real servers of that address
  * family. A service without either is listed by nobody: it is reached by name only. */
 export function listServices(director: Director): ListedService[] {
+  const everything = Number.POSITIVE_INFINITY
+  return director.services.services.flatMap((service) =>
+    service === null || service.gone ? [] : listService(director, service, 0, everything),
+  )
+}
+
+/** The services from `from` on, about `rows` lines of them: a bounded piece of work. */
+export function listServicePage(director: Director, from: ServicePlace, rows: number): ServicePage {
+  const { services } = director.services
   const listed: ListedService[] = []
-  for (const service of director.services.services) {
-    if (service === null || service.gone) continue
-    const { config } = service
-    const statistics = director.services.statistics
-    const common = {
-      key: service.key,
-      zone: config.zone,
-      scheduler: config.scheduler ?? SCHEDULER_DEFAULT,
-      schedulerFlags: config.schedulerFlags ?? [],
-      persistenceSeconds: config.persistenceSeconds ?? 0,
-      onePacket: config.onePacket ?? false,
-      counters: counters(statistics, service.row),
-      rates: rates(statistics, service.row),
+  let left = rows
+  let { service: index, server: first } = from
+  while (index < services.length && left > 0) {
+    const service = services[index]
+    left--
+    if (service !== null && service !== undefined && !service.gone) {
+      const last = first + left
+      const part = listService(director, service, first, last)
+      listed.push(...part)
+      left -= part.reduce((most, { servers }) => Math.max(most, servers.length), 0)
+      if (left <= 0 && service.pools.some((pool) => pool.servers.length > 0)) {
+        const count = Math.max(serversOf(service, IPV4).length, serversOf(service, IPV6).length)
+        if (last < count) return { services: listed, next: { service: index, server: last } }
+      }
     }
-    const of = (
-      family: number,
-    ): Pick<ListedService, 'family' | 'persistencePrefix' | 'servers'> => ({
-      family,
-      persistencePrefix:
-        family === IPV4 ? (config.persistencePrefix4 ?? 32) : (config.persistencePrefix6 ?? 128),
-      servers: serversOf(service, family).map((server) => listServer(server, statistics)),
+    index++
+    first = 0
+  }
+  return {
+    services: listed,
+    next: index < services.length ? { service: index, server: 0 } : null,
+  }
+}
+
+/** A service as often as it has addresses, with its real servers `first` to `last` (excluded). */
+function listService(
+  director: Director,
+  service: Service,
+  first: number,
+  last: number,
+): ListedService[] {
+  const listed: ListedService[] = []
+  const { config } = service
+  const statistics = director.services.statistics
+  const common = {
+    key: service.key,
+    zone: config.zone,
+    scheduler: config.scheduler ?? SCHEDULER_DEFAULT,
+    schedulerFlags: config.schedulerFlags ?? [],
+    persistenceSeconds: config.persistenceSeconds ?? 0,
+    onePacket: config.onePacket ?? false,
+    counters: counters(statistics, service.row),
+    rates: rates(statistics, service.row),
+  }
+  const of = (family: number): Pick<ListedService, 'family' | 'persistencePrefix' | 'servers'> => ({
+    family,
+    persistencePrefix:
+      family === IPV4 ? (config.persistencePrefix4 ?? 32) : (config.persistencePrefix6 ?? 128),
+    servers: serversOf(service, family)
+      .slice(first, last)
+      .map((server) => listServer(server, statistics)),
+  })
+  for (const { protocol, address, port } of config.virtuals) {
+    const family = parseAddress(address, new Int32Array(4))
+    listed.push({ ...common, ...of(family), mark: 0, protocol, address, port })
+  }
+  if ((config.mark ?? 0) === 0) return listed
+  for (const family of [0, 1]) {
+    const view = of(family)
+    if (view.servers.length === 0) continue
+    listed.push({
+      ...common,
+      ...view,
+      mark: config.mark!,
+      protocol: 'tcp',
+      address: family === IPV4 ? '0.0.0.0' : '::',
+      port: 0,
     })
-    for (const { protocol, address, port } of config.virtuals) {
-      const family = parseAddress(address, new Int32Array(4))
-      listed.push({ ...common, ...of(family), mark: 0, protocol, address, port })
-    }
-    if ((config.mark ?? 0) === 0) continue
-    for (const family of [0, 1]) {
-      const view = of(family)
-      if (view.servers.length === 0) continue
-      listed.push({
-        ...common,
-        ...view,
-        mark: config.mark!,
-        protocol: 'tcp',
-        address: family === IPV4 ? '0.0.0.0' : '::',
-        port: 0,
-      })
-    }
   }
   return listed
 }
@@ -131,6 +189,7 @@ function serversOf(service: Service, family: number): RealServer[] {
 
 function listServer(server: RealServer, statistics: Statistics): ListedServer {
   return {
+    key: server.key,
     family: server.pool.family,
     address: formatAddress(server.pool.family, server.address),
     port: server.port,
@@ -153,6 +212,33 @@ function rates(statistics: Statistics, row: number): Five {
   return Array.from({ length: RATE_COLUMNS }, (_, i) =>
     statistics.rates.get(row, i),
   ) as unknown as Five
+}
+
+/** Some of the connections. */
+export interface ConnectionPage {
+  readonly connections: readonly ListedConnection[]
+  /** Where the next page begins, -1 = that was all. */
+  readonly next: number
+}
+
+/** The connections of real servers from number `from` on: at most `rows` of them, after looking at
+ * no more than `looks` entries. A page may be empty and not the last. */
+export function listConnectionPage(
+  director: Director,
+  from: number,
+  rows: number,
+  looks: number,
+): ConnectionPage {
+  const [four, six] = director.connections.tables
+  const end = 2 * Math.max(four.high, six.high)
+  const connections: ListedConnection[] = []
+  let at = Math.max(from, 2)
+  for (let i = 0; i < looks && at < end && connections.length < rows; i++, at++) {
+    if (director.holds(at) && director.realServerOf(at) >= 0) {
+      connections.push(listConnection(director, at))
+    }
+  }
+  return { connections, next: at < end ? at : -1 }
 }
 
 /** Connections of real servers, templates included, up to `limit` of them. */

@@ -313,7 +313,7 @@ export class Opener {
     const made = this.#connect(service, flow, other, tick, masqueraded)
     if (made < 0) return -1
     const madeAt = (made >>> 1) * table.stride * 4
-    table.bytes[madeAt + STATE_BYTE] = TCP_SYN_RECV
+    this.#connections.setState(family, made >>> 1, TCP_SYN_RECV)
     table.bytes[madeAt + PACKETS_BYTE] = syns
     return made
   }

@@ -25,26 +25,58 @@ export class Rates {
   readonly #counters: Counters
   #last: Float64Array = new Float64Array(0)
   #averages: Float64Array = new Float64Array(0)
+  /** Next row of the sample being taken. */
+  #row: number = Number.POSITIVE_INFINITY
+  #share = 1
+  #moved = false
+  /** False when the last sample changed no average: without traffic the next one will not either.
+   */
+  active = false
 
   constructor(counters: Counters) {
     this.#counters = counters
   }
 
-  /** Takes one sample of every row. */
+  /** Takes one sample of every row, at once. */
   estimate(): void {
-    const values = this.#counters.values
-    const rows = values.length / STATISTICS_COLUMNS
+    this.begin(ESTIMATE_INTERVAL_SECONDS)
+    this.work(Number.POSITIVE_INFINITY)
+  }
+
+  /** Begins a sample, `seconds` after the last one began; work() takes it. */
+  begin(seconds: number): void {
+    const rows = this.#counters.values.length / STATISTICS_COLUMNS
     if (this.#last.length < rows * RATE_COLUMNS) this.#grow(rows * RATE_COLUMNS)
-    for (let row = 0; row < this.#counters.rows; row++) {
-      for (let column = 0; column < RATE_COLUMNS; column++) {
-        const i = row * RATE_COLUMNS + column
-        const value = values[row * STATISTICS_COLUMNS + column]!
-        // A counter that went back belongs to somebody new, or was zeroed.
-        const growth = value >= this.#last[i]! ? value - this.#last[i]! : value
-        const sample = growth * (column < IN_BYTES ? COUNT_FACTOR : BYTE_FACTOR)
-        this.#last[i] = value
-        this.#averages[i] = this.#averages[i]! + Math.floor((sample - this.#averages[i]!) / 4)
-      }
+    this.#share = ESTIMATE_INTERVAL_SECONDS / seconds
+    this.#row = 0
+    this.#moved = false
+  }
+
+  /** Goes on with the sample for at most `rows` rows. True when it is taken. */
+  work(rows: number): boolean {
+    const end = Math.min(this.#row + rows, this.#counters.rows)
+    for (; this.#row < end; this.#row++) this.#sample(this.#row)
+    if (this.#row < this.#counters.rows) return false
+    this.active = this.#moved
+    return true
+  }
+
+  #sample(row: number): void {
+    const values = this.#counters.values
+    for (let column = 0; column < RATE_COLUMNS; column++) {
+      const i = row * RATE_COLUMNS + column
+      const value = values[row * STATISTICS_COLUMNS + column]!
+      const before = this.#averages[i]!
+      // A counter that went back belongs to somebody new, or was zeroed.
+      const growth = value >= this.#last[i]! ? value - this.#last[i]! : value
+      if (growth === 0 && before === 0) continue
+      const factor = column < IN_BYTES ? COUNT_FACTOR : BYTE_FACTOR
+      // The share is 1 but where the clock has skipped an interval.
+      const sample = this.#share === 1 ? growth * factor : Math.floor(growth * factor * this.#share)
+      this.#last[i] = value
+      const average = before + Math.floor((sample - before) / 4)
+      this.#averages[i] = average
+      if (average !== before) this.#moved = true
     }
   }
 

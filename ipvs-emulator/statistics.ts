@@ -16,6 +16,12 @@ export const TOTAL_ROW = 0
 const ROWS_FIRST = 64
 const ROWS_MAX: number = 1 + SERVICES_MAX + REAL_SERVERS_MAX
 
+/** Memory to share with readers, for as many rows as there can be; only what is used is
+ * resident. */
+export function statisticsMemory(): SharedArrayBuffer {
+  return new SharedArrayBuffer(ROWS_MAX * STATISTICS_COLUMNS * Float64Array.BYTES_PER_ELEMENT)
+}
+
 export class Statistics {
   /** The rows; replaced when private memory grows. */
   values: Float64Array

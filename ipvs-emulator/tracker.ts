@@ -107,7 +107,7 @@ export class Tracker {
       }
     }
     if (next !== state) {
-      table.bytes[byteAt + STATE_BYTE] = next
+      this.#connections.setState(family, entry, next)
       const established = protocol === TCP ? TCP_ESTABLISHED : SCTP_ESTABLISHED
       this.#connections.setActive(family, entry, next === established)
     }

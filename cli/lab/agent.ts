@@ -52,12 +52,16 @@ export class Agent {
     renameSync(`${this.tablesFile}.new`, this.tablesFile)
   }
 
+  get runDirectory(): string {
+    return `${this.#folder}/run`
+  }
+
   /** The command line of the agent. */
   get command(): string[] {
     const [host, port] = ['127.0.0.1', METRICS_PORT]
     return [
       ...[...WEFT, 'dataplane', '--config', this.tablesFile],
-      ...['--metrics', `${host}:${port}`, '--run-dir', `${this.#folder}/run`],
+      ...['--metrics', `${host}:${port}`, '--run-dir', this.runDirectory],
       ...(this.#options.arguments ?? []),
     ]
   }

@@ -1,0 +1,145 @@
+// Goal: the parts of `weft ipvs` that need no agent and no ipvsadm to compare with: names, the
+// reading of addresses, and rules files. Method: literal cases; an agent that only notes.
+
+import t from 'tap'
+import { formatServices } from '../../ipvs-emulator/format.ts'
+import { inetAton, parseNetmask, parseService, wholeNumber } from './address.ts'
+import { IpvsFailure } from './failure.ts'
+import { type Asks, gatherServices } from './listing.ts'
+import { Names } from './names.ts'
+import { readRequest } from './request.ts'
+import { restore } from './restore.ts'
+import { runRequest } from './run.ts'
+
+const names = new Names(
+  '127.0.0.1 localhost\n10.0.0.5  web.test web # comment\nfd00::5 web6\n::1 localhost\nnonsense\n',
+  'http 80/tcp www\nhttp 80/udp\ndomain\t53/udp\nbroken\nbig 99999/tcp\n# x 1/tcp\n',
+)
+
+t.test('names of hosts and ports', async (t) => {
+  t.equal(names.address('WEB'), '10.0.0.5')
+  t.equal(names.address('web6'), undefined, 'only IPv4 has names on a command line')
+  t.equal(names.host('10.0.0.5'), 'web.test')
+  t.equal(names.host('fd00::5'), 'web6')
+  t.equal(names.host('10.0.0.6'), '10.0.0.6')
+  t.equal(names.port('tcp', 'www'), 80)
+  t.equal(names.port('udp', 'www'), undefined)
+  t.equal(names.service('udp', 53), 'domain')
+  t.equal(names.service('tcp', 53), '53')
+  t.equal(names.port('tcp', 'big'), undefined)
+})
+
+t.test('addresses', async (t) => {
+  for (const [text, address] of [
+    ['1.2.3.4', '1.2.3.4'],
+    ['1.2.3', '1.2.0.3'],
+    ['1.2', '1.0.0.2'],
+    ['0x7f.1', '127.0.0.1'],
+    ['0300.0250.1', '192.168.0.1'],
+    ['1.2.3.256', null],
+    ['256.1', null],
+    ['1.2.3.4.5', null],
+    ['08.1', null],
+    ['', null],
+    ['1..2', null],
+  ] as const) {
+    t.equal(inetAton(text), address, text)
+  }
+  t.same(parseService('web:www', 'tcp', names), { family: 4, address: '10.0.0.5', port: 80 })
+  t.same(parseService('[FD00:0::5]:80', 'tcp', names), { family: 6, address: 'fd00::5', port: 80 })
+  t.same(parseService('fd00::5', 'tcp', names), { family: 6, address: 'fd00::5', port: null })
+  t.equal(parseService('[fd00::5]', 'tcp', names), null)
+  t.equal(parseNetmask('255.255.255.0'), 24)
+  t.equal(parseNetmask('255.255.255.255'), 32)
+  t.equal(parseNetmask('0.0.0.0'), 0)
+  t.equal(parseNetmask('255.0.255.0'), null)
+  t.equal(wholeNumber(' +7', 0, 9), 7)
+  t.equal(wholeNumber('7 ', 0, 9), null)
+})
+
+/** Notes what it is asked; refuses the change number `failing`. */
+function agent(failing: number = Number.POSITIVE_INFINITY): Asks & { changes: unknown[] } {
+  const changes: unknown[] = []
+  const call = async (verb: string, given: unknown): Promise<unknown> => {
+    if (verb === 'ipvs.change') {
+      const list = (given as { changes: { verb: string }[] }).changes
+      for (const [made, change] of list.entries()) {
+        if (changes.length === failing) return { made, error: 'EEXIST' }
+        changes.push(change)
+      }
+      return { made: list.length, error: null }
+    }
+    if (verb === 'ipvs.services' || verb === 'ipvs.manual') return { services: [], next: null }
+    if (verb === 'ipvs.connections') return { connections: [], next: -1 }
+    if (verb === 'ipvs.timeouts') return [1, 2, 3]
+    return 4096
+  }
+  return { call: call as Asks['call'], changes }
+}
+
+async function* pieces(text: string, size: number): AsyncGenerator<string> {
+  for (let at = 0; at < text.length; at += size) yield text.slice(at, at + size)
+}
+
+const silent = (): void => {}
+
+async function failureOf(work: Promise<void>): Promise<[number, string] | null> {
+  try {
+    await work
+    return null
+  } catch (error) {
+    if (!(error instanceof IpvsFailure)) throw error
+    return [error.status, error.message]
+  }
+}
+
+t.test('rules in any pieces', async (t) => {
+  const rules = '-A -t 1.2.3.4:80\n\n# no rule\nipvsadm -a -t 1.2.3.4:80 -r 5.6.7.8 -m\n-C'
+  for (let size = 1; size < rules.length; size += 7) {
+    const one = agent()
+    t.equal(await failureOf(restore(one, pieces(rules, size), names, silent)), null)
+    t.match(one.changes, [{ verb: 'add-service' }, { verb: 'add-server' }, { verb: 'clear' }])
+  }
+})
+
+t.test('a rules file longer than a bunch, and its failures', async (t) => {
+  const line = (i: number): string => `-A -t 10.0.${i >> 8}.${i & 255}:80`
+  const rules = Array.from({ length: 600 }, (_, i) => line(i)).join('\n')
+  const whole = agent()
+  t.equal(await failureOf(restore(whole, pieces(rules, 1000), names, silent)), null)
+  t.equal(whole.changes.length, 600)
+  const failed = await failureOf(restore(agent(300), pieces(rules, 1000), names, silent))
+  t.same(failed, [255, 'line 301: Service already exists'])
+  const early = agent()
+  const wrong = `${line(1)}\n${line(2)}\n-A -w\n${line(3)}\n`
+  t.same(await failureOf(restore(early, pieces(wrong, 9), names, silent)), [
+    255,
+    'line 3: -w: missing argument',
+  ])
+  t.equal(early.changes.length, 2, 'what stands before the failure is made')
+  for (const [text, message] of [
+    ['-R\n', /^line 1: Try/],
+    ['-A -t 1.2.3.4\n-Q\n', /^line 2: Try/],
+    [`-A ${'x'.repeat(100_000)}`, /^line 1: is too long/],
+  ] as const) {
+    t.match((await failureOf(restore(agent(), pieces(text, 50_000), names, silent)))?.[1], message)
+  }
+})
+
+t.test('listings of an agent that has nothing', async (t) => {
+  const out = async (...args: string[]): Promise<string> => {
+    let text = ''
+    await runRequest(agent(), readRequest(args, names), names, (piece) => {
+      text += piece
+    })
+    return text
+  }
+  const empty = { columns: 'plain', exact: false, unsorted: false, tableSize: 4096 } as const
+  t.equal(await out('-L', '-n'), formatServices([], empty))
+  t.equal(await out('-S'), '')
+  t.equal(await out('-L', '--timeout'), 'Timeout (tcp tcpfin udp): 1 2 3\n')
+  t.equal(await out('-L', '--daemon'), '')
+  t.match(await out('-Lc'), /^IPVS connection entries\npro expire state .* destination\n$/)
+  t.match(await out('-Lc', '--persistent-conn'), /pe name +pe_data\n$/)
+  t.same(await gatherServices(agent()), [])
+})
