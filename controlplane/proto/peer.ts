@@ -32,9 +32,20 @@ export interface Callee {
 }
 
 const remembered = new Map<string, Peer>()
+/** A call has one connection, and a connection one certificate: a stream asks for every message. */
+const ofCalls = new WeakMap<Callee, Peer | null>()
 
 /** The verified caller, or null. `nowMs` is wall time. */
 export function peerOf(call: Callee, nowMs: number): Peer | null {
+  let peer = ofCalls.get(call)
+  if (peer === undefined) {
+    peer = certified(call)
+    ofCalls.set(call, peer)
+  }
+  return peer !== null && isCurrent(peer, nowMs) ? peer : null
+}
+
+function certified(call: Callee): Peer | null {
   // grpc-js fills in the certificate only if the handshake found it trustworthy.
   const certificate = call.getAuthContext()?.sslPeerCertificate
   if (certificate?.raw === undefined) return null
@@ -46,7 +57,7 @@ export function peerOf(call: Callee, nowMs: number): Peer | null {
     if (remembered.size >= PEERS_REMEMBERED_MAX) remembered.clear()
     remembered.set(certificate.fingerprint256, peer)
   }
-  return isCurrent(peer, nowMs) ? peer : null
+  return peer
 }
 
 /** Long calls outlive certificates: ask again. */

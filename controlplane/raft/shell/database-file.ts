@@ -1,12 +1,21 @@
 // The file behind a member's database: how it is made, opened and recognised.
 
-import { closeSync, existsSync, openSync } from 'node:fs'
+import { closeSync, existsSync, openSync, rmSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { checkIdentity, type Directory, type Identity } from './directory.ts'
+import {
+  checkIdentity,
+  DATABASE_NAME,
+  type Directory,
+  IDENTITY_NAME,
+  type Identity,
+} from './directory.ts'
 import { StorageError } from './errors.ts'
-import { damage, named } from './sqlite-errors.ts'
+import { CHECKPOINT_PAGES } from './limits.ts'
+import { damage, named, SQLITE_FULL, sqliteCode } from './sqlite-errors.ts'
 
 const FORMAT = '1'
+export const PAGE_BYTES: number = 4096
 
 // STRICT, so that a value of the wrong type is an error at once.
 const SCHEMA = `
@@ -31,13 +40,14 @@ const SETTINGS = `
   PRAGMA cell_size_check = ON;
 `
 
-/** Makes the database of a new member; the identity is written last, once the rest is durable. */
+/** Makes the database of a new member. Its identity goes on record when it is first loaded. */
 export function createDatabase(directory: Directory, identity: Identity): void {
   checkIdentity(identity)
   const path = directory.databasePath
-  if (existsSync(path) || directory.readIdentity() !== null) {
+  if (hasState(directory.path)) {
     throw new StorageError('state-exists', `${directory.path} holds a member's state already.`)
   }
+  for (const end of ['', '-wal', '-journal']) rmSync(`${path}${end}`, { force: true })
   closeSync(openSync(path, 'wx', 0o600))
   const db = new DatabaseSync(path)
   try {
@@ -49,7 +59,25 @@ export function createDatabase(directory: Directory, identity: Identity): void {
   } finally {
     db.close()
   }
-  directory.writeIdentity(identity)
+}
+
+/** True when `folder` holds a member's state, whole or damaged. What a crash left of one that was
+ * being made does not count: nobody was promised anything. */
+export function hasState(folder: string): boolean {
+  if (existsSync(join(folder, IDENTITY_NAME))) return true
+  const path = join(folder, DATABASE_NAME)
+  if (!existsSync(path) || statSync(path).size === 0) return false
+  try {
+    const db = new DatabaseSync(path)
+    try {
+      const sql = 'SELECT (SELECT count(*) FROM log) + (SELECT count(*) FROM snapshot) AS n'
+      return Number(db.prepare(sql).get()?.n) > 0
+    } finally {
+      db.close()
+    }
+  } catch (error) {
+    return !/no such table/.test((error as Error).message)
+  }
 }
 
 /** Opens the database of `directory`, whole, and finds out whose it is. Throws a StorageError that
@@ -62,20 +90,34 @@ export function openDatabase(directory: Directory): { db: DatabaseSync; identity
     const reason = `${path} is gone, but this is the directory of member ${expected.raftId}.`
     throw new StorageError('missing-database', reason)
   }
+  if (statSync(path).size === 0) throw damage(path, 'there is nothing')
   const db = new DatabaseSync(path)
   try {
     db.exec(SETTINGS)
     const identity = checkDatabase(db, path)
-    if (expected === null || readMeta(db, 'former_raft_id') === String(expected.raftId)) {
-      // A crash came before the identity was written.
-      directory.writeIdentity(identity)
-    } else {
-      compareIdentity(identity, expected, path)
-    }
+    stretchLog(db)
+    // A crash may have come before the new identity was on record.
+    const isFormer = readMeta(db, 'former_raft_id') === String(expected?.raftId)
+    if (expected !== null && !isFormer) compareIdentity(identity, expected, path)
     return { db, identity }
   } catch (error) {
     db.close()
     throw named(error, path)
+  }
+}
+
+/** Makes the write-ahead log as long as it will get, so that writes go over what is there: a sync
+ * of a file that does not grow has no metadata to write, and takes two thirds of the time. */
+function stretchLog(db: DatabaseSync): void {
+  db.exec('BEGIN IMMEDIATE')
+  try {
+    db.exec('CREATE TABLE stretch (bytes BLOB)')
+    db.prepare('INSERT INTO stretch VALUES (zeroblob(?))').run(CHECKPOINT_PAGES * PAGE_BYTES)
+    db.exec('DROP TABLE stretch; COMMIT; PRAGMA wal_checkpoint(RESTART)')
+  } catch (error) {
+    // On a disk that is nearly full, writes are slower as long as there is room for them.
+    if (sqliteCode(error) !== SQLITE_FULL) throw error
+    if (db.isTransaction) db.exec('ROLLBACK')
   }
 }
 

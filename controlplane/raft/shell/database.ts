@@ -22,7 +22,7 @@
 import type { DatabaseSync, SQLOutputValue, StatementSync } from 'node:sqlite'
 import { decodeSnapshot, encodeSnapshot } from '../codec.ts'
 import { EMPTY_HARD_STATE, type Entry, type HardState, type Snapshot } from '../messages.ts'
-import { openDatabase, putIdentity, readMeta, writeMeta } from './database-file.ts'
+import { openDatabase, PAGE_BYTES, putIdentity, readMeta, writeMeta } from './database-file.ts'
 import { checkIdentity, type Directory, type Identity } from './directory.ts'
 import { StorageError } from './errors.ts'
 import type { DataKeys } from './keys.ts'
@@ -30,8 +30,6 @@ import { CHECKPOINT_PAGES, RESEAL_ROWS } from './limits.ts'
 import { decodeRecord } from './record.ts'
 import { keyIdOf, open, Sealer } from './seal.ts'
 import { named } from './sqlite-errors.ts'
-
-const PAGE_BYTES = 4096
 
 /** What a start finds. */
 export interface StoredState {
@@ -127,6 +125,8 @@ export class RaftDatabase {
       const incarnation = Number(readMeta(this.handle, 'incarnation') ?? 0) + 1
       writeMeta(this.handle, 'incarnation', String(incarnation))
       const firstPeers = readMeta(this.handle, 'first_peers') ?? ''
+      // Last: with an identity on record, a directory without its database is a lost one.
+      this.#directory.writeIdentity(this.#identity)
       return { identity: this.#identity, incarnation, hardState, snapshot, entries, firstPeers }
     } catch (error) {
       throw named(error, this.#directory.databasePath)
@@ -165,10 +165,13 @@ export class RaftDatabase {
       if (record === null) throw new StorageError('corrupt', `${what} is not one.`)
       hardState = record.hardState
       for (const entry of record.entries) {
-        if (entry.index <= base) continue
-        const at = entry.index - (entries[0]?.index ?? base + 1)
-        // Before the snapshot there may be anything; after it, everything.
-        if (at > entries.length || at < 0) {
+        // Before the snapshot there may be anything, but it, too, cuts back what stood behind it.
+        if (entry.index <= base) {
+          entries.length = 0
+          continue
+        }
+        const at = entry.index - base - 1
+        if (at > entries.length) {
           throw new StorageError(
             entries.length === 0 ? 'missing-snapshot' : 'corrupt',
             `The log has no entry ${base + 1 + entries.length}, but ${entry.index}.`,

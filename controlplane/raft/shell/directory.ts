@@ -53,6 +53,7 @@ const WITNESS_BYTES = 12
 const ID_PATTERN = /^[A-Za-z0-9._-]+$/
 
 export const DATABASE_NAME = 'raft.db'
+export const IDENTITY_NAME = 'identity.json'
 
 /** Throws a RangeError for an identity that nobody can have. */
 export function checkIdentity({ clusterId, nodeId, raftId }: Identity): void {
@@ -62,11 +63,6 @@ export function checkIdentity({ clusterId, nodeId, raftId }: Identity): void {
   if (!Number.isSafeInteger(raftId) || raftId < 1 || raftId > Number.MAX_SAFE_INTEGER - 2) {
     throw new RangeError(`not a Raft id: ${raftId}`)
   }
-}
-
-/** True when `path` holds a member's state, whole or not. */
-export function hasState(path: string): boolean {
-  return existsSync(join(path, DATABASE_NAME)) || existsSync(join(path, 'identity.json'))
 }
 
 /** A directory in use by this process. */
@@ -109,7 +105,7 @@ export class Directory {
 
   /** The identity on record, or null. */
   readIdentity(): Identity | null {
-    const path = join(this.path, 'identity.json')
+    const path = join(this.path, IDENTITY_NAME)
     let text: string
     try {
       text = readFileSync(path, 'utf8')
@@ -131,7 +127,7 @@ export class Directory {
 
   writeIdentity(identity: Identity): void {
     const text = `${JSON.stringify({ format: FORMAT, ...identity }, null, 2)}\n`
-    writeDurably(join(this.path, 'identity.json'), text)
+    writeDurably(join(this.path, IDENTITY_NAME), text)
   }
 
   /** The record that was last confirmed, as far as is known; 0 when nothing is. A witness that

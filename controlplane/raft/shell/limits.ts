@@ -44,11 +44,13 @@ export const MAX_MEMBERS: number = 64
 /** Characters of an address, and of a node or cluster id. */
 export const MAX_ADDRESS_LENGTH: number = 256
 export const MAX_ID_LENGTH: number = 64
-/** Pages of the write-ahead log of SQLite before they are copied into the database: 16 MB. */
-export const CHECKPOINT_PAGES: number = 4_096
+/** Pages of the write-ahead log of SQLite before they are copied into the database: 8 MB. */
+export const CHECKPOINT_PAGES: number = 2_048
 /** Pages copied at a time by a backup; writes go on in between. */
 export const BACKUP_STEP_PAGES: number = 256
 /** Rows that a change of the data key seals again in one transaction. */
 export const RESEAL_ROWS: number = 512
+/** Milliseconds that the news of a commit may wait for a message that says more. */
+export const COMMIT_NEWS_MS: number = 4
 /** A write slower than this is worth a warning, milliseconds. */
 export const SLOW_WRITE_MS: number = 1_000

@@ -37,6 +37,7 @@ import { Listeners } from './listeners.ts'
 import type { MemberAddress } from './members.ts'
 import { decodeContext, encodeContext, joinSnapshot, MemberBook, splitSnapshot } from './members.ts'
 import { type Membership, planChange } from './membership.ts'
+import { Outbox } from './outbox.ts'
 import { Proposals } from './proposals.ts'
 import type { MemberMetrics, MemberStatus } from './status.ts'
 import type { MemberStorage } from './storage.ts'
@@ -83,6 +84,7 @@ export class Member {
   readonly #transport: Transport
   readonly #driver: Driver
   #book = new MemberBook()
+  readonly #outbox: Outbox
   readonly #proposals: Proposals
   readonly #reads = new Set<PendingRead>()
   readonly #changes = new PendingChanges()
@@ -101,6 +103,7 @@ export class Member {
     this.#options = options
     this.#storage = storage
     this.#transport = transport
+    this.#outbox = new Outbox((message) => transport.send(message))
     this.leadership = this.#leadership.changes
     this.#proposals = new Proposals({
       append: (batch) => this.#driver.proposeBatch(batch),
@@ -262,6 +265,14 @@ export class Member {
     }
   }
 
+  /** True if the node `nodeId` may speak for the member `id`: the book says so, or does not know that
+   * member yet. A member that is behind must be able to hear from a newer one, or it stays behind;
+   * that the node is a manager of this cluster is for the transport to check. */
+  speaksFor(nodeId: string, id: NodeId): boolean {
+    const member = this.#book.get(id)
+    return member === null ? !this.#book.removed().has(id) : member.nodeId === nodeId
+  }
+
   /** A consistent copy of the log and the snapshot, while everything goes on: see backup.ts. */
   backup(path: string): Promise<void> {
     return this.#storage.backup(path)
@@ -287,6 +298,7 @@ export class Member {
 
   async #close(): Promise<void> {
     this.#driver.stop()
+    this.#outbox.close()
     if (this.#timer !== null) clearInterval(this.#timer)
     this.#rejectAll(shutDown)
     await this.#transport.close()
@@ -297,6 +309,7 @@ export class Member {
   halt(): void {
     this.#closing ??= Promise.resolve()
     this.#driver.stop()
+    this.#outbox.close()
     if (this.#timer !== null) clearInterval(this.#timer)
     this.#rejectAll(shutDown)
     void this.#transport.close()
@@ -354,7 +367,7 @@ export class Member {
 
   #host(): DriverHost {
     return {
-      send: (message) => this.#transport.send(message),
+      send: (message) => this.#outbox.send(message),
       write: (writes: readonly LogWrite[], sync, done) => this.#storage.write(writes, sync, done),
       defer: (run) => void setImmediate(run),
       apply: (entry) => this.#apply(entry),

@@ -130,7 +130,7 @@ export async function openMember(
   }
 }
 
-function storageStart({ directory, start }: OpenOptions): Omit<StorageStart, 'keys'> {
+function storageStart({ directory, start }: OpenOptions): Omit<StorageStart, 'keys' | 'mailbox'> {
   const common = { directory, expected: {}, founding: null, takesRestored: false }
   switch (start.kind) {
     case 'found': {

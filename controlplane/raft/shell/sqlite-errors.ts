@@ -5,8 +5,14 @@ import { StorageError } from './errors.ts'
 
 // https://www.sqlite.org/rescode.html
 export const SQLITE_BUSY = 5
+const SQLITE_READONLY = 8
+const SQLITE_IOERR = 10
 const SQLITE_CORRUPT = 11
+export const SQLITE_FULL = 13
+const SQLITE_CANTOPEN = 14
 const SQLITE_NOTADB = 26
+
+const FAILURES = new Set([SQLITE_READONLY, SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN])
 
 /** The primary result code of an error that node:sqlite threw; 0 for any other. */
 export function sqliteCode(error: unknown): number {
@@ -14,11 +20,13 @@ export function sqliteCode(error: unknown): number {
   return typeof code === 'number' ? code & 0xff : 0
 }
 
-/** The error for an operator, if it is about a damaged file; else the error as it is. */
+/** The error for an operator, if it is about the disk; else the error as it is. */
 export function named(error: unknown, path: string): unknown {
   const code = sqliteCode(error)
-  if (code !== SQLITE_CORRUPT && code !== SQLITE_NOTADB) return error
-  return damage(path, (error as Error).message)
+  const { message } = error as Error
+  if (code === SQLITE_CORRUPT || code === SQLITE_NOTADB) return damage(path, message)
+  if (FAILURES.has(code)) return new StorageError('write-failed', `${path}: ${message}.`)
+  return error
 }
 
 /** What kind of damage: a file that is shorter than it says of itself is truncated. */

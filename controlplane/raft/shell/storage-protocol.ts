@@ -18,6 +18,8 @@ export interface StorageStart {
     readonly write: DatabaseWrite | null
     readonly firstPeers: string
   } | null
+  /** The memory of a Mailbox. */
+  readonly mailbox: SharedArrayBuffer
   /** A restored backup may be opened, to found a new cluster. */
   readonly takesRestored: boolean
 }

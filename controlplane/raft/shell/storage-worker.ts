@@ -4,19 +4,26 @@
 import { closeSync, fsyncSync, openSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { backup } from 'node:sqlite'
-import { parentPort, workerData } from 'node:worker_threads'
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { RaftDatabase, type StoredState } from './database.ts'
 import { compareIdentity, createDatabase, readMeta, sealBackup } from './database-file.ts'
 import { Directory } from './directory.ts'
 import { StorageError } from './errors.ts'
 import { syncDirectory } from './keys.ts'
 import { BACKUP_STEP_PAGES } from './limits.ts'
+import { Mailbox } from './mailbox.ts'
 import type { PlainError, StorageReply, StorageRequest, StorageStart } from './storage-protocol.ts'
 
 const port = parentPort!
+const mailbox = new Mailbox((workerData as StorageStart).mailbox)
 let directory: Directory
 let database: RaftDatabase
 let backups: Promise<void> = Promise.resolve()
+let backupCount = 0
+let isClosing = false
+let isOpen = true
+/** Keeps the event loop from ending while a backup is under way. */
+const AWAKE_MS = 60_000
 
 function reply(id: number, fields: Partial<StorageReply> = {}): void {
   port.postMessage({ id, error: null, tookMs: 0, finished: true, state: null, ...fields })
@@ -70,10 +77,12 @@ function handle(request: StorageRequest): void {
       reply(id)
       break
     case 'backup':
-      backups = backups.then(() => copy(id, request.path))
+      backupCount++
+      backups = backups.then(() => copy(id, request.path)).finally(() => backupCount--)
       break
     case 'close':
-      void backups.then(() => end(id))
+      isClosing = true
+      backups = backups.then(() => end(id))
       break
   }
 }
@@ -86,7 +95,7 @@ function end(id: number): void {
   } catch (error) {
     reply(id, { error: plain(error) })
   }
-  port.close()
+  isOpen = false
 }
 
 /** Copies the database as it is at one moment, while writes go on. */
@@ -108,16 +117,49 @@ async function copy(id: number, path: string): Promise<void> {
   }
 }
 
-port.on('message', (request: StorageRequest) => {
+/** The letter that waits, if one does. */
+function writeLetter(): void {
+  const letter = mailbox.read()
+  if (letter === null) return
+  const began = performance.now()
   try {
-    handle(request)
+    database.write({ snapshot: null, dropsLog: false, compactTo: 0, ...letter })
+    mailbox.answer(performance.now() - began)
+    database.tidyUp()
   } catch (error) {
-    reply(request.id, { error: plain(error) })
+    reply(-1, { error: plain(error) })
+    mailbox.answer(null)
   }
-})
+}
+
+function readPort(): void {
+  for (let next = receiveMessageOnPort(port); next; next = receiveMessageOnPort(port)) {
+    const request: StorageRequest = next.message
+    try {
+      handle(request)
+    } catch (error) {
+      reply(request.id, { error: plain(error) })
+    }
+  }
+}
+
+/** Sleeps and works. Only a backup needs the event loop. */
+async function serve(): Promise<void> {
+  const awake = setInterval(() => {}, AWAKE_MS)
+  while (isOpen) {
+    writeLetter()
+    readPort()
+    if (!isOpen) break
+    if (isClosing || backupCount > 0) await Promise.race([mailbox.doze(), backups])
+    else mailbox.sleep()
+  }
+  clearInterval(awake)
+  port.close()
+}
 
 try {
   reply(0, { state: start(workerData) })
+  await serve()
 } catch (error) {
   reply(0, { error: plain(error) })
   // What was opened goes with the thread; its locks, too.
