@@ -16,7 +16,7 @@ import { testNode, testSwarm } from './testing/doubles.ts'
 import { parseToken } from './token.ts'
 import { nodeSubject, readCertificate } from './x509.ts'
 
-const RUNS = Number(process.env['WEFT_FUZZ_RUNS'] ?? 3000)
+const RUNS = Number(process.env.WEFT_FUZZ_RUNS ?? 3000)
 
 function mutate(random: Prng, bytes: Buffer): Buffer {
   const copy = Buffer.from(bytes)
@@ -55,7 +55,7 @@ t.test('mutations', async (t) => {
   const leaf = readPem(testNode(swarm).chain, 4096, 1)[0]!.bytes
   const root = readPem(swarm.certificate, 4096, 1)[0]!.bytes
   const [trusted] = swarm.trust.certificates
-  const seed = Number(process.env['WEFT_FUZZ_SEED'] ?? 1)
+  const seed = Number(process.env.WEFT_FUZZ_SEED ?? 1)
   for (let run = 0; run < RUNS; run++) {
     const random = prng(seed + run)
     const name = `seed ${seed + run}`

@@ -265,9 +265,9 @@ export class Member {
     }
   }
 
-  /** True if the node `nodeId` may speak for the member `id`: the book says so, or does not know that
-   * member yet. A member that is behind must be able to hear from a newer one, or it stays behind;
-   * that the node is a manager of this cluster is for the transport to check. */
+  /** True if the node `nodeId` may speak for the member `id`: the book says so, or does not know
+   * that member yet. Who is behind must be able to hear from a newer one, or it stays behind; that
+   * the node is a manager of this cluster is for the transport to check. */
   speaksFor(nodeId: string, id: NodeId): boolean {
     const member = this.#book.get(id)
     return member === null ? !this.#book.removed().has(id) : member.nodeId === nodeId

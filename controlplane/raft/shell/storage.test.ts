@@ -113,7 +113,7 @@ t.test('a write that a crash tore is dropped, if nobody was told', async (t) => 
   t.equal(entries.at(-1)?.index, 20)
 })
 
-/** A byte in the page of the last frame of the newest generation (SQLite file format, section 4). */
+/** A byte in the page of the newest generation's last frame (SQLite file format, section 4). */
 function lastFrame(path: string): number {
   const bytes = readFileSync(path)
   const salt = bytes.subarray(16, 24)
