@@ -54,6 +54,11 @@ export class ItemSet {
     return this.#maps[kind]
   }
 
+  /** Items that were known before there was a stream: they stand until a complete message comes. */
+  restore<K extends ItemKind>(kind: K, items: ReadonlyMap<string, Items[K]>): void {
+    for (const [id, item] of items) this.#maps[kind].set(id, item)
+  }
+
   /** A new stream begins: parts of the old one are void. */
   restart(): void {
     this.#parts = []

@@ -53,3 +53,12 @@ export const LOG_BATCH_BYTES: number = 256 * 1024
 export const LOG_LINE_BYTES_MAX: number = 256 * 1024
 /** Log subscriptions served at a time, and log streams of tasks over all of them. */
 export const LOG_SUBSCRIPTIONS_MAX = 64
+/** Keep-alive between a node behind NAT and its peers: WireGuard's figure, below the 30 s after
+ * which the common NATs forget a UDP mapping. */
+export const KEEPALIVE_SECONDS = 25
+/** A peer that was sent something and has not been heard of for this long is silent. */
+export const SILENT_MS = 1_500
+/** What is known of the network is saved this long after it changed. */
+export const CACHE_DELAY_MS = 2_000
+/** Log lines wait this long for company. */
+export const LOG_DELAY_MS = 20

@@ -6,76 +6,19 @@
 import t, { type Test } from 'tap'
 import { silentLogger } from '../../base/log.ts'
 import { prng } from '../../base/prng.ts'
-import type { Timers } from '../../base/timers.ts'
-import { Dispatcher } from '../dispatcher/dispatcher.ts'
-import { dispatcherDefinition, dispatcherHandlers } from '../dispatcher/service.ts'
-import { cluster, node, task } from '../dispatcher/testing/objects.ts'
+import type { Dispatcher } from '../dispatcher/dispatcher.ts'
+import { task } from '../dispatcher/testing/objects.ts'
 import { IdentityHolder } from '../proto/identity.ts'
-import { RpcServer } from '../proto/server.ts'
 import { TestAuthority } from '../proto/testing/certificates.ts'
-import { counterBytes, localStore } from '../store/local-store.ts'
 import type { MemoryStore } from '../store/memory-store.ts'
 import { connector } from './connect.ts'
 import { Managers, retryDelayMs } from './managers.ts'
 import { SessionLoop } from './session-loop.ts'
 import { forgetfulMemory } from './task-db.ts'
 import { FakeExecutor } from './testing/fake-executor.ts'
+import { clock, clusterOf, Manager, timers } from './testing/managers.ts'
 import { until } from './testing/tasks.ts'
 import { Worker } from './worker.ts'
-
-const clock = { nowMs: () => performance.now(), wallMs: () => Date.now() }
-const timers: Timers = {
-  after(delayMs, run) {
-    const timer = setTimeout(run, delayMs)
-    return () => clearTimeout(timer)
-  },
-}
-
-class Manager {
-  readonly server: RpcServer
-  address = ''
-  dispatcher: Dispatcher | null = null
-  readonly #store: MemoryStore
-
-  constructor(authority: TestAuthority, store: MemoryStore, leader: () => string | null) {
-    this.#store = store
-    const identity = new IdentityHolder(authority.issue({ nodeId: 'm' }))
-    this.server = new RpcServer({ identity, authorize: () => null, clock })
-    const handlers = dispatcherHandlers({
-      dispatcher: () => this.dispatcher,
-      leader,
-      peerOf: (call) => this.server.peerOf(call),
-    })
-    this.server.addService(dispatcherDefinition(), handlers)
-  }
-
-  async listen(): Promise<this> {
-    this.address = `127.0.0.1:${await this.server.listen('127.0.0.1:0')}`
-    return this
-  }
-
-  lead(seed: number): Dispatcher {
-    const random = counterBytes()
-    this.dispatcher = new Dispatcher({
-      store: this.#store,
-      clock,
-      timers,
-      random: prng(seed),
-      randomBytes: (size) => {
-        const bytes = random(size)
-        bytes[0] = seed
-        return bytes
-      },
-    })
-    this.dispatcher.start()
-    return this.dispatcher
-  }
-
-  retire(): void {
-    this.dispatcher?.stop()
-    this.dispatcher = null
-  }
-}
 
 interface World {
   readonly store: MemoryStore
@@ -89,18 +32,9 @@ interface World {
   state(id: string): string | undefined
 }
 
-async function clusterOfOne(): Promise<MemoryStore> {
-  const store = localStore(clock)
-  await store.update((tx) => {
-    tx.create('clusters', cluster())
-    tx.create('nodes', node('node1'))
-  })
-  return store
-}
-
 async function world(t: Test, managerCount = 3): Promise<World> {
   const authority = new TestAuthority()
-  const store = await clusterOfOne()
+  const store = await clusterOf('node1')
   let leader: Manager | null = null
   const managers: Manager[] = []
   for (let i = 0; i < managerCount; i++) {
