@@ -5,7 +5,7 @@ import type { Store } from '../store/contract.ts'
 import type { Call, Environment, Reply } from './call.ts'
 import { ApiError, NOT_MANAGER, noLeader, rpcError } from './errors.ts'
 import { CLUSTER_REQUEST_TIMEOUT_MS } from './limits.ts'
-import type { ApiResponse, ClusterAccess, NodeControl } from './node-control.ts'
+import type { ApiRequest, ApiResponse, ClusterAccess, NodeControl } from './node-control.ts'
 
 /** Throws the 503 that says why this node cannot serve the cluster. */
 export function requireManager(node: NodeControl): ClusterAccess {
@@ -31,17 +31,18 @@ export async function clusterStore({ node }: Environment): Promise<Store> {
   return store
 }
 
-/** Runs `handle` here on the leader, otherwise there. */
+/** Runs `handle` here on the leader, otherwise there: by sending the call on, or `instead` of it
+ * another request. */
 export async function onLeader(
   call: Call,
   env: Environment,
   handle: (store: Store) => Reply | Promise<Reply | ApiResponse>,
+  instead: ApiRequest | null = null,
 ): Promise<Reply | ApiResponse> {
   const { isLeader } = requireManager(env.node)
   if (isLeader) return handle(await clusterStore(env))
   if (call.isForwarded) throw noLeader()
-  const request = await call.again()
-  return inTime(env.node.forward(request))
+  return inTime(env.node.forward(instead ?? (await call.again())))
 }
 
 /** Rejects as a real manager does when nothing happens. What was asked for may happen later. */

@@ -10,7 +10,7 @@
 import { type Logger, silentLogger } from '../../base/log.ts'
 import { Call, type Environment, type Reply } from './call.ts'
 import { clusterStore, onLeader } from './cluster-access.ts'
-import { EngineClient } from './engine-client.ts'
+import { EngineClient, passToEngine } from './engine-client.ts'
 import { ApiError, toApiError } from './errors.ts'
 import { EventLog } from './event-log.ts'
 import { API_MINOR_MAX } from './limits.ts'
@@ -105,16 +105,4 @@ export class EngineApi {
       status === 204 ? {} : { 'content-length': String(body.length) }
     return { status, headers: { ...own, ...type, ...length, ...headers }, body: once(body) }
   }
-}
-
-/** 501 with a sentence where there is no engine. */
-export function passToEngine(env: Environment, request: ApiRequest): Promise<ApiResponse> {
-  if (env.engine === null) {
-    throw new ApiError(
-      501,
-      'This node has no Docker engine: weft serves the swarm part of the API alone ' +
-        `(${request.method} ${request.path.split('?', 1)[0]}).`,
-    )
-  }
-  return env.engine.pass(request)
 }

@@ -179,3 +179,18 @@ function parsed(text: string): unknown {
     return text
   }
 }
+
+/** 501 with a sentence where there is no engine. */
+export function passToEngine(
+  { engine }: { readonly engine: EngineClient | null },
+  request: ApiRequest,
+): Promise<ApiResponse> {
+  if (engine === null) {
+    throw new ApiError(
+      501,
+      'This node has no Docker engine: weft serves the swarm part of the API alone ' +
+        `(${request.method} ${request.path.split('?', 1)[0]}).`,
+    )
+  }
+  return engine.pass(request)
+}

@@ -74,7 +74,8 @@ export const NOT_MANAGER: Readonly<Record<'inactive' | 'worker' | 'preparing' | 
       `${MANAGER_HINT} Worker nodes can't be used to view or modify cluster state. ` +
       'Please run this command on a manager node or promote the current node to a manager.',
     preparing:
-      `${MANAGER_HINT} Manager is being prepared or has trouble connecting to the ` + 'cluster.',
+      'This node is not a swarm manager. Manager is being prepared or has trouble connecting to ' +
+      'the cluster.',
     locked:
       'Swarm is encrypted and needs to be unlocked before it can be used. ' +
       'Please use "docker swarm unlock" to unlock it.',

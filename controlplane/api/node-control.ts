@@ -139,7 +139,9 @@ export interface NodeServices {
   planRoot(current: RootCaState, config: SwarmSpec['CAConfig']): Promise<RootCaState>
   /** Implemented by the leader's log broker; ends when `signal` aborts, or all was read. */
   logs(subscription: LogSubscription, signal: AbortSignal): AsyncIterable<LogLine>
-  /** Makes sure that the engine here knows the overlay network under its name, before a container
-   * is attached to it. */
-  ensureEngineNetwork(networkId: string): Promise<void>
+  /** Makes sure that the engine here has a network for an attachable overlay of the cluster, given
+   * by name or id, before a container is attached to it: with the label ENGINE_NETWORK_LABEL
+   * (store/labels.ts). Resolves with the name by which the engine knows it; null when the cluster
+   * has no such overlay. Workers ask their manager. */
+  ensureEngineNetwork(network: string): Promise<string | null>
 }

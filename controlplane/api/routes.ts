@@ -1,18 +1,30 @@
 // The table of all paths that are weft's. Everything else belongs to the local engine, but for what
 // lies in a folder of the cluster: there an unknown path does not exist.
 
+import { ATTACHMENT_ROUTES } from './attachments.ts'
+import { BLOB_ROUTES } from './blobs.ts'
 import { badRequest } from './errors.ts'
 import { EVENT_ROUTES } from './events.ts'
+import { LOG_ROUTES } from './logs.ts'
+import { NETWORK_ROUTES } from './networks.ts'
 import { NODE_ROUTES } from './nodes.ts'
 import type { Route } from './route.ts'
+import { SERVICE_ROUTES } from './services.ts'
 import { SWARM_ROUTES } from './swarm.ts'
 import { SYSTEM_ROUTES } from './system.ts'
+import { TASK_ROUTES } from './tasks.ts'
 
 const ROUTES: readonly Route[] = [
   ...SYSTEM_ROUTES,
   ...EVENT_ROUTES,
   ...SWARM_ROUTES,
   ...NODE_ROUTES,
+  ...SERVICE_ROUTES,
+  ...TASK_ROUTES,
+  ...LOG_ROUTES,
+  ...NETWORK_ROUTES,
+  ...ATTACHMENT_ROUTES,
+  ...BLOB_ROUTES,
 ]
 
 const COMPILED = ROUTES.map((route) => {

@@ -155,7 +155,8 @@ export type UpdateState =
 
 export interface ServiceObject extends StoreObject {
   readonly spec: ServiceSpec
-  /** meta.version of the write that gave it this spec. */
+  /** Names this spec among those that the service has had: 0 for the first, then the meta.version
+   * that an update took the place of. Not comparable with meta.version. */
   readonly specVersion: number
   readonly previousSpec: ServiceSpec | null
   readonly previousSpecVersion: number | null

@@ -117,6 +117,8 @@ export class Transaction extends Reader implements WriteTransaction {
 
   #checkName(table: TableName, object: AnyObject): void {
     if (!this.layer.tables[table].hasUniqueNames) return
+    // It has given its name back.
+    if ('pendingDelete' in object && object.pendingDelete) return
     const { Name } = object.spec as { readonly Name: string }
     const others = this.find(table, 'name', Name.toLowerCase())
     if (others.every(({ id }) => id === object.id)) return

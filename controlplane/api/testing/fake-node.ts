@@ -129,8 +129,13 @@ export class FakeNode implements NodeControl, NodeServices {
     await new Promise((resolve) => signal.addEventListener('abort', resolve))
   }
 
-  async ensureEngineNetwork(networkId: string): Promise<void> {
-    this.preparedNetworks.push(networkId)
+  async ensureEngineNetwork(network: string): Promise<string | null> {
+    const found = this.store
+      .view((tx) => tx.all('networks'))
+      .find(({ id, spec }) => id === network || spec.Name === network)
+    if (found === undefined) return null
+    this.preparedNetworks.push(found.id)
+    return found.spec.Name
   }
 }
 

@@ -1,0 +1,94 @@
+// What of a service's spec depends on the rest of the cluster: its networks, secrets, configs and
+// published ports. Checked inside the transaction that writes the service, so that nothing which
+// was found can be gone (swarmkit, manager/controlapi/service.go).
+
+import type { ReadTransaction } from '../store/contract.ts'
+import type { ServiceObject } from '../store/objects.ts'
+import type { NetworkAttachmentConfig, PortConfig, ServiceSpec } from '../store/specs.ts'
+import { ApiError, invalidArgument } from './errors.ts'
+import { resolve } from './resolve.ts'
+
+/** The spec with ids in the place of its networks' names. Throws for what is not there. */
+export function withNetworkIds(tx: ReadTransaction, spec: ServiceSpec): ServiceSpec {
+  const { Networks } = spec.TaskTemplate
+  if (Networks === undefined) return spec
+  const resolved = Networks.map((attachment) => networkTarget(tx, attachment))
+  return { ...spec, TaskTemplate: { ...spec.TaskTemplate, Networks: resolved } }
+}
+
+function networkTarget(
+  tx: ReadTransaction,
+  attachment: NetworkAttachmentConfig,
+): NetworkAttachmentConfig {
+  const target = attachment.Target ?? ''
+  const { id, spec } = findNetwork(tx, target)
+  if (spec.Ingress === true) {
+    throw invalidArgument(
+      `Service cannot be explicitly attached to the ingress network ${JSON.stringify(spec.Name)}`,
+    )
+  }
+  return { ...attachment, Target: id }
+}
+
+/** The Docker Engine does not give this error a status of its own: it is a 500. */
+function findNetwork(tx: ReadTransaction, target: string) {
+  try {
+    return resolve(tx, 'networks', target, ({ pendingDelete }) => !pendingDelete)
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 404) throw new ApiError(500, error.message)
+    throw error
+  }
+}
+
+export function checkReferences(tx: ReadTransaction, { TaskTemplate }: ServiceSpec): void {
+  const { Secrets = [], Configs = [] } = TaskTemplate.ContainerSpec ?? {}
+  const secrets = Secrets.filter(({ SecretID }) => tx.get('secrets', SecretID) === undefined)
+  checkNone(
+    'secret',
+    secrets.map(({ SecretName }) => SecretName),
+  )
+  const configs = Configs.filter(({ ConfigID }) => tx.get('configs', ConfigID) === undefined)
+  checkNone(
+    'config',
+    configs.map(({ ConfigName }) => ConfigName),
+  )
+}
+
+function checkNone(noun: string, missing: readonly string[]): void {
+  if (missing.length === 0) return
+  throw invalidArgument(`${noun}${missing.length > 1 ? 's' : ''} not found: ${missing.join(', ')}`)
+}
+
+/** Ports of mode "host" may be shared: the scheduler keeps their tasks apart. An ingress port is
+ * on every node and cannot be. `ownId`: the service itself; '' for a new one. */
+export function checkPorts(tx: ReadTransaction, spec: ServiceSpec, ownId: string): void {
+  const wanted = new Map<string, PortConfig['PublishMode']>()
+  for (const port of spec.EndpointSpec?.Ports ?? []) {
+    if (isNamed(port)) wanted.set(keyOf(port), port.PublishMode)
+  }
+  if (wanted.size === 0) return
+  for (const service of tx.all('services')) {
+    if (service.id === ownId || service.pendingDelete) continue
+    for (const port of portsOf(service)) {
+      const mode = wanted.get(keyOf(port))
+      if (mode === undefined || (mode === 'host' && port.PublishMode === 'host')) continue
+      const how = port.PublishMode === 'host' ? 'a host-published port' : 'an ingress port'
+      throw invalidArgument(
+        `port '${port.PublishedPort}' is already in use by service '${service.spec.Name}' ` +
+          `(${service.id}) as ${how}`,
+      )
+    }
+  }
+}
+
+function portsOf({ spec, endpoint }: ServiceObject): PortConfig[] {
+  return [...(spec.EndpointSpec?.Ports ?? []), ...endpoint.ports].filter(isNamed)
+}
+
+function isNamed({ PublishedPort }: PortConfig): boolean {
+  return PublishedPort !== undefined && PublishedPort !== 0
+}
+
+function keyOf({ PublishedPort, Protocol }: PortConfig): string {
+  return `${PublishedPort}/${Protocol}`
+}
