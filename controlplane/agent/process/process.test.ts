@@ -1,0 +1,341 @@
+// Goal: a process task lives its whole life as Swarm means it, also across a kill of its agent, and
+// leaves nothing. Method: inside a lab, the real executor with real commands; a second executor on
+// the same directories plays the agent that comes back.
+
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { insideLab, run } from '../../../dataplane/edge/testing/lab.ts'
+import type { AssignedTask } from '../../store/assignment.ts'
+import type { ContainerSpec } from '../../store/specs.ts'
+import type { LogLine, TaskController, TaskHost } from '../executor.ts'
+import { ProcessExecutor } from './executor.ts'
+
+const t = await insideLab(import.meta.filename)
+// The lab's /run is a tmpfs of its own.
+const DATA = '/run/weft-data'
+const RUN = '/run/weft-run'
+const never = new AbortController().signal
+const log = { follow: false, tail: -1, sinceMs: 0, stdout: true, stderr: true }
+
+const open = async (): Promise<ProcessExecutor> => {
+  const executor = new ProcessExecutor({
+    dataDirectory: DATA,
+    runDirectory: RUN,
+    version: 'test',
+    labels: {},
+    genericResources: [],
+    addresses: () => [],
+    gateways: () => ['10.0.1.1'],
+    wallNs: () => BigInt(Date.now()) * 1_000_000n,
+  })
+  await executor.open()
+  return executor
+}
+
+const host: TaskHost = {
+  secret: (id) =>
+    id === 's1'
+      ? { id, name: 'password', data: Buffer.from('hush').toString('base64'), templating: null }
+      : undefined,
+  config: (id) => {
+    const text = 'I am {{.Service.Name}} on {{.Node.Hostname}}, {{secret "password"}}'
+    const data = Buffer.from(text).toString('base64')
+    return id === 'c1' ? { id, name: 'motd', data, templating: { Name: 'golang' } } : undefined
+  },
+  node: { id: 'node1', hostname: 'host1' },
+  changed: () => {},
+}
+
+let ids = 0
+function task(script: string, more: Partial<ContainerSpec> = {}): AssignedTask {
+  const container = { Image: 'host', Command: ['/bin/sh', '-c', script], ...more }
+  return {
+    id: `task${++ids}`,
+    serviceId: 'service1',
+    slot: 2,
+    nodeId: 'node1',
+    serviceAnnotations: { name: 'web', labels: { tier: 'front' } },
+    spec: { ContainerSpec: container, ForceUpdate: 0, Runtime: 'container' },
+    specVersion: 1,
+    endpoint: null,
+    networks: [],
+    desiredState: 'running',
+    jobIteration: null,
+    logDriver: null,
+    assignedGenericResources: [],
+  }
+}
+
+async function lines(controller: TaskController): Promise<string[]> {
+  const found: string[] = []
+  for await (const { stream, data } of controller.logs(log, never)) {
+    found.push(`${stream}: ${Buffer.from(data).toString().trimEnd()}`)
+  }
+  return found
+}
+
+async function messageOf(promise: Promise<unknown>): Promise<string> {
+  return promise.then(
+    () => 'no error',
+    (error: Error) => error.message,
+  )
+}
+
+/** Runs a task to its end and returns what it wrote. */
+async function toEnd(executor: ProcessExecutor, what: AssignedTask): Promise<string[]> {
+  const controller = executor.controller(what, host)
+  await controller.prepare(never)
+  await controller.start(never)
+  await controller.wait(never)
+  const found = await lines(controller)
+  await controller.remove()
+  return found
+}
+
+t.test('a task runs, writes, ends, and is gone', async (t) => {
+  const executor = await open()
+  const what = task('echo "$GREETING from $(hostname)"; echo oops >&2; cat /etc/hosts', {
+    Env: ['GREETING=hello {{.Task.Slot}} {{index .Service.Labels "tier"}}', 'PATH'],
+    Hostname: '{{.Service.Name}}-{{.Task.Slot}}',
+    Hosts: ['192.0.2.9 printer'],
+  })
+  const written = await toEnd(executor, what)
+  t.ok(written.includes('stdout: hello 2 front from web-2'), written.join('\n'))
+  t.ok(written.includes('stderr: oops'))
+  t.ok(written.includes('stdout: 192.0.2.9 printer'))
+  t.same(await executor.remains(), [])
+})
+
+t.test('it is alone: its own network, processes, /run and names', async (t) => {
+  const script = 'echo pid $$; cat /proc/net/dev | grep -c :; ls /run; cat /etc/resolv.conf'
+  const executor = await open()
+  const written = await toEnd(executor, task(script))
+  t.ok(
+    written.some((line) => /^stdout: pid \d\d?$/.test(line)),
+    written.join('\n'),
+  )
+  t.ok(written.includes('stdout: 1'), 'no interface but lo')
+  t.notOk(written.some((line) => line.includes('weft-data')))
+  t.ok(written.includes('stdout: options ndots:0'))
+})
+
+t.test('secrets and configs are files with owners and modes', async (t) => {
+  const executor = await open()
+  const written = await toEnd(
+    executor,
+    task('stat -c "%a %n" /run/secrets/password; cat /run/secrets/password /run/motd; echo', {
+      Secrets: [
+        {
+          SecretID: 's1',
+          SecretName: 'password',
+          File: { Name: 'password', UID: '0', GID: '0', Mode: 0o440 },
+        },
+      ],
+      Configs: [
+        {
+          ConfigID: 'c1',
+          ConfigName: 'motd',
+          File: { Name: '/run/motd', UID: '0', GID: '0', Mode: 0o444 },
+        },
+      ],
+    }),
+  )
+  t.same(written, ['stdout: 440 /run/secrets/password', 'stdout: hushI am web on host1, hush'])
+  t.notOk(readdirSync(`${DATA}/tasks`).length, 'nothing of it on the disk')
+})
+
+t.test('exit codes and what could not start are told', async (t) => {
+  const executor = await open()
+  const failing = executor.controller(task('echo dying >&2; exit 3'), host)
+  await failing.prepare(never)
+  await failing.start(never)
+  t.equal(await messageOf(failing.wait(never)), 'task: non-zero exit (3)')
+  t.same(failing.status().container?.exitCode, 3)
+  await failing.remove()
+  const rejected: [Partial<ContainerSpec>, RegExp][] = [
+    [{ Image: 'nginx:latest' }, /^No such image: nginx:latest/],
+    [{ Image: 'file:///not/there' }, /^No such image/],
+    [{ TTY: true }, /does not support a terminal/],
+    [{ CapabilityAdd: ['CAP_NET_ADMIN'] }, /does not support added capabilities/],
+    [{ User: 'nobody-here' }, /unable to find user nobody-here/],
+    [{ Env: ['A={{.Nope}}'] }, /there is no "Nope"/],
+    [{ Command: [] }, /no command specified/],
+    [{ Mounts: [{ Type: 'bind', Source: '/nowhere', Target: '/x' }] }, /bind source path does not/],
+    [{ Sysctls: { 'kernel.panic': '1' } }, /not in a separate namespace/],
+  ]
+  for (const [more, message] of rejected) {
+    const controller = executor.controller(task('true', more), host)
+    t.match(await messageOf(controller.prepare(never)), message)
+    await controller.remove()
+  }
+  const lost = executor.controller(task('true', { Dir: '/no/such/place' }), host)
+  await lost.prepare(never)
+  t.match(await messageOf(lost.start(never)), /cannot start: .*no such directory/)
+  await lost.remove()
+  t.same(await executor.remains(), [])
+})
+
+t.test('a stop signal, and a kill when it is not heard', async (t) => {
+  const executor = await open()
+  const polite = task('trap "echo bye; exit 0" USR1; echo up; while :; do sleep 0.05; done', {
+    StopSignal: 'SIGUSR1',
+  })
+  const deaf = task('trap "" TERM; echo up; while :; do sleep 0.05; done', {
+    StopGracePeriod: 200e6,
+  })
+  for (const [what, words] of [
+    [polite, ['stdout: up', 'stdout: bye']],
+    [deaf, ['stdout: up']],
+  ] as const) {
+    const controller = executor.controller(what, host)
+    await controller.prepare(never)
+    await controller.start(never)
+    const stop = new AbortController()
+    for await (const _ of controller.logs({ ...log, follow: true }, stop.signal)) stop.abort()
+    await controller.shutdown(never)
+    t.same(await lines(controller), words)
+    await controller.shutdown(never)
+    await controller.remove()
+  }
+})
+
+t.test('a task outlives its agent, and the next one takes it over', async (t) => {
+  const what = task('echo one; while [ ! -e /run/go ]; do sleep 0.05; done; echo two; exit 7', {
+    Mounts: [{ Type: 'bind', Source: '/run/shared', Target: '/run/go-directory' }],
+  })
+  mkdirSync('/run/shared', { recursive: true })
+  const before = await open()
+  const first = before.controller(
+    {
+      ...what,
+      spec: {
+        ...what.spec,
+        ContainerSpec: {
+          ...what.spec.ContainerSpec!,
+          Command: [
+            '/bin/sh',
+            '-c',
+            'echo one; while [ ! -e /run/go-directory/go ]; do sleep 0.05; done; echo two; exit 7',
+          ],
+        },
+      },
+    },
+    host,
+  )
+  await first.prepare(never)
+  await first.start(never)
+  const { pid } = first.status().container!
+  await before.close()
+  const executor = await open()
+  const second = executor.controller(what, host)
+  await second.prepare(never)
+  await second.start(never)
+  t.equal(second.status().container!.pid, pid, 'the same process')
+  writeFileSync('/run/shared/go', '')
+  t.equal(await messageOf(second.wait(never)), 'task: non-zero exit (7)')
+  await executor.close()
+  const after = await open()
+  const third = after.controller(what, host)
+  t.equal(await messageOf(third.wait(never)), 'task: non-zero exit (7)', 'told again after the end')
+  t.same(await lines(third), ['stdout: one', 'stdout: two'], 'no line lost or doubled')
+  await after.close()
+  t.same(await executor.remains(), [what.id])
+  await executor.removeRemains(what.id)
+  t.same(await executor.remains(), [])
+})
+
+t.test('health: starting until healthy, failed when it is not', async (t) => {
+  const executor = await open()
+  const healthy = executor.controller(
+    task('sleep 0.3; touch /run/ok; sleep 60', {
+      Healthcheck: { Test: ['CMD-SHELL', 'test -e /run/ok'], Interval: 50e6, Retries: 100 },
+    }),
+    host,
+  )
+  await healthy.prepare(never)
+  await healthy.start(never)
+  const stop = new AbortController()
+  const waiting = messageOf(healthy.wait(stop.signal))
+  stop.abort()
+  t.match(await waiting, /abort/i)
+  await healthy.remove()
+  const sick = executor.controller(
+    task('touch /run/ok; sleep 0.5; rm /run/ok; sleep 60', {
+      Healthcheck: {
+        Test: ['CMD-SHELL', 'test -e /run/ok || { echo it is gone; exit 1; }'],
+        Interval: 50e6,
+        Retries: 2,
+        StartPeriod: 5e9,
+        StartInterval: 50e6,
+      },
+    }),
+    host,
+  )
+  await sick.prepare(never)
+  await sick.start(never)
+  t.equal(await messageOf(sick.wait(never)), 'task: unhealthy container: it is gone')
+  await sick.remove()
+})
+
+t.test('a root file system, its own user, volumes and a read-only root', async (t) => {
+  mkdirSync('/run/rootfs/bin', { recursive: true })
+  mkdirSync('/run/rootfs/etc', { recursive: true })
+  const busybox = ['/bin/busybox', '/usr/bin/busybox'].find((path) => existsSync(path))
+  if (busybox === undefined) {
+    t.comment('skipped: busybox (a static shell for a root file system) is not installed')
+    return
+  }
+  run('cp', busybox, '/run/rootfs/bin/sh')
+  writeFileSync('/run/rootfs/etc/passwd', 'root:x:0:0::/:/bin/sh\n')
+  const executor = await open()
+  const image = 'file:///run/rootfs'
+  const written = await toEnd(
+    executor,
+    task('echo $0 in "$(pwd)"; echo x > /made && echo written; ls /vol; echo y > /vol/y', {
+      Image: image,
+      Dir: '/bin',
+      Mounts: [{ Type: 'volume', Source: 'data', Target: '/vol' }],
+    }),
+  )
+  t.ok(written.includes('stdout: written'), written.join('\n'))
+  t.notOk(existsSync('/run/rootfs/made'), 'the image stays as it was')
+  const again = await toEnd(
+    executor,
+    task('cat /vol/y; echo x > /made || echo refused', {
+      Image: image,
+      ReadOnly: true,
+      Mounts: [{ Type: 'volume', Source: 'data', Target: '/vol' }],
+    }),
+  )
+  t.ok(again.includes('stdout: y') && again.includes('stdout: refused'), again.join('\n'))
+})
+
+t.test('logs are followed, cut by tail and time, and rotated', async (t) => {
+  const executor = await open()
+  const what = {
+    ...task('i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; sleep 60'),
+    logDriver: { Name: 'json-file', Options: { 'max-size': '40k', 'max-file': '2' } },
+  }
+  const controller = executor.controller(what, host)
+  await controller.prepare(never)
+  await controller.start(never)
+  const stop = new AbortController()
+  const seen: LogLine[] = []
+  for await (const line of controller.logs({ ...log, follow: true }, stop.signal)) {
+    seen.push(line)
+    if (Buffer.from(line.data).toString() === 'line 2999\n') stop.abort()
+  }
+  t.equal(seen.length, 3000)
+  t.ok(seen.every((line, n) => Buffer.from(line.data).toString() === `line ${n}\n`))
+  const kept = await lines(controller)
+  t.ok(kept.length < 2500 && kept.at(-1) === 'stdout: line 2999', `${kept.length} lines kept`)
+  const tail: LogLine[] = []
+  for await (const line of controller.logs({ ...log, tail: 2 }, never)) tail.push(line)
+  t.equal(tail.length, 2)
+  await controller.remove()
+  t.notOk(readFileSync('/proc/mounts', 'utf8').includes(what.id))
+})
+
+t.test('no watch is left open', async (t) => {
+  const open = process.getActiveResourcesInfo().filter((name) => /FSEvent/.test(name))
+  t.same(open, [])
+})

@@ -1,0 +1,256 @@
+// The two scripts by which a task lives without the agent. Both are pure text.
+//
+//   run.sh    detached from the agent, which may end and come back. Enters the task's network
+//             namespace, makes the others, waits, and leaves the exit status in a file.
+//   inside.sh process 1 of the new PID namespace: mounts, waits until the interfaces are there,
+// starts
+//             the command, passes signals on, reaps what is orphaned, ends with the command.
+//
+//   agent --spawn--> run.sh ... unshare ... inside.sh ... the command
+//                      |                       |
+//              pid, exit, out, err         descriptor 3: "running", or why not
+//
+// Nothing secret is in an argument: the environment stands in inside.sh, which only its owner reads
+// and which is deleted once it has been read.
+
+import { INTERFACES_TIMEOUT_S } from './limits.ts'
+import type { Plan, PlannedMount } from './plan.ts'
+import { quoted as q } from './shell.ts'
+
+/** What a script needs besides the plan: where things are on this host. */
+export interface Place {
+  /** The task's directory, absolute. */
+  readonly directory: string
+  /** Path of the network namespace; null = the host's. */
+  readonly namespace: string | null
+  /** Root file system to lay a writable layer over; null = the host's. */
+  readonly root: string | null
+  /** Numbers of the plan's user. */
+  readonly uid: number
+  readonly gid: number
+  /** Host path of each of the plan's mounts, '' for a tmpfs. */
+  readonly sources: readonly string[]
+  /** Secrets and configs, and where they are to be seen. */
+  readonly files: readonly { readonly path: string; readonly target: string }[]
+  /** Files `cgroup.procs` (or `tasks`) to join. */
+  readonly groups: readonly string[]
+  readonly devices: readonly string[]
+}
+
+const FORWARDED = 'HUP INT QUIT USR1 USR2 ALRM TERM CONT WINCH'
+
+export function runScript({ directory, namespace, groups }: Place): string {
+  const enter = namespace === null ? '' : `nsenter --net=${q(namespace)} -- `
+  const join = groups.map((file) => {
+    return `echo $$ > ${q(file)} || echo "cannot join ${file}" >&3\n`
+  })
+  return `#!/bin/sh
+cd ${q(directory)} || exit 1
+read -r line < /proc/$$/stat
+echo "$$ \${line##*) }" > pid.new && mv pid.new pid
+exec 3>> state
+${join.join('')}${enter}unshare --mount --pid --ipc --uts --propagation private \\
+  --fork --kill-child \\
+  sh ./inside.sh > /dev/null 2> why < /dev/null
+echo "$?" > exit.new && mv exit.new exit
+`
+}
+
+export function insideScript(plan: Plan, place: Place): string {
+  return `${[
+    '# Says why, for the agent, and ends.',
+    'fail() { echo "$*" >&3; exit 125; }',
+    'exec >> out 2>> err',
+    `hostname ${q(plan.hostname)} 2> /dev/null || true`,
+    ...rootLines(plan, place),
+    ...sysctlLines(plan),
+    ...deviceLines(place.devices),
+    ...startLines(plan, place),
+  ].join('\n')}\n`
+}
+
+/** Where a path of the task's view is while the mounts are made. */
+function seen(place: Place, target: string): string {
+  if (place.root !== null) return `${place.directory}/root${target}`
+  return /^\/run(\/|$)/.test(target) ? `${place.directory}/run${target.slice(4)}` : target
+}
+
+function rootLines(plan: Plan, place: Place): string[] {
+  const here = place.directory
+  const lines: string[] = []
+  if (place.root === null) {
+    // A /run of its own: the sockets of the host, the agent's among them, are not the task's.
+    lines.push(
+      `mkdir -p ${q(`${here}/run`)}`,
+      `mount -t tmpfs -o mode=0755 tmpfs ${q(`${here}/run`)} || fail "cannot mount /run"`,
+      `mkdir -p ${q(`${here}/run/lock`)}`,
+    )
+  } else lines.push(...layerLines(place.root, here))
+  lines.push(...fileLines(place))
+  plan.mounts.forEach((mount, m) => {
+    lines.push(...mountLines(mount, place.sources[m]!, place))
+  })
+  if (place.root === null) {
+    if (plan.readOnly) {
+      lines.push('mount -o remount,bind,ro / || fail "cannot make the root read-only"')
+    }
+    lines.push(
+      `mount -n --move ${q(`${here}/run`)} /run || fail "cannot mount /run"`,
+      'mount -t proc proc /proc 2> /dev/null || true',
+    )
+  } else {
+    const root = `${here}/root`
+    lines.push(
+      ...['proc', 'sys', 'dev', 'tmp'].map(
+        (name) => `mkdir -p ${q(`${root}/${name}`)} 2> /dev/null`,
+      ),
+      `mount -t proc proc ${q(`${root}/proc`)} || fail "cannot mount /proc"`,
+      `mount --rbind /dev ${q(`${root}/dev`)} || fail "cannot mount /dev"`,
+      `mount -t sysfs -o ro sysfs ${q(`${root}/sys`)} 2> /dev/null || true`,
+    )
+    if (plan.readOnly) {
+      lines.push(`mount -o remount,bind,ro ${q(root)} || fail "cannot make the root read-only"`)
+    }
+  }
+  return lines
+}
+
+/** A writable layer over the image, which itself stays as it is; a copy where the kernel has no
+ * overlayfs for us. */
+function layerLines(image: string, here: string): string[] {
+  const lower = image.replace(/[\\:,]/g, '\\$&')
+  const options = `lowerdir=${lower},upperdir=${here}/upper,workdir=${here}/work`
+  return [
+    `mkdir -p ${q(`${here}/upper`)} ${q(`${here}/work`)} ${q(`${here}/root`)}`,
+    `if ! mount -t overlay -o ${q(options)} overlay ${q(`${here}/root`)} 2> /dev/null; then`,
+    `  [ -e ${q(`${here}/copied`)} ] || {`,
+    `    cp -a --reflink=auto ${q(`${image}/.`)} ${q(`${here}/root`)} ||`,
+    '      fail "cannot copy the image"',
+    `    : > ${q(`${here}/copied`)}`,
+    '  }',
+    `  mount --bind ${q(`${here}/root`)} ${q(`${here}/root`)} || fail "cannot mount the root"`,
+    'fi',
+  ]
+}
+
+/** Binds a file over \`target\`, which is made where the file system lets us. */
+function bindFile(path: string, target: string, shown: string, readOnly: boolean): string[] {
+  const place = `cannot place ${shown.replace(/["$`\\]/g, '')}`
+  const why = `fail "${place}: make it below /run, or have the file there"`
+  const parent = target.replace(/\/[^/]*$/, '') || '/'
+  return [
+    `mkdir -p ${q(parent)} 2> /dev/null; [ -e ${q(target)} ] || : > ${q(target)} || ${why}`,
+    `mount --bind ${q(path)} ${q(target)} || ${why}`,
+    ...(readOnly ? [`mount -o remount,bind,ro ${q(target)} || ${why}`] : []),
+  ]
+}
+
+function fileLines(place: Place): string[] {
+  const here = place.directory
+  const lines: string[] = []
+  for (const [name, target] of [
+    ['hosts', '/etc/hosts'],
+    ['resolv.conf', '/etc/resolv.conf'],
+    ['hostname', '/etc/hostname'],
+  ] as const) {
+    const at = seen(place, target)
+    if (place.root !== null) {
+      // A link of the image must not lead out of it.
+      lines.push(`[ -L ${q(at)} ] && rm -f ${q(at)}`)
+      lines.push(...bindFile(`${here}/${name}`, at, target, false))
+      continue
+    }
+    // On the host the file may be a link into /run, whose place is empty now.
+    const move = `${q(`${here}/run`)}"\${file#/run}"`
+    lines.push(
+      `file=$(readlink -m ${target}); case $file in /run/*) file=${move};; esac`,
+      'mkdir -p "${file%/*}" 2> /dev/null; [ -e "$file" ] || : > "$file" 2> /dev/null',
+      `[ ! -e "$file" ] || mount --bind ${q(`${here}/${name}`)} "$file" ||`,
+      `  fail "cannot place ${target}"`,
+    )
+  }
+  for (const { path, target } of place.files) {
+    lines.push(...bindFile(path, seen(place, target), target, true))
+  }
+  return lines
+}
+
+function mountLines(mount: PlannedMount, source: string, place: Place): string[] {
+  const target = seen(place, mount.target)
+  const why = `fail "cannot mount ${mount.target.replace(/["$`\\]/g, '')}"`
+  const lines: string[] = []
+  if (mount.kind !== 'tmpfs') {
+    lines.push(
+      `if [ -d ${q(source)} ]; then mkdir -p ${q(target)} 2> /dev/null; else`,
+      `  mkdir -p ${q(target.replace(/\/[^/]*$/, '') || '/')} 2> /dev/null`,
+      `  [ -e ${q(target)} ] || : > ${q(target)}; fi`,
+      `mount --rbind ${q(source)} ${q(target)} || ${why}`,
+      `mount --make-${mount.propagation} ${q(target)} || ${why}`,
+      ...(mount.readOnly ? [`mount -o remount,bind,ro ${q(target)} || ${why}`] : []),
+    )
+  } else {
+    const options = mount.readOnly ? `ro,${mount.options}` : mount.options
+    lines.push(
+      `mkdir -p ${q(target)} 2> /dev/null`,
+      `mount -t tmpfs -o ${q(options)} tmpfs ${q(target)} || ${why}`,
+    )
+  }
+  return lines
+}
+
+function sysctlLines(plan: Plan): string[] {
+  return plan.sysctls.map(
+    ([path, value]) =>
+      `echo ${q(value)} > /proc/sys/${path} 2> /dev/null || fail "cannot set sysctl ${path}"`,
+  )
+}
+
+/** The packet loop makes the interfaces; each is there when it has a route. */
+function deviceLines(devices: readonly string[]): string[] {
+  const tries = INTERFACES_TIMEOUT_S * 50
+  return devices.flatMap((device) => [
+    'n=0',
+    `until grep -qs ${q(`^${device}[[:space:]]`)} /proc/self/net/route ||`,
+    `  grep -qs ${q(` ${device}$`)} /proc/self/net/if_inet6; do`,
+    `  n=$((n + 1)); [ $n -lt ${tries} ] || fail "interface ${device} did not appear"`,
+    '  sleep 0.02',
+    'done',
+  ])
+}
+
+function startLines(plan: Plan, place: Place): string[] {
+  const { uid, gid } = place
+  const limits = plan.limits.map(([name, soft, hard]) => {
+    const bound = (value: number): string => (value < 0 ? 'unlimited' : String(value))
+    return q(`--${name}=${bound(soft)}:${bound(hard)}`)
+  })
+  const words: string[] = ['exec', 'env', '-i', '--default-signal']
+  words.push(...plan.environment.map(q))
+  if (limits.length > 0) words.push('prlimit', ...limits, '--')
+  if (plan.noNewPrivileges) words.push('setpriv', '--no-new-privs')
+  const isPlain = place.root === null && uid === 0 && gid === 0
+  if (!isPlain) {
+    words.push('unshare', `--wd=${q(plan.directory)}`)
+    if (place.root !== null) words.push(`--root=${q(`${place.directory}/root`)}`)
+    if (uid !== 0 || gid !== 0) words.push(`--setgid=${gid}`, `--setuid=${uid}`)
+    words.push('--')
+  }
+  const oom = plan.oomScoreAdjust
+  return [
+    'rm -f inside.sh',
+    `cd ${isPlain ? q(plan.directory) : '/'} || fail "no such directory"`,
+    `trap 'kill -s TERM "$child" 2> /dev/null' TERM`,
+    `for name in ${FORWARDED}; do trap "kill -s $name \\$child 2> /dev/null" "$name"; done`,
+    '(',
+    ...(oom === null ? [] : [`  echo ${oom} > /proc/self/oom_score_adj 2> /dev/null`]),
+    '  echo running >&3; exec 3>&-',
+    `  ${words.join(' ')} ${plan.command.map(q).join(' ')}`,
+    ') &',
+    'child=$!',
+    'exec 3>&-',
+    'while :; do',
+    '  wait "$child"; status=$?',
+    '  kill -0 "$child" 2> /dev/null || exit "$status"',
+    'done',
+  ]
+}
