@@ -5,10 +5,11 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { DROP_NONE, DROP_REASONS } from '../dataplane/drop-reasons.ts'
-import { ENGINE_METRICS, ROW_KINDS } from '../dataplane/metrics.ts'
+import { ENGINE_METRICS, LOADS, ROW_KINDS, TOTALS } from '../dataplane/metrics.ts'
 import { problemText, validateTables } from '../dataplane/validate.ts'
 import { SCHEDULERS } from './compose.ts'
 import * as dataplane from './dataplane.ts'
+import * as ipvs from './ipvs.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 
@@ -30,10 +31,20 @@ t.test('tables shown in documents are good', async (t) => {
 t.test('docs/operations.md tells every metric and drop reason', async (t) => {
   const text = read('docs/operations.md')
   for (const { name } of ENGINE_METRICS) t.ok(text.includes(`\`${name}\``), name)
+  for (const { name } of LOADS) t.ok(text.includes(`\`${name}\``), name)
+  for (const [name] of TOTALS) t.ok(text.includes(`\`${name}\``), name)
   for (const { noun } of ROW_KINDS) t.ok(text.includes(`\`weft_${noun}\``), noun)
   DROP_REASONS.forEach(({ name, sentence }, reason) => {
     if (reason !== DROP_NONE) t.ok(text.includes(`| \`${name}\` | ${sentence} |`), name)
   })
+})
+
+t.test('docs/ipvs-command.md and the usage name the same options', async (t) => {
+  const text = read('docs/ipvs-command.md')
+  for (const option of ['--run-dir', '-A', '-a', '-L', '-S', '-R', '-C', '--stats', '-m', '-g']) {
+    t.ok(text.includes(option), option)
+    t.ok(ipvs.usage.includes(option), option)
+  }
 })
 
 t.test('docs/operations.md and the usage name the same options', async (t) => {

@@ -17,12 +17,15 @@ import {
   ENGINE_METRICS,
   type EngineMetric,
   FLOWS_COLUMN,
+  LOADS,
   ROW_COLUMNS,
   ROW_KINDS,
   type RowColumn,
   type RowKind,
+  TOTALS,
 } from '../dataplane/metrics.ts'
 import type { RateEstimator } from '../dataplane/rates.ts'
+import { STATISTICS_COLUMNS } from '../ipvs-emulator/statistics-columns.ts'
 
 const load = createRequire(import.meta.url)
 const Registry = load('prom-client/lib/registry') as typeof prom.Registry
@@ -31,8 +34,10 @@ const Gauge = load('prom-client/lib/gauge') as typeof prom.Gauge
 
 /** What a page of metrics is made from. */
 export interface MetricsSource {
-  readonly engine: Pick<EngineHandle, 'counters' | 'counterRows'>
+  readonly engine: Pick<EngineHandle, 'counters' | 'counterRows' | 'statistics' | 'balancerRows'>
+  /** Of the counters, and of the balancer's totals. */
   readonly rates: RateEstimator
+  readonly totals: RateEstimator
   readonly version: string
   /** Tables files refused since the start. */
   reloadFailures(): number
@@ -72,11 +77,10 @@ function add(
 }
 
 function addEngineMetric(registry: prom.Registry, cells: Float64Array, metric: EngineMetric): void {
-  const { label } = metric
-  const labelNames = label === undefined ? [] : [label]
-  add(registry, metric.type, metric.name, metric.help, labelNames, (emit) => {
-    for (const [value, cell] of metric.cells) {
-      emit(label === undefined ? {} : { [label]: value }, cells[cell]!)
+  const { labels } = metric
+  add(registry, metric.type, metric.name, metric.help, labels, (emit) => {
+    for (const [values, cell] of metric.cells) {
+      emit(Object.fromEntries(labels.map((name, i) => [name, values[i]!])), cells[cell]!)
     }
   })
 }
@@ -109,7 +113,6 @@ function addRowMetrics(
     add(registry, 'counter', name, `${unit} ${verb} ${by}.`, kind.labels, (emit) => {
       for (const row of rows()) emit(label(row), cells[row.row + column.column]!)
     })
-    if (column.unit === 'new') continue
     const rate = `${stem(kind, column)}_per_second`
     const help = `${unit} ${verb} ${by} per second, mean of the last seconds.`
     add(registry, 'gauge', rate, help, kind.labels, (emit) => {
@@ -120,7 +123,57 @@ function addRowMetrics(
 
 /** Cells whose rates are told: what RateEstimator.sample() wants. */
 export function* ratedCells(rows: readonly CounterRow[]): Generator<number> {
-  for (const { row } of rows) for (const { column } of ROW_COLUMNS) yield row + column
+  for (const { row, kind } of rows) {
+    for (const { column } of ROW_COLUMNS) yield row + column
+    if (WITH_FLOWS.has(kind)) yield row + FLOWS_COLUMN.column
+  }
+}
+
+const WITH_FLOWS: ReadonlySet<string> = new Set(
+  ROW_KINDS.filter(({ hasFlows }) => hasFlows).map(({ kind }) => kind),
+)
+
+/** The same of the balancer's statistics. */
+export const RATED_TOTALS: readonly number[] = TOTALS.map(([, column]) => column)
+
+function addBalancerMetrics(registry: prom.Registry, source: MetricsSource): void {
+  const statistics = new Float64Array(source.engine.statistics)
+  for (const [name, column, help] of TOTALS) {
+    add(registry, 'counter', `${name}_total`, `${help}, of all services.`, [], (emit) =>
+      emit({}, statistics[column]!),
+    )
+    const sentence = `${help} per second, of all services, mean of the last seconds.`
+    add(registry, 'gauge', `${name}_per_second`, sentence, [], (emit) =>
+      emit({}, source.totals.perSecond(column)),
+    )
+  }
+  const { labels, values } = ROW_KINDS.find(({ kind }) => kind === 'backend')!
+  for (const { name, help, columns, isDraining } of LOADS) {
+    add(registry, 'gauge', name, help, labels, (emit) => {
+      for (const [backend, load] of loadsOf(source, statistics, columns, isDraining)) {
+        const texts = values(backend)
+        emit(Object.fromEntries(labels.map((label, i) => [label, texts[i]!])), load)
+      }
+    })
+  }
+}
+
+/** Sums by backend: it has a row per virtual address and port of its service. */
+function loadsOf(
+  { engine }: MetricsSource,
+  statistics: Float64Array,
+  columns: readonly number[],
+  isDraining: boolean,
+): Map<string, number> {
+  const { backends, rows, weights } = engine.balancerRows()
+  const loads = new Map<string, number>()
+  for (const [i, backend] of backends.entries()) {
+    if (isDraining && weights[i] !== 0) continue
+    const at = rows[i]! * STATISTICS_COLUMNS
+    const load = columns.reduce((sum, column) => sum + statistics[at + column]!, 0)
+    loads.set(backend, (loads.get(backend) ?? 0) + load)
+  }
+  return loads
 }
 
 /** Pages of memory that the process has mapped, and their size is 4096 on all machines we support.
@@ -180,6 +233,7 @@ export function metricsRegistry(source: MetricsSource): prom.Registry {
     emit({}, source.reloadFailures()),
   )
   for (const kind of ROW_KINDS) addRowMetrics(registry, cells, source, kind)
+  addBalancerMetrics(registry, source)
   addProcessMetrics(registry)
   return registry
 }

@@ -12,24 +12,48 @@ import {
   ENGINE_CELLS,
   FLOWS_NEW,
   RX_BYTES,
+  STATE_CELLS,
   TX_PACKETS,
 } from '../dataplane/counters.ts'
 import { DROP_BAD_TAG } from '../dataplane/drop-reasons.ts'
+import { TCP } from '../ipvs-emulator/flow.ts'
+import { stateCell } from '../ipvs-emulator/state-counts.ts'
+import {
+  ACTIVE_CONNECTIONS,
+  CONNECTIONS,
+  INACTIVE_CONNECTIONS,
+  PERSISTENT_CONNECTIONS,
+  STATISTICS_COLUMNS,
+} from '../ipvs-emulator/statistics-columns.ts'
 import { type MetricsServer, parseListenAddress, serveMetrics } from './metrics-server.ts'
 
 interface Fixture {
   readonly counters: Counters
   readonly server: MetricsServer
+  readonly statistics: Float64Array
+}
+
+/** Two addresses of one backend, and one that drains. */
+const ROWS = {
+  backends: ['web/web.1', 'web/web.1', 'web/web.2'],
+  rows: Int32Array.of(3, 5, 4),
+  weights: Int32Array.of(1, 1, 0),
 }
 
 async function serve(test: { teardown: typeof t.teardown }): Promise<Fixture> {
   const memory = counterMemory(64)
   const counters = new Counters(memory)
-  const engine = { counters: memory, counterRows: () => counters.list() }
+  const statistics = new SharedArrayBuffer(8 * STATISTICS_COLUMNS * 8)
+  const engine = {
+    counters: memory,
+    counterRows: () => counters.list(),
+    statistics,
+    balancerRows: () => ROWS,
+  }
   const source = { engine, version: '0.1.0', reloadFailures: () => 3 }
   const server = await serveMetrics({ host: '127.0.0.1', port: 0 }, source)
   test.teardown(() => server.close())
-  return { counters, server }
+  return { counters, server, statistics: new Float64Array(statistics) }
 }
 
 t.test('listen addresses', async (t) => {
@@ -56,8 +80,16 @@ t.test('listen addresses', async (t) => {
 })
 
 t.test('the page tells what the counters say', async (t) => {
-  const { counters, server } = await serve(t)
+  const { counters, server, statistics } = await serve(t)
   const { cells } = counters
+  statistics[CONNECTIONS] = 11
+  statistics[3 * STATISTICS_COLUMNS + ACTIVE_CONNECTIONS] = 2
+  statistics[5 * STATISTICS_COLUMNS + ACTIVE_CONNECTIONS] = 3
+  statistics[5 * STATISTICS_COLUMNS + PERSISTENT_CONNECTIONS] = 6
+  statistics[4 * STATISTICS_COLUMNS + INACTIVE_CONNECTIONS] = 4
+  statistics[4 * STATISTICS_COLUMNS + ACTIVE_CONNECTIONS] = 1
+  cells[STATE_CELLS + stateCell(TCP, 1)] = 12
+  cells[ENGINE_CELLS.droppedNew] = 13
   cells[counters.row('network', 'front') + RX_BYTES] = 1400
   cells[counters.row('peer', 'host2') + TX_PACKETS] = 2 ** 52
   cells[counters.row('vip', 'web/fd00:1::2') + FLOWS_NEW] = 5
@@ -81,6 +113,15 @@ t.test('the page tells what the counters say', async (t) => {
     'weft_backend_receive_bytes_total{service="web",backend="web.1"} 7',
     'weft_published_port_receive_bytes_total{protocol="tcp",port="8080"} 8',
     'weft_flows_open 4',
+    'weft_flows{protocol="tcp",state="established"} 12',
+    'weft_defence_drops_total{defence="drop_packet"} 13',
+    'weft_balancer_flows_new_total 11',
+    'weft_balancer_flows_new_per_second 0',
+    'weft_backend_flows_active{service="web",backend="web.1"} 5',
+    'weft_backend_flows_active{service="web",backend="web.2"} 1',
+    'weft_backend_persistent_clients{service="web",backend="web.1"} 6',
+    'weft_backend_draining_flows{service="web",backend="web.2"} 5',
+    'weft_vip_flows_new_per_second{service="web",vip="fd00:1::2"} 0',
     'weft_loop_seconds_total{phase="wait"} 1.5',
     'weft_handshakes_total{result="failed"} 2',
     'weft_tables_version 7',
@@ -92,6 +133,7 @@ t.test('the page tells what the counters say', async (t) => {
     t.ok(lines.includes(line), line)
   }
   t.notOk(page.includes('reason="none"'))
+  t.notOk(page.includes('weft_backend_draining_flows{service="web",backend="web.1"}'))
   for (const name of [
     'process_cpu_seconds_total',
     'process_resident_memory_bytes',
@@ -138,7 +180,12 @@ t.test('an address that is taken is a sentence', async (t) => {
   const { server } = await serve(t)
   const port = Number(new URL(server.url).port)
   const memory = counterMemory(1)
-  const engine = { counters: memory, counterRows: () => [] }
+  const engine = {
+    counters: memory,
+    counterRows: () => [],
+    statistics: new SharedArrayBuffer(64),
+    balancerRows: () => ROWS,
+  }
   const source = { engine, version: 'x', reloadFailures: () => 0 }
   await t.rejects(
     serveMetrics({ host: '127.0.0.1', port }, source),

@@ -71,28 +71,37 @@ async function answer(
   }
 }
 
+/** What pages are made from besides the rates, which are kept here. */
+type Unrated = Omit<MetricsSource, 'rates' | 'totals'>
+
 /** Makes pages, and keeps the rates up to date while pages are asked for. */
 class Pages {
-  private readonly source: Omit<MetricsSource, 'rates'>
+  private readonly source: Unrated
   private readonly rates: RateEstimator
+  private readonly totals: RateEstimator
   private registry: prom.Registry | null = null
   private timer: NodeJS.Timeout | null = null
   private askedMs = 0
 
-  constructor(source: Omit<MetricsSource, 'rates'>) {
+  constructor(source: Unrated) {
     this.source = source
     this.rates = new RateEstimator(new Float64Array(source.engine.counters))
+    this.totals = new RateEstimator(new Float64Array(source.engine.statistics))
   }
 
   async page(): Promise<{ type: string; text: string }> {
-    const { metricsRegistry, ratedCells } = await import('./metrics-registry.ts')
-    this.registry ??= metricsRegistry({ ...this.source, rates: this.rates })
+    const { metricsRegistry, RATED_TOTALS, ratedCells } = await import('./metrics-registry.ts')
+    const { rates, totals } = this
+    this.registry ??= metricsRegistry({ ...this.source, rates, totals })
     this.askedMs = performance.now()
     if (this.timer === null) {
       const sample = (): void => {
         const nowMs = performance.now()
         if (nowMs - this.askedMs > RATES_IDLE_MS) this.stop()
-        else this.rates.sample(ratedCells(this.source.engine.counterRows()), nowMs)
+        else {
+          rates.sample(ratedCells(this.source.engine.counterRows()), nowMs)
+          totals.sample(RATED_TOTALS, nowMs)
+        }
       }
       sample()
       this.timer = setInterval(sample, RATE_SAMPLE_MS).unref()
@@ -128,7 +137,7 @@ function listen(server: Server, { host, port }: ListenAddress): Promise<void> {
 /** Serves the metrics page. Rejects with a sentence when the address cannot be had. */
 export async function serveMetrics(
   address: ListenAddress,
-  source: Omit<MetricsSource, 'rates'>,
+  source: Unrated,
 ): Promise<MetricsServer> {
   const pages = new Pages(source)
   const server = createServer(

@@ -8,12 +8,24 @@
 // a sample every 2 s, and a quarter of the difference added to the mean. rates.ts holds the
 // estimator; it runs only while somebody scrapes.
 
+import { STATE_COUNTS } from '../ipvs-emulator/state-counts.ts'
+import {
+  ACTIVE_CONNECTIONS,
+  CONNECTIONS,
+  IN_BYTES,
+  IN_PACKETS,
+  INACTIVE_CONNECTIONS,
+  OUT_BYTES,
+  OUT_PACKETS,
+  PERSISTENT_CONNECTIONS,
+} from '../ipvs-emulator/statistics-columns.ts'
 import {
   type CounterKind,
   ENGINE_CELLS,
   FLOWS_NEW,
   RX_BYTES,
   RX_PACKETS,
+  STATE_CELLS,
   TX_BYTES,
   TX_PACKETS,
 } from './counters.ts'
@@ -22,10 +34,9 @@ export interface EngineMetric {
   readonly name: string
   readonly help: string
   readonly type: 'counter' | 'gauge'
-  /** Name of the one label; absent when there is a single cell without label. */
-  readonly label?: string
-  /** Label value (or '') to cell. */
-  readonly cells: readonly (readonly [value: string, cell: number])[]
+  readonly labels: readonly string[]
+  /** Label values, parallel to `labels`, to cell. */
+  readonly cells: readonly (readonly [values: readonly string[], cell: number])[]
 }
 
 function single(
@@ -34,7 +45,7 @@ function single(
   cell: keyof typeof ENGINE_CELLS,
   help: string,
 ): EngineMetric {
-  return { name, help, type, cells: [['', ENGINE_CELLS[cell]]] }
+  return { name, help, type, labels: [], cells: [[[], ENGINE_CELLS[cell]]] }
 }
 
 /** Metrics of the engine as a whole. Drops are apart: their labels come from drop-reasons.ts. */
@@ -80,6 +91,24 @@ export const ENGINE_METRICS: readonly EngineMetric[] = [
     'flowsEvicted',
     'Flows ended early, for their backend went or the table was full.',
   ),
+  {
+    name: 'weft_flows',
+    help: 'Open flows by protocol and state.',
+    type: 'gauge',
+    labels: ['protocol', 'state'],
+    cells: STATE_COUNTS.map(([protocol, state, cell]) => [[protocol, state], STATE_CELLS + cell]),
+  },
+  {
+    name: 'weft_defence_drops_total',
+    help: 'New flows and flows dropped by the defences against floods.',
+    type: 'counter',
+    labels: ['defence'],
+    cells: [
+      [['drop_packet'], ENGINE_CELLS.droppedNew],
+      [['drop_entry'], ENGINE_CELLS.droppedFlows],
+      [['full_table'], ENGINE_CELLS.flowsEvicted],
+    ],
+  },
   single(
     'counter',
     'weft_flow_probes_total',
@@ -108,11 +137,11 @@ export const ENGINE_METRICS: readonly EngineMetric[] = [
     name: 'weft_handshakes_total',
     help: 'Handshakes by how they ended.',
     type: 'counter',
-    label: 'result',
+    labels: ['result'],
     cells: [
-      ['completed', ENGINE_CELLS.handshakesCompleted],
-      ['failed', ENGINE_CELLS.handshakesFailed],
-      ['refused', ENGINE_CELLS.handshakesRefused],
+      [['completed'], ENGINE_CELLS.handshakesCompleted],
+      [['failed'], ENGINE_CELLS.handshakesFailed],
+      [['refused'], ENGINE_CELLS.handshakesRefused],
     ],
   },
   single(
@@ -129,11 +158,11 @@ export const ENGINE_METRICS: readonly EngineMetric[] = [
     name: 'weft_loop_seconds_total',
     help: 'Time of the packet loop by phase.',
     type: 'counter',
-    label: 'phase',
+    labels: ['phase'],
     cells: [
-      ['busy', ENGINE_CELLS.busySeconds],
-      ['wait', ENGINE_CELLS.waitSeconds],
-      ['spin', ENGINE_CELLS.spinSeconds],
+      [['busy'], ENGINE_CELLS.busySeconds],
+      [['wait'], ENGINE_CELLS.waitSeconds],
+      [['spin'], ENGINE_CELLS.spinSeconds],
     ],
   },
   single(
@@ -204,3 +233,50 @@ export const ROW_COLUMNS: readonly RowColumn[] = [
 ]
 
 export const FLOWS_COLUMN: RowColumn = { direction: 'flows', unit: 'new', column: FLOWS_NEW }
+
+/** Everything that the balancer did, from row 0 of its statistics: name, column, sentence. The rate
+ * of each is told beside it. */
+export const TOTALS: readonly (readonly [stem: string, column: number, help: string])[] = [
+  ['weft_balancer_flows_new', CONNECTIONS, 'Flows begun'],
+  ['weft_balancer_receive_packets', IN_PACKETS, 'Packets from clients'],
+  ['weft_balancer_receive_bytes', IN_BYTES, 'Bytes from clients'],
+  ['weft_balancer_transmit_packets', OUT_PACKETS, 'Packets to clients'],
+  ['weft_balancer_transmit_bytes', OUT_BYTES, 'Bytes to clients'],
+]
+
+export interface LoadMetric {
+  readonly name: string
+  readonly help: string
+  /** Columns of the statistics whose sum it is. */
+  readonly columns: readonly number[]
+  /** Only of backends whose weight is 0. */
+  readonly isDraining: boolean
+}
+
+/** What a backend has at present, over all virtual addresses and ports of its service. */
+export const LOADS: readonly LoadMetric[] = [
+  {
+    name: 'weft_backend_flows_active',
+    help: 'Established flows of the backend.',
+    columns: [ACTIVE_CONNECTIONS],
+    isDraining: false,
+  },
+  {
+    name: 'weft_backend_flows_inactive',
+    help: 'Flows of the backend that are not established: opening, ending, or UDP.',
+    columns: [INACTIVE_CONNECTIONS],
+    isDraining: false,
+  },
+  {
+    name: 'weft_backend_persistent_clients',
+    help: 'Clients that come back to the backend.',
+    columns: [PERSISTENT_CONNECTIONS],
+    isDraining: false,
+  },
+  {
+    name: 'weft_backend_draining_flows',
+    help: 'Flows that a backend of weight 0 still has.',
+    columns: [ACTIVE_CONNECTIONS, INACTIVE_CONNECTIONS],
+    isDraining: true,
+  },
+]

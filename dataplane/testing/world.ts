@@ -17,13 +17,15 @@ import type { AeadFactory, FrameDevice, SendBatch, UnderlaySocket } from '../../
 import { type Prng, prng } from '../../base/prng.ts'
 import type { Slab } from '../../base/slab.ts'
 import { SCHEDULERS } from '../../ipvs-emulator/sched.ts'
+import { STATE_COUNT_CELLS } from '../../ipvs-emulator/state-counts.ts'
+import { PERSISTENT_CONNECTIONS } from '../../ipvs-emulator/statistics-columns.ts'
 import { guardedView } from '../../test/guarded-view.ts'
 import { PlainAeadFactory } from '../../vxlan/aead.ts'
 import { ETHERNET_HEADER_SIZE } from '../../wire/ethernet.ts'
 import { VNET_HEADER_SIZE } from '../../wire/vnet.ts'
 import { compileTables } from '../compile.ts'
 import type { CompiledTables } from '../compiled.ts'
-import { Counters, counterMemory, DROP_CELLS, ENGINE_CELLS } from '../counters.ts'
+import { Counters, counterMemory, DROP_CELLS, ENGINE_CELLS, STATE_CELLS } from '../counters.ts'
 import { DROP_REASONS } from '../drop-reasons.ts'
 import { MemoryDevice, MemoryPoller } from '../edge/memory.ts'
 import { MemoryNetwork, type MemorySocket } from '../edge/memory-underlay.ts'
@@ -175,6 +177,12 @@ export class Node {
     )
   }
 
+  /** Sum of the counts of flows by state. */
+  flowsByState(): number {
+    const counts = this.counters.cells.subarray(STATE_CELLS, STATE_CELLS + STATE_COUNT_CELLS)
+    return counts.reduce((sum, count) => sum + count, 0)
+  }
+
   /** True while nobody wrote around the receive buffers. */
   get canariesAlive(): boolean {
     const { bytes } = this.slab
@@ -276,6 +284,9 @@ export class World {
   audit(): void {
     for (const node of this.nodes.values()) {
       assert.equal(node.imbalance(), 0, `packets of ${node.name} that nobody accounts for`)
+      const templates = node.engine.director.services.statistics.get(0, PERSISTENT_CONNECTIONS)
+      const flows = node.engine.director.connectionCount - templates
+      assert.equal(node.flowsByState(), flows, `flows of ${node.name} that no state accounts for`)
       assert(node.canariesAlive, `${node.name} wrote outside its buffers`)
     }
   }
