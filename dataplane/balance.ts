@@ -38,6 +38,7 @@ import {
 } from './drop-reasons.ts'
 import { ANNOUNCE_FLOWS_MIN } from './engine-limits.ts'
 import { type Frame, LATER_FRAGMENT, NOT_A_FRAGMENT } from './frame.ts'
+import { Retries } from './retries.ts'
 
 /** Zone of packets that clients of the routing mesh send to this node's own addresses. */
 export const MESH_ZONE = 0
@@ -46,10 +47,14 @@ export class Balance {
   readonly director: Director
   /** Connection that the last call found or made, -1 = none. */
   connection = -1
+  /** After reply(): true = the frame refuses a SYN for which `connection` goes to another backend
+   * now. It must not be passed on; resend() has what to send in its place. */
+  retried = false
   /** Flows from which on announce() pays. */
   announceFlowsMin: number = ANNOUNCE_FLOWS_MIN
 
   private readonly slab: Slab
+  private readonly retries: Retries
   private readonly cells: Float64Array
   // Counter rows by the director's service and real-server index; -1 = not resolved since the swap.
   private serviceRow: Int32Array = new Int32Array(64).fill(-1)
@@ -61,6 +66,7 @@ export class Balance {
   constructor(director: Director, slab: Slab, counters: Counters) {
     this.director = director
     this.slab = slab
+    this.retries = new Retries(director, slab)
     this.cells = counters.cells
   }
 
@@ -123,6 +129,7 @@ export class Balance {
       )
       if (connection < 0) return reasonOf(connection)
       this.begin(connection)
+      this.retries.keep(frame, connection, chosen)
       this.apply(frame, connection, FORWARD, nowMs)
     } else {
       this.apply(frame, connection, director.direction, nowMs)
@@ -132,21 +139,45 @@ export class Balance {
   }
 
   /** A frame that may be a reply of a real server, or an ICMP error about a flow: rewrites it
-   * when it is. Sets `connection` (-1: it is neither). */
+   * when it is. Sets `connection` (-1: it is neither) and `retried`. */
   reply(frame: Frame, zone: number, nowMs: number): void {
+    const director = this.director
     this.connection = -1
+    this.retried = false
     const { protocol } = frame
     if (!isBalanced(frame)) {
-      this.related(frame, zone)
+      if (this.related(frame, zone) === DROP_NONE) this.retry(frame, this.connection, nowMs)
       return
     }
-    const director = this.director
     const view = this.slab.view
     const end = frame.at + frame.headSize
     const connection = director.lookup(zone, view, frame.l3At, frame.l4At, protocol, end)
     if (connection < 0) return
+    if (this.retry(frame, connection, nowMs)) return
     this.apply(frame, connection, director.direction, nowMs)
     this.connection = connection
+  }
+
+  /** True when `frame` refuses a connection that another backend is given now. */
+  private retry(frame: Frame, connection: number, nowMs: number): boolean {
+    if (this.director.direction !== REPLY || !this.retries.isRefusal(frame)) return false
+    const next = this.retries.attempt(connection, nowMs)
+    if (next < 0) return false
+    this.begin(next)
+    this.connection = next
+    this.retried = true
+    return true
+  }
+
+  /** Lays the SYN that was refused at `at` and describes it by `frame`, not yet rewritten. False
+   * when it is not kept any more: its client will repeat it. */
+  takeRefused(at: number, frame: Frame): boolean {
+    return this.retries.take(this.connection, at, frame)
+  }
+
+  /** Rewrites that SYN for the backend that it goes to now. */
+  resend(frame: Frame, nowMs: number): void {
+    this.apply(frame, this.connection, FORWARD, nowMs)
   }
 
   /** Remembers where the replies of a mesh flow go that another node balanced. Returns DROP_NONE

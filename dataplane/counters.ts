@@ -65,6 +65,8 @@ export const ENGINE_CELLS = {
   droppedFlows: 31,
   /** Idle flows whose ends were asked for a sign of life. */
   probes: 29,
+  /** SYNs that a backend refused and another got. */
+  retries: 30,
   /** Longest turn of the loop since the start, in seconds. */
   turnSecondsMax: 26,
 } as const

@@ -179,6 +179,7 @@ export class Forwarder {
     if (target === FDB_GATEWAY) return this.toGateway(frame, local, nowMs)
     if (this.topology.endpointServes[local.endpoint] === 1) {
       this.balance.reply(frame, network.zone, nowMs)
+      if (this.balance.retried) return this.resend(nowMs)
     } else {
       this.balance.connection = -1
     }
@@ -271,20 +272,22 @@ export class Forwarder {
 
   private toVip(frame: Frame, local: LocalPort, nowMs: number): void {
     if (this.answers.isEchoRequest(frame)) return this.answerEcho(frame, local)
-    const view = this.slab.view
     const network = local.network
     const reason = this.balance.forward(frame, network.zone, -1, false, nowMs)
     if (reason !== DROP_NONE) return this.refuse(frame, reason, local, nowMs)
     const endpoint = this.balance.endpointOf(this.balance.connection)
     if (endpoint < 0) return this.refuse(frame, DROP_NO_BACKEND, local, nowMs)
-    if (endpoint === local.endpoint) {
-      // Balanced to itself: the balancer gave it the VIP's address as source, the frame gets its
-      // MAC.
-      const hi = ethernetTargetHi(view, frame.at)
-      setEthernetSource(view, frame.at, hi, ethernetTargetLo(view, frame.at))
-    }
+    if (endpoint === local.endpoint) this.setVipSource(frame)
     this.setTarget(frame, endpoint)
     this.toEndpoint(frame, network, endpoint, local, nowMs)
+  }
+
+  /** Balanced to itself: the balancer gave the frame the VIP's address as source, it gets its MAC
+   * as well. */
+  private setVipSource(frame: Frame): void {
+    const view = this.slab.view
+    const hi = ethernetTargetHi(view, frame.at)
+    setEthernetSource(view, frame.at, hi, ethernetTargetLo(view, frame.at))
   }
 
   /** To the gateway's MAC: the gateway itself (ping), or a reply on its way to a client of the
@@ -302,6 +305,7 @@ export class Forwarder {
     }
     if (!network.ingress) return this.drop(DROP_NO_ROUTE)
     this.balance.reply(frame, network.zone, nowMs)
+    if (this.balance.retried) return this.resend(nowMs)
     const connection = this.balance.connection
     if (connection < 0) return this.refuse(frame, DROP_NO_ROUTE, local, nowMs)
     if (this.balance.director.serviceOf(connection) >= 0) return this.toMesh(frame)
@@ -344,6 +348,7 @@ export class Forwarder {
     const target = fdb.lookup(network.vni, targetHi, ethernetTargetLo(view, frame.at))
     if (target === FDB_GATEWAY && network.ingress && !fromMesh) {
       this.balance.reply(frame, network.zone, nowMs)
+      if (this.balance.retried) return this.resend(nowMs)
       const connection = this.balance.connection
       if (connection < 0 || this.balance.director.serviceOf(connection) < 0) {
         return this.drop(DROP_NO_ROUTE)
@@ -358,6 +363,7 @@ export class Forwarder {
       if (reason !== DROP_NONE) return this.drop(reason)
     } else if (this.topology.endpointServes[source] === 1) {
       this.balance.reply(frame, network.zone, nowMs)
+      if (this.balance.retried) return this.resend(nowMs)
     }
     this.toPort(frame, local)
   }
@@ -489,6 +495,33 @@ export class Forwarder {
       frame.partial = staged.partial
       this.toPeer(frame, staged.network, peer, staged.origin, nowMs)
     }
+  }
+
+  /** Sends a SYN that was refused to the backend that it goes to now, in place of the refusal: that
+   * is not needed any more, and neither is its place in the arena. */
+  private resend(nowMs: number): void {
+    const { balance, transmitter } = this
+    const frame = this.copy
+    this.cells[ENGINE_CELLS.retries]!++
+    if (transmitter.full()) transmitter.flush(nowMs)
+    if (!balance.takeRefused(transmitter.frameAt(), frame)) {
+      this.cells[ENGINE_CELLS.control]!++
+      return
+    }
+    const zone = balance.director.zoneOf(balance.connection)
+    const network = zone === MESH_ZONE ? this.topology.ingress : this.topology.networks[zone - 1]
+    const endpoint = balance.endpointOf(balance.connection)
+    if (network === null || network === undefined || endpoint < 0) return this.drop(DROP_NO_BACKEND)
+    let origin: LocalPort | null = null
+    if (zone === MESH_ZONE) this.setGatewaySource(frame, network)
+    else {
+      const client = this.endpointOfAddress(frame, network, false)
+      origin = client < 0 ? null : (this.topology.endpointPort[client] ?? null)
+      if (client === endpoint) this.setVipSource(frame)
+    }
+    balance.resend(frame, nowMs)
+    this.setTarget(frame, endpoint)
+    this.toEndpoint(frame, network, endpoint, origin, nowMs)
   }
 
   /** The flow's real server is gone: tells both ends. Called by the balancer, before it forgets

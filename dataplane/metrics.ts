@@ -117,6 +117,12 @@ export const ENGINE_METRICS: readonly EngineMetric[] = [
   ),
   single(
     'counter',
+    'weft_flow_retries_total',
+    'retries',
+    'TCP connections that a backend refused and another got.',
+  ),
+  single(
+    'counter',
     'weft_resets_total',
     'resets',
     'TCP resets sent to the ends of flows that cannot go on.',

@@ -304,7 +304,9 @@ export class Opener {
     if (other === null) return -1
     const flow = this.#flow
     this.#connections.readFlow(flow, family, entry)
-    const masqueraded = !sameAddress(flow.source, flow.newSource)
+    // As the caller asked, not because the client was its own server.
+    const masqueraded =
+      !sameAddress(flow.source, flow.newSource) && !sameAddress(flow.source, server.address)
     const syns = table.bytes[at * 4 + PACKETS_BYTE]!
     this.#connections.release(family, entry, true)
     copyAddress(flow.newSource, flow.source)
