@@ -66,12 +66,12 @@ export const ENGINE_CELLS = {
   /** Idle flows whose ends were asked for a sign of life. */
   probes: 29,
   /** SYNs that a backend refused and another got. */
-  retries: 30,
+  retries: 32,
   /** Longest turn of the loop since the start, in seconds. */
   turnSecondsMax: 26,
 } as const
 
-const ENGINE_SIZE = 32
+const ENGINE_SIZE = 40
 /** Cell of drop reason 0; reason r is at DROP_CELLS + r. */
 export const DROP_CELLS: number = ENGINE_SIZE
 const DROP_SIZE = 64
