@@ -6,6 +6,7 @@
 // A device is the same as long as its namespace and name are: other addresses, another MTU or MAC
 // are given to the device that is there, whose container goes on using it.
 
+import { existsSync } from 'node:fs'
 import type { Logger } from '../base/log.ts'
 import type { CompiledPort, CompiledTables } from '../dataplane/compiled.ts'
 import { PROTOCOL_TCP } from '../dataplane/compiled.ts'
@@ -72,7 +73,12 @@ export class LocalDevices {
         const device = this.make(port)
         this.devices.set(key, device)
         made.push(key)
-        links.push(configureLink(linkOptions(port), device.opened.adopted))
+        // One that was handed over before, and is in use where it is, stays as it is.
+        const isInUse = port.handedOver && device.opened.adopted
+        if (!isInUse) links.push(configureLink(linkOptions(port), device.opened.adopted))
+      } else if (port.handedOver) {
+        // It is no longer where it was made: its container's engine looks after it.
+        known.port = port
       } else if (linkText(known.port) !== linkText(port)) {
         known.port = port
         links.push(configureLink(linkOptions(port), true))
@@ -151,9 +157,22 @@ export class LocalDevices {
       if (text === this.ingress.get(namespace)) continue
       // When it fails half-way, the next call makes it again.
       this.ingress.set(namespace, 'unknown')
-      await applyIngress(wish, namespace === '' ? undefined : namespace)
+      if (!(await this.applyWish(wish, namespace))) continue
       if (wish === NO_INGRESS) this.ingress.delete(namespace)
       else this.ingress.set(namespace, text)
+    }
+  }
+
+  /** False when the namespace has gone with its container, which tables to come will say. */
+  private async applyWish(wish: IngressWish, namespace: string): Promise<boolean> {
+    try {
+      await applyIngress(wish, namespace === '' ? undefined : namespace)
+      return true
+    } catch (error) {
+      const { code, message } = error as Error & { code?: string }
+      if (code !== 'NAMESPACE_MISSING' && existsSync(namespace)) throw error
+      this.log.debug('no ingress rules: the namespace is gone', { namespace, error: message })
+      return wish === NO_INGRESS
     }
   }
 
@@ -186,18 +205,26 @@ function linkOptions(port: CompiledPort): Parameters<typeof configureLink>[0] {
   const segment = port.mtu + SEGMENT_OVERHEAD
   const segments = Math.min(SEGMENTS_PER_FRAME_MAX, Math.floor(MESSAGE_MAX / segment))
   const gateways = port.gateways.map((gateway) => gateway.text)
+  const addresses = port.addresses.map((address, i) => `${address.text}/${port.prefixLengths[i]}`)
   return {
     name: port.device,
     namespace: port.netns ?? undefined,
     mac: [...port.mac].map((byte) => byte.toString(16).padStart(2, '0')).join(':'),
-    addresses: port.addresses.map((address, i) => `${address.text}/${port.prefixLengths[i]}`),
+    addresses: port.handedOver ? [] : addresses,
+    bare: port.handedOver,
     mtu: port.mtu,
     transmitQueueLength: TRANSMIT_QUEUE_LENGTH,
     gsoSizeMax: Math.min(65535, segments * (port.mtu - 40)),
     gsoSegmentCountMax: segments,
     ...(port.defaultRoute ? { defaultGateways: gateways } : {}),
-    ...(port.ingress ? { ingressGateways: gateways } : {}),
+    ...(port.ingress && !port.handedOver ? { ingressGateways: gateways } : {}),
   }
+}
+
+interface Wish {
+  readonly addresses: string[]
+  readonly udpPorts: number[]
+  readonly routes: { gateway: string; device: string }[]
 }
 
 /** What each namespace must send back into the mesh: its addresses on the ingress network, and the
@@ -211,11 +238,16 @@ function ingressWishes(tables: CompiledTables): Map<string, IngressWish> {
       served.set(port, (served.get(port) ?? new Set()).add(targetPortNumber))
     }
   }
-  const wishes = new Map<string, { addresses: string[]; udpPorts: number[] }>()
+  const wishes = new Map<string, Wish>()
   tables.ports.forEach((port, p) => {
-    if (!port.ingress) return
-    const namespace = port.netns ?? ''
-    const wish = wishes.get(namespace) ?? { addresses: [], udpPorts: [] }
+    const { movedTo } = port
+    if (!port.ingress || (port.handedOver && movedTo === null)) return
+    const namespace = movedTo?.netns ?? port.netns ?? ''
+    const wish = wishes.get(namespace) ?? { addresses: [], udpPorts: [], routes: [] }
+    if (movedTo !== null) {
+      const { device } = movedTo
+      wish.routes.push(...port.gateways.map(({ text }) => ({ gateway: text, device })))
+    }
     wish.addresses.push(...port.addresses.map((address) => address.text))
     wish.udpPorts.push(...(served.get(p) ?? []))
     wishes.set(namespace, wish)

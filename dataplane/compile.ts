@@ -188,9 +188,8 @@ function withMembers(
 }
 
 /** A namespace as a path: process ids have theirs in /proc. */
-function netnsPath(local: LocalInterface): string | null {
-  if (local.netns === undefined) return null
-  return typeof local.netns === 'number' ? `/proc/${local.netns}/ns/net` : local.netns
+function netnsPath(netns: string | number): string {
+  return typeof netns === 'number' ? `/proc/${netns}/ns/net` : netns
 }
 
 function compilePort(
@@ -206,7 +205,7 @@ function compilePort(
     name: endpoint.name,
     endpoint: e,
     network: endpoint.network,
-    netns: netnsPath(local),
+    netns: local.netns === undefined ? null : netnsPath(local.netns),
     device: local.name,
     mac: endpoint.mac,
     mtu: network.mtu,
@@ -215,6 +214,11 @@ function compilePort(
     gateways: subnets.map((s) => network.gateways[s]!),
     defaultRoute: local.defaultRoute ?? false,
     ingress: network.ingress && !endpoint.isGateway,
+    handedOver: local.handedOver ?? false,
+    movedTo:
+      local.movedTo === undefined
+        ? null
+        : { netns: netnsPath(local.movedTo.netns), device: local.movedTo.name },
   }
 }
 

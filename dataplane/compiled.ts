@@ -145,6 +145,10 @@ export interface CompiledPort {
   readonly defaultRoute: boolean
   /** On the ingress network: replies from its address must return through it (policy rule). */
   readonly ingress: boolean
+  /** Made bare, for a container engine to move, rename and configure. */
+  readonly handedOver: boolean
+  /** Where the engine moved it, null = it has not been, or never will be. */
+  readonly movedTo: { readonly netns: string; readonly device: string } | null
 }
 
 export interface FdbRow {

@@ -173,6 +173,13 @@ const localInterface = object({
   netns: optional(either(netnsPath, integer(1, PROCESS_ID_MAX))),
   name: required(deviceName),
   defaultRoute: optional(flag),
+  handedOver: optional(flag),
+  movedTo: optional(
+    object({
+      netns: required(either(netnsPath, integer(1, PROCESS_ID_MAX))),
+      name: required(deviceName),
+    }),
+  ),
 })
 
 const network = object({

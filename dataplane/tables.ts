@@ -116,6 +116,12 @@ export interface LocalInterface {
   /** Route everything through this interface (the container has no other way out). Default
    * false. */
   readonly defaultRoute?: boolean
+  /** True for an interface that a container engine takes over: it is made without addresses and
+   * down, and the engine moves it into the container, renames and configures it. Default false. */
+  readonly handedOver?: boolean
+  /** Where the engine has moved it: the rules that bring answers back into the mesh go there. Only
+   * with `handedOver`; absent until it was moved. */
+  readonly movedTo?: { readonly netns: string | number; readonly name: string }
 }
 
 export interface Service {

@@ -134,6 +134,7 @@ function checkInterface(
     return
   }
   claimDevice(context, local, `endpoints[${e}]`, path, owners)
+  checkHandOver(context, local, path)
   if (local.defaultRoute !== true) return
   const namespace = namespaceOf(local)
   for (const text of endpoint.addresses) {
@@ -162,6 +163,17 @@ function claimDevice(
   else report(`${path}.name`, `is also that of ${device} in ${namespace}`)
 }
 
+/** Checks what an engine configures instead of us. */
+function checkHandOver({ report }: Context, local: LocalInterface, path: string): void {
+  if (local.handedOver === true) {
+    if (local.defaultRoute === true) {
+      report(`${path}.defaultRoute`, 'is for the engine to set, which the interface is handed to')
+    }
+  } else if (local.movedTo !== undefined) {
+    report(`${path}.movedTo`, 'is only for an interface with handedOver')
+  }
+}
+
 /** Checks the interfaces that have gateway addresses; returns how many there are. */
 function checkGatewayInterfaces(context: Context, owners: InterfaceOwners): number {
   let interfaces = 0
@@ -172,6 +184,9 @@ function checkGatewayInterfaces(context: Context, owners: InterfaceOwners): numb
     claimDevice(context, gatewayInterface, path, path, owners)
     if (gatewayInterface.defaultRoute === true) {
       context.report(`${path}.defaultRoute`, 'would lead to the gateway itself')
+    }
+    if (gatewayInterface.handedOver === true || gatewayInterface.movedTo !== undefined) {
+      context.report(path, 'is the own of the agent: it is not handed over')
     }
   })
   return interfaces

@@ -35,6 +35,8 @@ export interface IngressWish {
   readonly addresses: readonly string[]
   /** Target ports of published UDP ports that are served here. */
   readonly udpPorts: readonly number[]
+  /** Ways into the mesh that nobody else sets: those of interfaces that an engine configured. */
+  readonly routes?: readonly { readonly gateway: string; readonly device: string }[]
 }
 
 /** A namespace without any task on the ingress network. */
@@ -101,6 +103,11 @@ export async function applyIngress(wish: IngressWish, namespace?: NetworkNamespa
     const remove = there
       .filter((rule) => !wanted.includes(rule))
       .map((rule): IpCommand => ({ line: `rule del ${rule}`, tolerate: 'missing' }))
-    await changeIp([...add, ...remove], { namespace, family })
+    const routes = (wish.routes ?? [])
+      .filter(({ gateway }) => familyOf(gateway) === family)
+      .map(({ gateway, device }): IpCommand => {
+        return { line: `route replace default via ${gateway} dev ${device} table ${INGRESS_TABLE}` }
+      })
+    await changeIp([...routes, ...add, ...remove], { namespace, family })
   }
 }

@@ -33,6 +33,8 @@ export interface LinkOptions {
   readonly defaultGateways?: readonly string[]
   /** On the ingress network: where the rules of ingress.ts lead to. One gateway per family. */
   readonly ingressGateways?: readonly string[]
+  /** Somebody else gives it addresses and sets it up. Default false. */
+  readonly bare?: boolean
 }
 
 export interface LinkPlan {
@@ -61,7 +63,8 @@ export function planLink(options: LinkOptions): LinkPlan {
       line: `route replace default via ${gateway} dev ${name} table ${INGRESS_TABLE}`,
     })
   }
-  return { sysctls: hasIpv6 ? quietIpv6(name) : [noIpv6(name)], commands: { 4: four, 6: six } }
+  const sysctls = hasIpv6 || options.bare ? quietIpv6(name) : [noIpv6(name)]
+  return { sysctls, commands: { 4: four, 6: six } }
 }
 
 function linkLine(options: LinkOptions): string {
@@ -75,7 +78,7 @@ function linkLine(options: LinkOptions): string {
   if (options.gsoSegmentCountMax !== undefined) {
     words.push('gso_max_segs', String(options.gsoSegmentCountMax))
   }
-  words.push('up')
+  words.push(options.bare ? 'down' : 'up')
   return words.join(' ')
 }
 

@@ -69,10 +69,14 @@ export function openTun(options: DeviceOptions): OpenedDevice {
   return openDevice('tun', options)
 }
 
-/** Makes an open device outlive its descriptor, or not. Throws EdgeError SYSTEM. */
+/** EBADFD: the descriptor is open, the device has gone with its namespace. */
+const DEVICE_GONE = -77
+
+/** Makes an open device outlive its descriptor, or not. One that has gone with its namespace is
+ * left alone. Throws EdgeError SYSTEM. */
 export function setPersistent(device: OpenedDevice, persistent: boolean): void {
   const result = libc.ioctl(device.fd, TUNSETPERSIST, persistent ? 1 : 0)
-  if (result < 0) throw systemError('TUNSETPERSIST', device.name, result)
+  if (result < 0 && result !== DEVICE_GONE) throw systemError('TUNSETPERSIST', device.name, result)
 }
 
 // struct ifreq: the name in 16 bytes, then (for TUNSETIFF) 16 bits of flags; 40 bytes in all.
