@@ -40,7 +40,8 @@ export class EngineApi {
     this.clusterChanged()
   }
 
-  /** To be called when `node.cluster()` began or ceased to have another store: events follow it. */
+  /** To be called when the node has become a manager, or is none any more: events follow its store.
+   * Without it they do so from the next request on. */
   clusterChanged(): void {
     this.environment.events.follow(this.environment.node.cluster()?.store ?? null)
   }
@@ -61,6 +62,7 @@ export class EngineApi {
   }
 
   async #handle(request: ApiRequest, isForwarded: boolean): Promise<ApiResponse> {
+    this.clusterChanged()
     try {
       return this.#withHeaders(await this.#route(request, isForwarded))
     } catch (error) {

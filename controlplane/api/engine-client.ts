@@ -180,17 +180,29 @@ function parsed(text: string): unknown {
   }
 }
 
-/** 501 with a sentence where there is no engine. */
+/** What `docker inspect NAME` asks for before services and nodes. Where there is no engine there is
+ * nothing of that name: so the CLI goes on to the cluster's objects. */
+const LOOKUPS: readonly (readonly [RegExp, (name: string) => string])[] = [
+  [/^\/containers\/([^/]+)\/json$/, (name) => `No such container: ${name}`],
+  [/^\/images\/(.+)\/json$/, (name) => `No such image: ${name}`],
+  [/^\/volumes\/([^/]+)$/, (name) => `get ${name}: no such volume`],
+  [/^\/plugins\/([^/]+)\/json$/, (name) => `plugin ${JSON.stringify(name)} not found`],
+]
+
+/** Throws 501 with a sentence where there is no engine. */
 export function passToEngine(
   { engine }: { readonly engine: EngineClient | null },
   request: ApiRequest,
 ): Promise<ApiResponse> {
-  if (engine === null) {
-    throw new ApiError(
-      501,
-      'This node has no Docker engine: weft serves the swarm part of the API alone ' +
-        `(${request.method} ${request.path.split('?', 1)[0]}).`,
-    )
+  if (engine !== null) return engine.pass(request)
+  const { path } = parseTarget(request.path)
+  for (const [pattern, words] of LOOKUPS) {
+    const match = request.method === 'GET' ? pattern.exec(path) : null
+    if (match !== null) throw new ApiError(404, words(match[1]!))
   }
-  return engine.pass(request)
+  throw new ApiError(
+    501,
+    'This node has no Docker engine: weft serves the swarm part of the API alone ' +
+      `(${request.method} ${path}).`,
+  )
 }

@@ -28,14 +28,16 @@ const JOIN_TIMED_OUT =
 
 const ok: Reply = { status: 200 }
 
-async function init(call: Call, { node }: Environment): Promise<Reply> {
+async function init(call: Call, { node, events }: Environment): Promise<Reply> {
   const given = await call.json<GivenInit>(INIT_REQUEST)
   const { state, isManager } = node.status()
   if (state !== 'inactive') {
     if (!given.ForceNewCluster) throw new ApiError(503, IN_SWARM)
     if (!isManager) throw new ApiError(503, NOT_MANAGER.worker)
   }
-  return { status: 200, json: await node.init(checkInit(given)) }
+  const id = await node.init(checkInit(given))
+  events.follow(node.cluster()?.store ?? null)
+  return { status: 200, json: id }
 }
 
 async function join(call: Call, { node }: Environment): Promise<Reply> {
