@@ -37,6 +37,8 @@ export type Order =
   | { readonly id: number; readonly kind: 'change'; readonly request: ChangeRequest }
   | { readonly id: number; readonly kind: 'status' }
   | { readonly id: number; readonly kind: 'metrics' }
+  /** Which of these keys this member does not have, after a read barrier. */
+  | { readonly id: number; readonly kind: 'missing'; readonly keys: readonly string[] }
   | { readonly id: number; readonly kind: 'close' }
 
 const config: MemberConfig = JSON.parse(readFileSync(process.argv[2]!, 'utf8'))
@@ -149,6 +151,9 @@ async function obey(order: Order): Promise<unknown> {
       return { ...member.status(), keys: machine.size }
     case 'metrics':
       return member.metrics()
+    case 'missing':
+      await member.readBarrier(20_000)
+      return order.keys.filter((key) => machine.get(key) === undefined)
     case 'close':
       clients.forceShutdown()
       await member.close()
