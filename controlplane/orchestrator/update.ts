@@ -189,8 +189,12 @@ function begin(
   const [create] = fill(slot, view, isStartFirst ? 'running' : 'ready') as [
     Action & { readonly kind: 'create' },
   ]
-  const stops = wanted.map(({ id }) => ({ kind: 'desire', taskId: id, state: 'shutdown' }) as const)
-  plan.add(...(isStartFirst ? [] : stops), create)
+  // One that runs goes on until the new one does; what did not get so far has no such claim.
+  const kept = isStartFirst ? wanted.find(({ status }) => status.state === 'running') : undefined
+  const stops = wanted
+    .filter((task) => task !== kept)
+    .map(({ id }) => ({ kind: 'desire', taskId: id, state: 'shutdown' }) as const)
+  plan.add(...stops, create)
   const turn = { slot: keyOf(slot), isWritten: false, ranMs: null, overMs: null }
   run.turns.set(create.task.id, turn)
 }
