@@ -3,6 +3,10 @@
 // that can fail return a negative errno (-11 = EAGAIN) instead of throwing: a failed read is not
 // exceptional.
 
+/** EBADFD of a TAP or TUN whose namespace is gone: its descriptor is good and reports an error at
+ * each poll, and nothing will ever come of it again (tun_chr_poll() of drivers/net/tun.c). */
+export const DEVICE_GONE = -77
+
 /** A TAP or TUN device opened with IFF_VNET_HDR: each frame is a 10-byte virtio-net header, then
  * the Ethernet frame (TAP) or IP packet (TUN). One call moves one frame, of up to 64 KB with
  * offload. */

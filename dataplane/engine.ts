@@ -21,7 +21,7 @@
 // Memory: the slab holds the arena (frames on their way out), the answer area, and the socket's
 // receive buffers, which the edge lays out behind SLAB_SOCKET_AT.
 
-import type { AeadFactory, Poller, UnderlaySocket } from '../base/device.ts'
+import { type AeadFactory, DEVICE_GONE, type Poller, type UnderlaySocket } from '../base/device.ts'
 import type { Slab } from '../base/slab.ts'
 import { Director } from '../ipvs-emulator/director.ts'
 import { STATE_COUNT_CELLS } from '../ipvs-emulator/state-counts.ts'
@@ -326,10 +326,22 @@ export class Engine {
     forwarder.inHand = frame
     for (let i = 0; i < DEVICE_READS_MAX; i++) {
       if (transmitter.full()) transmitter.flush(nowMs)
-      if (readFrame(local.port, transmitter.frameAt(), frame) <= 0) break
+      const size = readFrame(local.port, transmitter.frameAt(), frame)
+      if (size <= 0) {
+        if (size === DEVICE_GONE) this.unwatch(local)
+        break
+      }
       forwarder.fromPort(frame, local, nowMs)
     }
     forwarder.inHand = null
+  }
+
+  /** A device that went with its namespace would be ready at every poll from now on. */
+  private unwatch(local: LocalPort): void {
+    const token = this.portTokens.indexOf(local)
+    if (token < 0) return
+    this.parts.poller.remove(local.port.device.fd)
+    this.portTokens[token] = null
   }
 
   private drainTun(tun: Port, nowMs: number): void {

@@ -8,7 +8,7 @@
 //
 // memory-underlay.ts holds the UDP side.
 
-import type { FrameDevice, Poller } from '../../base/device.ts'
+import { DEVICE_GONE, type FrameDevice, type Poller } from '../../base/device.ts'
 import type { Slab } from '../../base/slab.ts'
 import { VNET_HEADER_SIZE } from '../../wire/vnet.ts'
 import { IOVEC_COUNT_MAX, MEMORY_QUEUE_COUNT_MAX } from './limits.ts'
@@ -140,6 +140,7 @@ export class MemoryDevice implements FrameDevice, Readable {
   private readonly slab: Slab
   private peer: MemoryDevice | undefined
   private closed = false
+  private gone = false
 
   constructor(options: MemoryDeviceOptions) {
     this.name = options.name
@@ -148,7 +149,12 @@ export class MemoryDevice implements FrameDevice, Readable {
   }
 
   get readable(): boolean {
-    return this.closed || this.incoming.size > 0
+    return this.closed || this.gone || this.incoming.size > 0
+  }
+
+  /** The device goes with its namespace; the descriptor stays. */
+  vanish(): void {
+    this.gone = true
   }
 
   /** Hands a frame to the loop (copied). Returns false when the queue is full. */
@@ -180,6 +186,7 @@ export class MemoryDevice implements FrameDevice, Readable {
     slotCount: number,
   ): number {
     if (this.closed) return -EBADF
+    if (this.gone) return DEVICE_GONE
     if (slotCount >= IOVEC_COUNT_MAX) return -EINVAL
     const frame = this.incoming.shift()
     if (frame === undefined) return -EAGAIN
@@ -197,6 +204,7 @@ export class MemoryDevice implements FrameDevice, Readable {
 
   private accept(frame: Uint8Array): number {
     if (this.closed) return -EBADF
+    if (this.gone) return DEVICE_GONE
     if (frame.length <= VNET_HEADER_SIZE) return -EINVAL
     // Like the kernel, which takes a frame and drops it when nobody reads: the writer is not told.
     if (this.peer !== undefined) this.peer.incoming.push(frame)

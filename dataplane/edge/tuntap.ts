@@ -11,6 +11,7 @@
 
 import { readdirSync, readFileSync } from 'node:fs'
 import process from 'node:process'
+import { DEVICE_GONE } from '../../base/device.ts'
 import { VNET_HEADER_SIZE } from '../../wire/vnet.ts'
 import { EdgeError, errnoSentence, systemError } from './errors.ts'
 import * as libc from './libc.ts'
@@ -68,9 +69,6 @@ export function openTap(options: DeviceOptions): OpenedDevice {
 export function openTun(options: DeviceOptions): OpenedDevice {
   return openDevice('tun', options)
 }
-
-/** EBADFD: the descriptor is open, the device has gone with its namespace. */
-const DEVICE_GONE = -77
 
 /** Makes an open device outlive its descriptor, or not. One that has gone with its namespace is
  * left alone. Throws EdgeError SYSTEM. */

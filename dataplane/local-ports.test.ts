@@ -1,6 +1,7 @@
 // Goal: what lives at a network's gateway addresses hears the containers of its own node and is
-// heard by them, and by nobody else. Method: the cluster of the other tests, with an interface for
-// the gateway of `front` on every node; frames in, frames out.
+// heard by them, and by nobody else; a device that vanishes harms nobody. Method: the cluster of
+// the other tests, with an interface for the gateway of `front` on every node; frames in, frames
+// out.
 
 import t from 'tap'
 import * as drop from './drop-reasons.ts'
@@ -109,4 +110,17 @@ t.test('tables that give the interface twice, or a way out, are refused', async 
   const [front, ...rest] = CLUSTER.networks
   const out = { ...front!, gatewayInterface: { name: 'dns0', defaultRoute: true } }
   t.match(problems({ networks: [out, ...rest] })[0], /gatewayInterface\.defaultRoute would lead/)
+})
+
+t.test('a device that goes with its namespace is not polled any more', async (t) => {
+  const world = connected()
+  const node = world.node('a')
+  node.devices.get('front-a2')!.vanish()
+  t.equal(node.poller.wait(0), 1)
+  node.engine.turn(0)
+  t.equal(node.poller.wait(0), 0)
+  world.inject('front-a', buildFrame({ source: A, target: B, payload: payloadOf(40) }))
+  node.engine.turn(0)
+  world.node('b').engine.turn(0)
+  t.equal(world.read('front-b').length, 1, 'the others go on')
 })
