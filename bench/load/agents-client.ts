@@ -1,0 +1,76 @@
+// A thousand agents in one process, for bench/agents.ts: each has its certificate, its own TLS
+// connection, a session, a stream of assignments and a heartbeat, as controlplane/agent/session.ts
+// has them; behind them there is nothing. Started by fork(), told what to be by the first message.
+
+import process from 'node:process'
+import type { Clock } from '../../base/clock.ts'
+import { silentLogger } from '../../base/log.ts'
+import { prng } from '../../base/prng.ts'
+import type { Timers } from '../../base/timers.ts'
+import { connector } from '../../controlplane/agent/connect.ts'
+import { Managers } from '../../controlplane/agent/managers.ts'
+import { SessionLoop } from '../../controlplane/agent/session-loop.ts'
+import { description } from '../../controlplane/dispatcher/testing/objects.ts'
+import { IdentityHolder } from '../../controlplane/proto/identity.ts'
+
+export interface AgentsOrder {
+  readonly manager: string
+  /** PEM. */
+  readonly roots: string
+  readonly agents: readonly {
+    readonly nodeId: string
+    readonly certificate: string
+    readonly privateKey: string
+  }[]
+}
+
+const clock: Clock = { nowMs: () => performance.now(), wallMs: () => Date.now() }
+const timers: Timers = {
+  after(delayMs, run) {
+    const timer = setTimeout(run, delayMs)
+    return () => clearTimeout(timer)
+  },
+}
+
+function begin({ manager, roots }: AgentsOrder, agent: AgentsOrder['agents'][number]): void {
+  const identity = new IdentityHolder({
+    certificate: Buffer.from(agent.certificate),
+    privateKey: Buffer.from(agent.privateKey),
+    roots: Buffer.from(roots),
+  })
+  const index = Number(/\d+/.exec(agent.nodeId)![0])
+  const key = Buffer.alloc(32)
+  key.writeUInt32BE(index + 1)
+  const loop: SessionLoop = new SessionLoop({
+    connect: connector(identity),
+    managers: new Managers([manager]),
+    host: {
+      describe: async () => ({
+        node: description(agent.nodeId),
+        tunnelPublicKey: key.toString('base64'),
+        tunnelEndpoint: `127.0.${index >> 8}.${index & 255}:4789`,
+        zone: '',
+      }),
+      heartbeat: () => ({ applied: loop.items.version }),
+      onMessage: () => {},
+      onItems: () => {},
+      onLogs: () => {},
+    },
+    statuses: () => new Map(),
+    onConnected: () => {},
+    onRemoved: () => {},
+    clock,
+    timers,
+    random: prng(index),
+    log: silentLogger,
+  })
+  loop.start()
+}
+
+process.once('message', async (order: AgentsOrder) => {
+  for (const [i, agent] of order.agents.entries()) {
+    begin(order, agent)
+    if (i % 10 === 9) await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+})
+process.on('disconnect', () => process.exit(0))
