@@ -28,17 +28,17 @@ function initiator(): Initiator {
     remoteStatic: responderKeys.publicKey,
     remoteKey: responderKey,
     staticStatic,
-    presharedKey,
+    presharedKeys: [presharedKey],
     ephemeral: newKeys(),
   })
 }
 
 /** The responder's whole part: reads message 1, writes message 2. */
 function answer(message: Uint8Array): Uint8Array {
-  const options = { prologue: PROLOGUE, local: responderKeys, presharedKey }
+  const options = { prologue: PROLOGUE, local: responderKeys }
   const responder = new Responder({ ...options, staticStatic: () => staticStatic })
   if (responder.readInitiation(message) === null) throw new Error('the initiation was refused')
-  return responder.writeResponse(newKeys(), NOTHING)!.message
+  return responder.writeResponse(newKeys(), NOTHING, presharedKey)!.message
 }
 
 /** Calls `work` until `seconds` have passed; returns calls per second. */

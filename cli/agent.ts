@@ -66,7 +66,6 @@ const FIXED_FIELDS: readonly (keyof CompiledNode)[] = [
   'listenAddress',
   'listenPort',
   'privateKey',
-  'presharedKey',
 ]
 
 /** The fields of `next` that differ from the running node's and must not. */

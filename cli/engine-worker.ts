@@ -84,7 +84,7 @@ function main(port: MessagePort, data: EngineWorkerData): void {
     counters,
     statistics: new Float64Array(data.statistics),
     privateKey: node.privateKey ?? randomBytes(32),
-    presharedKey: node.presharedKey,
+    presharedKeys: node.presharedKeys,
   })
   swap(engine, captures, ports, data.first)
   say({ kind: 'ready', rows: counters.list(), balancer: engine.services.rows() })

@@ -76,6 +76,7 @@ export function loadTables(file: string, schedulers: readonly string[]): LoadedT
   const { tables, problems } = validateTables(value, { schedulers })
   if (tables === null) throw new TablesError(problems)
   const compiled = compileTables(tables, { privateKey: privateKeyOf(file, tables) })
-  const hasSecret = tables.node.privateKey !== undefined || tables.node.presharedKey !== undefined
+  const { privateKey, presharedKey, presharedKeys } = tables.node
+  const hasSecret = [privateKey, presharedKey, presharedKeys].some((key) => key !== undefined)
   return { text, compiled, isSecretExposed: hasSecret && (statSync(file).mode & 0o077) !== 0 }
 }

@@ -27,7 +27,7 @@ t.test('the node', async (t) => {
   t.equal(compiled.version, 7)
   t.match(compiled.node, { name: 'host1', listenAddress: '::', listenPort: 4789 })
   t.equal(Buffer.from(compiled.node.privateKey!).toString('base64'), tables.node.privateKey)
-  t.strictSame(compiled.node.presharedKey, new Uint8Array(32))
+  t.strictSame(compiled.node.presharedKeys, [new Uint8Array(32)])
   t.strictSame(texts(compiled.node.addresses), ['192.168.0.1', 'fd00:aaaa::1'])
   t.strictSame(compiled.node.addresses[0]!.bytes, Uint8Array.of(192, 168, 0, 1))
   const { privateKey: _, ...node } = tables.node

@@ -108,11 +108,15 @@ function compileNode(node: LocalNode, options: CompileOptions): CompiledNode {
     listenAddress: address(node.listenAddress ?? LISTEN_ADDRESS_DEFAULT).text,
     listenPort: node.listenPort ?? LISTEN_PORT_DEFAULT,
     privateKey: node.privateKey === undefined ? options.privateKey : key(node.privateKey),
-    presharedKey:
-      node.presharedKey === undefined ? new Uint8Array(KEY_SIZE) : key(node.presharedKey),
+    presharedKeys: presharedKeys(node),
     addresses: (node.addresses ?? []).map(address),
     balancer: { ...BALANCER_DEFAULT, ...node.balancer },
   }
+}
+
+function presharedKeys({ presharedKey, presharedKeys }: LocalNode): Uint8Array[] {
+  if (presharedKeys !== undefined) return presharedKeys.map(key)
+  return [presharedKey === undefined ? new Uint8Array(KEY_SIZE) : key(presharedKey)]
 }
 
 function compilePeer(peer: Peer): CompiledPeer {

@@ -69,8 +69,8 @@ export interface CompiledNode {
   readonly listenPort: number
   /** X25519 private key, 32 bytes; null where no network is encrypted and no key was given. */
   readonly privateKey: Uint8Array | null
-  /** Noise psk2, 32 bytes; all zero when the file names none. */
-  readonly presharedKey: Uint8Array
+  /** Noise psk2, 32 bytes each, newest first; one that is all zero when the file names none. */
+  readonly presharedKeys: readonly Uint8Array[]
   /** Addresses on which published ports answer, besides loopback. */
   readonly addresses: readonly Address[]
   /** Timeouts and defences, every default filled in. */

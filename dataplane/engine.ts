@@ -85,7 +85,7 @@ export interface EngineParts {
   readonly counters: Counters
   /** Keys of this node; an ephemeral key where the tables name none. */
   readonly privateKey: Uint8Array
-  readonly presharedKey: Uint8Array
+  readonly presharedKeys: readonly Uint8Array[]
   readonly connectionsMax?: number
   /** Memory for the balancer's statistics, STATISTICS_COLUMNS per row; default private. */
   readonly statistics?: Float64Array
@@ -126,7 +126,7 @@ export class Engine {
     this.sessions = new PeerTable(
       {
         privateKey: parts.privateKey,
-        presharedKey: parts.presharedKey,
+        presharedKeys: parts.presharedKeys,
         nowMs,
         peersMax: PEERS_MAX,
       },
@@ -204,6 +204,7 @@ export class Engine {
     const nowMs = this.parts.clock.nowMs()
     // What this turn has made so far goes out under the tables it was made with.
     this.transmitter.flush(nowMs)
+    this.sessions.setPresharedKeys(tables.node.presharedKeys)
     const peers = this.links.swap(tables, nowMs)
     this.staging.retain((peer) => this.topology.peers.session[peer]! >= 0)
     this.topology.swap(tables, portOf, peers, nowMs)

@@ -48,6 +48,8 @@ export const DROP_RATE_MAX: number = 1000
 export const PROCESS_ID_MAX: number = 4_194_304
 /** X25519 keys and the preshared key, bytes. */
 export const KEY_SIZE: number = 32
+/** Preshared keys that are good at the same time: the next one, the one in use, the last one. */
+export const PRESHARED_KEYS_MAX: number = 3
 
 /** Problems that are told of one file; the rest is only counted. */
 export const PROBLEMS_MAX: number = 100

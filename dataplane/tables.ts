@@ -28,6 +28,10 @@ export interface LocalNode {
   readonly privateKey?: string
   /** Mixed into every handshake (Noise psk2), base64 of 32 bytes; default all zero. */
   readonly presharedKey?: string
+  /** The same while it is being rotated: newest first, at most three, instead of presharedKey. A
+   * node answers a handshake with the second newest and takes an answer made with any of them, so
+   * each may be one rotation behind; sessions that are up stay up. */
+  readonly presharedKeys?: readonly string[]
   /** Addresses of this host on which published ports answer, loopback always included. */
   readonly addresses?: readonly string[]
   /** Where the node stands, for services that prefer what is near: a rack, a room, a region. */

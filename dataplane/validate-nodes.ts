@@ -43,6 +43,9 @@ function checkLocalNode({ tables, report }: Context): void {
   ) {
     report('node.privateKeyFile', `is missing: network "${encrypted.name}" is encrypted`)
   }
+  if (node.presharedKey !== undefined && node.presharedKeys !== undefined) {
+    report('node.presharedKeys', 'is given beside presharedKey: give one of them')
+  }
   const seen = new Map<string, number>()
   for (const [a, text] of (node.addresses ?? []).entries()) {
     const address = parseAddress(text)!

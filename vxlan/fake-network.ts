@@ -35,7 +35,7 @@ export interface Faults {
 /** Keys of a node; default a random private key and a preshared key of zeros. */
 export interface FakeKeys {
   readonly privateKey?: Uint8Array
-  readonly presharedKey?: Uint8Array
+  readonly presharedKeys?: readonly Uint8Array[]
 }
 
 interface Flight {
@@ -141,7 +141,7 @@ export class FakeNode implements PeerHooks {
     this.table = new PeerTable(
       {
         privateKey: keys.privateKey ?? randomBytes(32),
-        presharedKey: keys.presharedKey ?? new Uint8Array(32),
+        presharedKeys: keys.presharedKeys ?? [new Uint8Array(32)],
         peersMax: 8,
         nowMs: network.nowMs,
       },

@@ -53,8 +53,8 @@ export type OpenedInitiation =
 export interface HandshakerOptions {
   /** 32 bytes, copied. */
   readonly privateKey: Uint8Array
-  /** 32 bytes, copied; all zero when there is none. */
-  readonly presharedKey: Uint8Array
+  /** See setPresharedKeys(). */
+  readonly presharedKeys: readonly Uint8Array[]
   /** Random bytes fit for keys. */
   readonly randomBytes: (size: number) => Uint8Array
   /** Milliseconds since 1970 UTC. */
@@ -65,23 +65,38 @@ export interface HandshakerOptions {
 export class Handshaker {
   readonly publicKey: Uint8Array
   readonly #local: KeyPair
-  readonly #presharedKey: Uint8Array
+  #presharedKeys: readonly Uint8Array[] = []
   readonly #randomBytes: (size: number) => Uint8Array
   readonly #timestamps: TimestampSource
   readonly #checker: MacChecker
   readonly #limiter: HandshakeLimiter
 
   constructor(options: HandshakerOptions) {
-    if (options.presharedKey.length !== KEY_SIZE) {
-      throw new RangeError('a preshared key has 32 bytes')
-    }
+    this.setPresharedKeys(options.presharedKeys)
     this.#local = keyPairOf(options.privateKey)
     this.publicKey = this.#local.publicKey
-    this.#presharedKey = Uint8Array.from(options.presharedKey)
     this.#randomBytes = options.randomBytes
     this.#timestamps = new TimestampSource(options.wallMs)
     this.#checker = new MacChecker(this.publicKey, options.randomBytes)
     this.#limiter = new HandshakeLimiter(options.nowMs)
+  }
+
+  /** The keys mixed into handshakes from now on: newest first, 32 bytes each, copied; all zero
+   * where there is none. Sessions that are up stay up. Throws a RangeError. */
+  setPresharedKeys(keys: readonly Uint8Array[]): void {
+    if (keys.length === 0 || keys.some(({ length }) => length !== KEY_SIZE)) {
+      throw new RangeError('preshared keys have 32 bytes, and there is at least one')
+    }
+    this.#presharedKeys = keys.map((key) => Uint8Array.from(key))
+  }
+
+  /** The key for an answer: the second newest, because the newest may not have spread yet. A peer
+   * that does not make use of an answer is answered with the others in turn; `unused` counts them.
+   *  */
+  #answerKey(unused: number): Uint8Array {
+    const keys = this.#presharedKeys
+    const order = keys.length > 1 ? [keys[1]!, keys[0]!, ...keys.slice(2)] : keys
+    return order[unused % order.length]!
   }
 
   /** Prepares a peer. Throws a RangeError when its key cannot be used. */
@@ -121,7 +136,7 @@ export class Handshaker {
       remoteStatic: remote.publicKey,
       remoteKey: remote.key,
       staticStatic: remote.staticStatic,
-      presharedKey: this.#presharedKey,
+      presharedKeys: this.#presharedKeys,
       ephemeral: this.#ephemeral(),
     })
     // identify() refused the keys for which this is null.
@@ -139,7 +154,6 @@ export class Handshaker {
     const responder = new Responder({
       prologue: PROLOGUE_BYTES,
       local: this.#local,
-      presharedKey: this.#presharedKey,
       staticStatic: (publicKey) => remoteOf(publicKey)?.staticStatic ?? null,
     })
     const timestamp = responder.readInitiation(initiationNoise(message))
@@ -151,16 +165,18 @@ export class Handshaker {
     return { kind: 'opened', responder, remoteStatic: responder.remoteStatic!, timestamp }
   }
 
-  /** Answers an opened initiation: the message to send, and the session. Null when a curve point of
-   * the initiator was of low order. */
+  /** Answers an opened initiation: the message to send, and the session. `unused`: how many answers
+   * to this peer led to nothing. Null when a curve point of the initiator was of low order. */
   answer(
     remote: RemoteIdentity,
     responder: Responder,
     initiation: Uint8Array,
     index: number,
+    unused: number,
     nowMs: number,
   ): { message: Uint8Array; result: HandshakeResult } | null {
-    const written = responder.writeResponse(this.#ephemeral(), NOTHING)
+    const key = this.#answerKey(unused)
+    const written = responder.writeResponse(this.#ephemeral(), NOTHING, key)
     responder.wipe()
     if (written === null) return null
     const message = buildResponse(index, senderIndex(initiation), written.message)

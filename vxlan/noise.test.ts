@@ -40,16 +40,15 @@ function initiator(options: Options = {}): Initiator {
     remoteStatic,
     remoteKey: publicKeyOf(remoteStatic),
     staticStatic: sharedSecret(ALICE, publicKeyOf(remoteStatic)) ?? NONE,
-    presharedKey: options.psk ?? PSK,
+    presharedKeys: [NONE, options.psk ?? PSK],
     ephemeral: keyPairOf(options.aliceEphemeral ?? hex(vector.init_ephemeral)),
   })
 }
 
-function responder(options: { known?: boolean; psk?: Uint8Array } = {}): Responder {
+function responder(options: { known?: boolean } = {}): Responder {
   return new Responder({
     prologue: hex(vector.resp_prologue),
     local: BOB,
-    presharedKey: options.psk ?? PSK,
     staticStatic: (key) => ((options.known ?? true) ? sharedSecret(BOB, publicKeyOf(key)) : null),
   })
 }
@@ -64,7 +63,7 @@ t.test('the published vector', async (t) => {
   t.equal(text(one), first.ciphertext)
   t.equal(text(bob.readInitiation(one)!), first.payload)
   t.strictSame(bob.remoteStatic && text(bob.remoteStatic), text(ALICE.publicKey))
-  const two = bob.writeResponse(EPHEMERAL, hex(second.payload))!
+  const two = bob.writeResponse(EPHEMERAL, hex(second.payload), PSK)!
   t.equal(text(two.message), second.ciphertext)
   const done = alice.readResponse(two.message)!
   t.equal(text(done.payload), second.payload)
@@ -101,7 +100,7 @@ t.test(
     const alice = initiator()
     const bob = responder()
     bob.readInitiation(alice.writeInitiation(new Uint8Array(12))!)
-    const { message } = bob.writeResponse(EPHEMERAL, new Uint8Array(0))!
+    const { message } = bob.writeResponse(EPHEMERAL, new Uint8Array(0), PSK)!
     for (let bit = 0; bit < message.length * 8; bit++) {
       const bad = Uint8Array.from(message)
       bad[bit >> 3]! ^= 1 << (bit & 7)
@@ -130,7 +129,7 @@ t.test('wrong secrets', async (t) => {
   const alice = initiator({ psk: NONE })
   const right = responder()
   t.ok(right.readInitiation(alice.writeInitiation(NONE)!))
-  t.equal(alice.readResponse(right.writeResponse(EPHEMERAL, NONE)!.message), null, 'psk')
+  t.equal(alice.readResponse(right.writeResponse(EPHEMERAL, NONE, PSK)!.message), null, 'psk')
 })
 
 t.test('points of low order are refused wherever they come from', async (t) => {

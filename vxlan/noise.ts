@@ -213,7 +213,8 @@ export interface InitiatorOptions {
   readonly remoteKey: KeyObject
   /** DH of both static keys, which is the same in every handshake with this peer. */
   readonly staticStatic: Uint8Array
-  readonly presharedKey: Uint8Array
+  /** Any of them may have been used by the responder; at least one. */
+  readonly presharedKeys: readonly Uint8Array[]
   readonly ephemeral: KeyPair
 }
 
@@ -247,18 +248,22 @@ export class Initiator {
     const remoteEphemeral = message.subarray(0, KEY_SIZE)
     const remoteKey = publicKeyOf(remoteEphemeral)
     mixEphemeral(transcript, remoteEphemeral) // e
-    const { ephemeral, local, presharedKey } = this.#options
-    let payload: Uint8Array | null = null
-    if (
+    const { ephemeral, local, presharedKeys } = this.#options
+    const isAgreed =
       mixSecret(transcript, sharedSecret(ephemeral, remoteKey)) && // ee
       mixSecret(transcript, sharedSecret(local, remoteKey)) // se
-    ) {
-      transcript.mixKeyAndHash(presharedKey) // psk
-      payload = transcript.decryptAndHash(message.subarray(KEY_SIZE))
+    for (const presharedKey of isAgreed ? presharedKeys : []) {
+      const attempt = transcript.copy()
+      attempt.mixKeyAndHash(presharedKey) // psk
+      const payload = attempt.decryptAndHash(message.subarray(KEY_SIZE))
+      const result = payload && attempt.split()
+      attempt.wipe()
+      if (payload === null || result === null) continue
+      transcript.wipe()
+      return { payload, result }
     }
-    const result = payload && transcript.split()
     transcript.wipe()
-    return payload && result && { payload, result }
+    return null
   }
 
   wipe(): void {
@@ -269,7 +274,6 @@ export class Initiator {
 export interface ResponderOptions {
   readonly prologue: Uint8Array
   readonly local: KeyPair
-  readonly presharedKey: Uint8Array
   /** DH of both static keys, or null when the initiator is not known: then nothing more is
    * computed. */
   readonly staticStatic: (remoteStatic: Uint8Array) => Uint8Array | null
@@ -319,13 +323,14 @@ export class Responder {
   writeResponse(
     ephemeral: KeyPair,
     payload: Uint8Array,
+    presharedKey: Uint8Array,
   ): { message: Uint8Array; result: HandshakeResult } | null {
     const transcript = this.#transcript
     mixEphemeral(transcript, ephemeral.publicKey) // e
     const remoteStatic = publicKeyOf(this.remoteStatic!)
     if (!mixSecret(transcript, sharedSecret(ephemeral, this.#remoteEphemeral!))) return null // ee
     if (!mixSecret(transcript, sharedSecret(ephemeral, remoteStatic))) return null // se
-    transcript.mixKeyAndHash(this.#options.presharedKey) // psk
+    transcript.mixKeyAndHash(presharedKey) // psk
     const sealed = transcript.encryptAndHash(payload)
     const result = transcript.split()
     transcript.wipe()

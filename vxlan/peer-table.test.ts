@@ -367,13 +367,59 @@ t.test('strangers and wrong secrets get no answer', async (t) => {
   t.equal(bob.table.stats.refused['unknown-peer'], 1)
   t.equal(bob.table.stats.responsesSent, 0)
 
-  const carol = network.node(3, { presharedKey: new Uint8Array(32).fill(1) })
+  const carol = network.node(3, { presharedKeys: [new Uint8Array(32).fill(1)] })
   bob.add(carol)
   const fromCarol = carol.add(bob)
   carol.frame(fromCarol)
   network.run(10)
   t.equal(carol.table.stats.refused.noise, 1, 'another preshared key')
   t.equal(carol.table.sealerOf(fromCarol), null)
+})
+
+const psk = (byte: number): Uint8Array => new Uint8Array(32).fill(byte)
+
+t.test('preshared keys are rotated under way', async (t) => {
+  const { network, alice, bob, toBob, toAlice } = connected()
+  const delivered = (): boolean => {
+    const [there, back] = [alice.frame(toBob), bob.frame(toAlice)]
+    network.run(10)
+    return bob.received.at(-1) === there && alice.received.at(-1) === back
+  }
+  let sessions = alice.table.stats.sessions
+  /** Time for a new handshake, with traffic. */
+  const renew = (): void => {
+    for (let i = 0; i < 13; i++) {
+      network.run(10_000)
+      t.ok(delivered(), 'nothing is lost')
+    }
+    t.ok(alice.table.stats.sessions > sessions, 'there was a new handshake')
+    sessions = alice.table.stats.sessions
+    t.equal(alice.table.stats.refused.noise + bob.table.stats.refused.noise, 0)
+  }
+  const zero = psk(0)
+  alice.table.setPresharedKeys([psk(1), zero])
+  t.ok(delivered(), 'the session stays up')
+  renew() // Bob has not heard of it.
+  bob.table.setPresharedKeys([psk(1), zero])
+  renew()
+  bob.table.setPresharedKeys([psk(2), psk(1), zero])
+  renew() // Now Bob is ahead.
+  alice.table.setPresharedKeys([psk(2), psk(1), zero])
+  renew()
+  t.throws(() => alice.table.setPresharedKeys([]), RangeError)
+  t.throws(() => alice.table.setPresharedKeys([new Uint8Array(31)]), RangeError)
+})
+
+t.test('who is two rotations behind gets in at the second or third try', async (t) => {
+  const network = new FakeNetwork(1)
+  const alice = network.node(1, { presharedKeys: [psk(1)] })
+  const bob = network.node(2, { presharedKeys: [psk(3), psk(2), psk(1)] })
+  const toBob = alice.add(bob)
+  bob.add(alice)
+  alice.frame(toBob)
+  network.run(3 * (REKEY_TIMEOUT_MS + REKEY_JITTER_MS))
+  t.ok(alice.table.sealerOf(toBob))
+  t.equal(alice.table.stats.refused.noise, 2)
 })
 
 t.test('peers are checked when they are added', async (t) => {

@@ -83,9 +83,10 @@ import {
 import { SlotTable } from './slots.ts'
 
 export interface PeerTableOptions {
-  /** This node's static private key and preshared key, 32 bytes each; copied. */
+  /** This node's static private key, 32 bytes; copied. */
   readonly privateKey: Uint8Array
-  readonly presharedKey: Uint8Array
+  /** As setPresharedKeys() takes them. */
+  readonly presharedKeys: readonly Uint8Array[]
   /** A power of two; default PEERS_MAX. */
   readonly peersMax?: number
   readonly nowMs: number
@@ -144,6 +145,12 @@ export class PeerTable implements SessionTable {
   /** This node's static public key. */
   get publicKey(): Uint8Array {
     return this.#handshaker.publicKey
+  }
+
+  /** The keys mixed into handshakes from now on (Noise psk2), newest first, 32 bytes each; copied.
+   * Sessions that are up stay up: a rotation drops nothing. */
+  setPresharedKeys(keys: readonly Uint8Array[]): void {
+    this.#handshaker.setPresharedKeys(keys)
   }
 
   // -- peers --------------------------------------------------------------------------------------
@@ -318,6 +325,7 @@ export class PeerTable implements SessionTable {
       opened.responder,
       message,
       localIndex,
+      peer.unusedAnswers++,
       nowMs,
     )
     assert(answer !== null, 'both points of the initiator have been through a DH')
@@ -474,6 +482,7 @@ export class PeerTable implements SessionTable {
 
   #promote(peer: Peer, nowMs: number): void {
     const renewed = peer.ring.current !== null
+    peer.unusedAnswers = 0
     this.#endCall(peer)
     if (peer.ring.promote()) this.#sessionUp(peer, renewed, nowMs)
   }

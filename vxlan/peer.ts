@@ -43,6 +43,8 @@ export class Peer {
   /** Timestamp of the newest initiation accepted, and when it came in. */
   timestamp: Uint8Array = earliestTimestamp()
   initiationMs: number = Number.NEGATIVE_INFINITY
+  /** Answers of ours since the last one that it made use of. */
+  unusedAnswers = 0
   /** When we last sent a handshake message. */
   handshakeMs: number = Number.NEGATIVE_INFINITY
   /** Due times, Infinity = off. */

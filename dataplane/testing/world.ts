@@ -107,7 +107,7 @@ export class Node {
       random: () => world.random.nextU32(),
       counters: this.counters,
       privateKey: privateKeyOf(name),
-      presharedKey: new Uint8Array(32),
+      presharedKeys: [new Uint8Array(32)],
       connectionsMax: options.connectionsMax ?? 1024,
     })
     this.tun = new MemoryDevice({ name: 'weft0', slab: this.slab, poller: this.poller })
