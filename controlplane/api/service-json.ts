@@ -54,9 +54,14 @@ function shownSpec(spec: ServiceSpec): ServiceSpec {
 }
 
 export function shownTask(task: TaskSpec): TaskSpec {
-  if (task.ContainerSpec?.PullOptions === undefined) return task
-  const { PullOptions: _, ...ContainerSpec } = task.ContainerSpec
-  return { ...task, ContainerSpec }
+  if (task.ContainerSpec === undefined) return task
+  const { PullOptions: _, Privileges, ...container } = task.ContainerSpec
+  // Two members that Go's types never leave out.
+  const privileges =
+    Privileges === undefined
+      ? {}
+      : { Privileges: { CredentialSpec: null, SELinuxContext: null, ...Privileges } }
+  return { ...task, ContainerSpec: { ...container, ...privileges } as typeof container }
 }
 
 function endpointJson({ endpoint: { spec, ports, virtualIps } }: ServiceObject) {

@@ -308,7 +308,7 @@ t.test('older clients cannot mean newer fields', async (t) => {
     Image: 'busybox',
     Isolation: 'default',
     Healthcheck: { Test: ['NONE'] },
-    Privileges: {},
+    Privileges: { CredentialSpec: null, SELinuxContext: null },
   })
 })
 

@@ -69,6 +69,11 @@ function settleService(node: FakeNode, tx: WriteTransaction, id: string): void {
     if (!live.some((task) => task.slot === slot))
       tx.create('tasks', runningTask(node, tx, service, slot))
   }
+  const needsAddress = service.spec.TaskTemplate.Networks !== undefined
+  if (needsAddress && service.endpoint.virtualIps.length === 0) {
+    tx.update('services', { ...service, endpoint: endpointOf(tx, service) })
+    return
+  }
   const isUpdated = service.previousSpec !== null && service.updateStatus?.state !== 'completed'
   if (isUpdated && service.updateStatus === null) {
     const nowMs = node.clock.wallMs()
@@ -80,6 +85,18 @@ function settleService(node: FakeNode, tx: WriteTransaction, id: string): void {
       ...service,
       updateStatus: { ...status, message: 'rollback completed' },
     })
+  }
+}
+
+/** An address on each network; 10.0.0.2 on ingress. */
+function endpointOf(tx: WriteTransaction, { spec }: ServiceObject): ServiceObject['endpoint'] {
+  const targets = (spec.TaskTemplate.Networks ?? []).map(({ Target }) => Target)
+  const ingress = tx.find('networks', 'name', 'ingress').map(({ id }) => id)
+  const networks = spec.EndpointSpec?.Ports === undefined ? targets : [...ingress, ...targets]
+  return {
+    spec: spec.EndpointSpec ?? {},
+    ports: spec.EndpointSpec?.Ports ?? [],
+    virtualIps: networks.map((networkId, at) => ({ networkId, address: `10.0.${at}.2/24` })),
   }
 }
 
