@@ -5,6 +5,7 @@ import type { BalancerRows } from '../dataplane/balanced-services.ts'
 import type { CompiledTables } from '../dataplane/compiled.ts'
 import type { CounterRow } from '../dataplane/counters.ts'
 import type { Question } from '../dataplane/questions.ts'
+import type { Restored } from '../dataplane/saved-flows.ts'
 
 /** An open device: descriptors belong to the process, so the number is all that the loop needs. */
 export interface DeviceHandle {
@@ -28,6 +29,8 @@ export interface EngineWorkerData {
   readonly statistics: SharedArrayBuffer
   readonly wakeFd: number
   readonly first: TablesMessage
+  /** Flows that an earlier agent saved; null = none. */
+  readonly flows: Uint8Array<ArrayBuffer> | null
   /** Port name (or "underlay") and file, for packet captures. */
   readonly captures: readonly (readonly [string, string])[]
 }
@@ -43,6 +46,10 @@ export type FromEngine =
       readonly rows: readonly CounterRow[]
       readonly balancer: BalancerRows
     }
+  /** What became of the flows that were given, before "ready". */
+  | { readonly kind: 'restored'; readonly result: Restored | string }
+  /** The flows, when the loop has ended in order. */
+  | { readonly kind: 'flows'; readonly bytes: Uint8Array }
   /** To the one question that is open. */
   | { readonly kind: 'answer'; readonly answer: unknown }
   | {

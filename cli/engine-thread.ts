@@ -22,6 +22,7 @@ import {
   ManualServices,
 } from '../dataplane/manual-services.ts'
 import type { Question, QuestionName, Questions } from '../dataplane/questions.ts'
+import type { Restored } from '../dataplane/saved-flows.ts'
 import { SCHEDULERS } from '../ipvs-emulator/sched.ts'
 import { statisticsMemory } from '../ipvs-emulator/statistics.ts'
 import type {
@@ -31,6 +32,7 @@ import type {
   TablesMessage,
   ToEngine,
 } from './engine-protocol.ts'
+import { saveFlowsFile, takeFlowsFile } from './flows-file.ts'
 import { LocalDevices } from './local-devices.ts'
 import { LoopbackProxy } from './loopback-proxy.ts'
 import { loadManual, saveManual } from './manual-file.ts'
@@ -60,6 +62,8 @@ export class EngineThread implements EngineHandle {
   private mesh: MeshHost | null = null
   private loopback: LoopbackProxy | null = null
   private worker: Worker | null = null
+  /** What the loop gave when it ended in order. */
+  private savedFlows: Uint8Array | null = null
   private wakeFd = -1
   private isRunning = false
   private rows: readonly CounterRow[] = []
@@ -168,18 +172,23 @@ export class EngineThread implements EngineHandle {
     this.manual.restore(loadManual(options.runDirectory, options.log))
     const first = this.message(tables)
     const captures = [...options.captures]
+    const flows = takeFlowsFile(options.runDirectory, options.log)
     const worker = new Worker(new URL('./engine-worker.ts', import.meta.url), {
       workerData: {
         counters: this.counters,
         statistics: this.statistics,
         wakeFd: this.wakeFd,
         first,
+        flows,
         captures,
       } satisfies EngineWorkerData,
+      transferList: flows === null ? [] : [flows.buffer],
     })
     this.worker = worker
     worker.on('message', (reply: FromEngine) => {
       if (reply.kind === 'answer') this.questions.answered(reply.answer)
+      else if (reply.kind === 'restored') this.tellRestored(reply.result)
+      else if (reply.kind === 'flows') this.savedFlows = reply.bytes
       else this.settle(reply)
     })
     worker.on('error', (error) => this.fail(error))
@@ -274,6 +283,27 @@ export class EngineThread implements EngineHandle {
     this.loopback.apply(own, ports)
   }
 
+  // -- flows across a restart
+  // ---------------------------------------------------------------------------------
+
+  private tellRestored(result: Restored | string): void {
+    const log = this.options?.log
+    if (typeof result === 'string') log?.warn('the saved flows are lost', { problem: result })
+    else log?.info('flows go on', { flows: result.loaded, dropped: result.dropped })
+  }
+
+  /** Writes the flows for the next agent. One that cannot is no reason not to stop. */
+  private keepFlows(): void {
+    const { savedFlows, options } = this
+    if (savedFlows === null || options === null || !this.isRunning) return
+    this.savedFlows = null
+    try {
+      saveFlowsFile(options.runDirectory, savedFlows)
+    } catch (error) {
+      options.log.warn('the open flows are lost', { error: (error as Error).message })
+    }
+  }
+
   // -- the end
   // --------------------------------------------------------------------------------------
 
@@ -290,6 +320,7 @@ export class EngineThread implements EngineHandle {
       worker.postMessage({ kind: 'stop' } satisfies ToEngine)
       ringWake(this.wakeFd)
       await gone
+      this.keepFlows()
     }
     if (this.mesh !== null) close(this.mesh.device.fd)
     this.mesh = null

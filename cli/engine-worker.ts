@@ -18,6 +18,8 @@ import { vnetDevice } from '../dataplane/edge/vnet-device.ts'
 import { drainWake } from '../dataplane/edge/wake.ts'
 import { Engine, SLAB_SOCKET_AT } from '../dataplane/engine.ts'
 import { Port } from '../dataplane/ports.ts'
+import type { Restored } from '../dataplane/saved-flows.ts'
+import { FlowStateError } from '../ipvs-emulator/flow-state.ts'
 import type {
   DeviceHandle,
   EngineWorkerData,
@@ -87,9 +89,22 @@ function main(port: MessagePort, data: EngineWorkerData): void {
     presharedKeys: node.presharedKeys,
   })
   swap(engine, captures, ports, data.first)
+  if (data.flows !== null) say({ kind: 'restored', result: restore(engine, data.flows) })
   say({ kind: 'ready', rows: counters.list(), balancer: engine.services.rows() })
   engine.run()
   socket.close()
+  const bytes = engine.saveFlows()
+  port.postMessage({ kind: 'flows', bytes } satisfies FromEngine, [bytes.buffer])
+}
+
+/** Takes over saved flows. Returns what became of them, or why they are of no use. */
+function restore(engine: Engine, flows: Uint8Array): Restored | string {
+  try {
+    return engine.restoreFlows(flows)
+  } catch (error) {
+    if (error instanceof FlowStateError || error instanceof SyntaxError) return error.message
+    throw error
+  }
 }
 
 /** Takes every message that waits. There is at most one question among them. */

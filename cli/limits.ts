@@ -17,6 +17,8 @@ export const RELOAD_QUIET_MAX_MS: number = 2000
 
 /** A stop that takes longer ends the process with EXIT_FAILURE; the next start repairs the host. */
 export const STOP_TIMEOUT_MS: number = 15_000
+/** Bytes of the file of saved flows: four million flows over IPv4. */
+export const FLOWS_FILE_SIZE_MAX: number = 512 * 1024 * 1024
 /** Captures that one agent writes. */
 export const CAPTURES_MAX: number = 16
 

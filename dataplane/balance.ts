@@ -100,6 +100,15 @@ export class Balance {
     this.director.load()
   }
 
+  /** Gives flows that were not begun here the numbers of their endpoints. */
+  adopt(): void {
+    const { director } = this
+    for (let c = director.nextConnection(0); c >= 0; c = director.nextConnection(c + 1)) {
+      const server = director.realServerOf(c)
+      if (server >= 0) director.setData(c, this.endpointOfServer(director.realServerKey(server)))
+    }
+  }
+
   /** A frame from a client to a virtual address (service < 0: found by address) or published
    * port. Rewrites it and sets `connection`, or returns why not. */
   forward(frame: Frame, zone: number, service: number, masquerade: boolean, nowMs: number): number {

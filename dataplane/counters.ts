@@ -63,6 +63,9 @@ export const ENGINE_CELLS = {
   /** New flows that drop_packet dropped, and flows that drop_entry did. */
   droppedNew: 30,
   droppedFlows: 31,
+  /** Flows taken over from before a restart, and those of them that had no place any more. */
+  flowsRestored: 33,
+  flowsLost: 34,
   /** Idle flows whose ends were asked for a sign of life. */
   probes: 29,
   /** SYNs that a backend refused and another got. */
@@ -71,7 +74,7 @@ export const ENGINE_CELLS = {
   turnSecondsMax: 26,
 } as const
 
-const ENGINE_SIZE = 40
+const ENGINE_SIZE = 48
 /** Cell of drop reason 0; reason r is at DROP_CELLS + r. */
 export const DROP_CELLS: number = ENGINE_SIZE
 const DROP_SIZE = 64

@@ -40,6 +40,7 @@ import { PeerLinks } from './peer-links.ts'
 import { type Port, readFrame } from './ports.ts'
 import { answerQuestion, type Question, type QuestionName, type Questions } from './questions.ts'
 import { Receiver } from './receiver.ts'
+import { packFlows, type Restored, unpackFlows } from './saved-flows.ts'
 import { SPIN_MS, Spinner, YIELD_CONTENDED_MS } from './spinner.ts'
 import { Staging } from './staging.ts'
 import { type LocalPort, Topology } from './topology.ts'
@@ -246,6 +247,28 @@ export class Engine {
   /** Answers a question of the rest of the process: a bounded piece of work. */
   ask<Name extends QuestionName>(question: Question<Name>): Questions[Name]['answer'] {
     return answerQuestion(this.director, this.services, question)
+  }
+
+  /** The flows as bytes for the next start (saved-flows.ts). */
+  saveFlows(): Uint8Array<ArrayBuffer> {
+    return packFlows(this.director, this.zones(), this.parts.clock.wallMs())
+  }
+
+  /** Takes over what an earlier loop saved, as far as it fits the tables. To be called after the
+   * first swap() and before packets. Throws FlowStateError for damaged bytes. */
+  restoreFlows(bytes: Uint8Array): Restored {
+    const wallMs = this.parts.clock.wallMs()
+    const restored = unpackFlows(this.director, this.zones(), wallMs, bytes)
+    this.balance.adopt()
+    this.cells[ENGINE_CELLS.flowsRestored]! += restored.loaded
+    this.cells[ENGINE_CELLS.flowsLost]! += restored.dropped
+    return restored
+  }
+
+  /** Zones of the networks that the tables have. */
+  private zones(): Map<string, number> {
+    const networks = this.topology.networks.filter((network) => network !== undefined)
+    return new Map(networks.map(({ name, zone }) => [name, zone]))
   }
 
   // -- the loop

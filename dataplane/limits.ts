@@ -44,6 +44,9 @@ export const MH_SLOTS_MAX: number = 131_071
 export const IDLE_SECONDS_MAX: number = 365 * 24 * 60 * 60
 export const DROP_RATE_MAX: number = 1000
 
+/** Bytes of the header of saved flows: a name and a number per network. */
+export const SAVED_HEADER_SIZE_MAX: number = 1024 * 1024
+
 /** PID_MAX_LIMIT of a 64-bit Linux (include/linux/threads.h). */
 export const PROCESS_ID_MAX: number = 4_194_304
 /** X25519 keys and the preshared key, bytes. */

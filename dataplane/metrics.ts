@@ -99,6 +99,16 @@ export const ENGINE_METRICS: readonly EngineMetric[] = [
     cells: STATE_COUNTS.map(([protocol, state, cell]) => [[protocol, state], STATE_CELLS + cell]),
   },
   {
+    name: 'weft_flows_restored_total',
+    help: 'Flows saved by the agent before this one, by what became of them.',
+    type: 'counter',
+    labels: ['result'],
+    cells: [
+      [['restored'], ENGINE_CELLS.flowsRestored],
+      [['dropped'], ENGINE_CELLS.flowsLost],
+    ],
+  },
+  {
     name: 'weft_defence_drops_total',
     help: 'New flows and flows dropped by the defences against floods.',
     type: 'counter',

@@ -140,12 +140,14 @@ function saveOne(
 }
 
 /** Loads what saveFlows() wrote, `elapsedMs` after it did. The configuration must have been
- * applied. Returns how many connections were loaded and how many left out. Throws FlowStateError on
- * damaged bytes. */
+ * applied. `zoneOf` tells what a zone's number is now, -1 when it is no more; default the same.
+ * Returns how many connections were loaded and how many left out. Throws FlowStateError on damaged
+ * bytes. */
 export function loadFlows(
   director: Director,
   bytes: Uint8Array,
   elapsedMs: number,
+  zoneOf: (zone: number) => number = (zone) => zone,
 ): { loaded: number; skipped: number } {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const end = bytes.byteLength - 4
@@ -154,7 +156,7 @@ export function loadFlows(
     throw new FlowStateError(`version ${view.getUint16(4)}, but ${VERSION} is understood`)
   }
   if (crc32c(view, 0, end) !== view.getUint32(end)) throw new FlowStateError('damaged or cut short')
-  const reader = new Reader(director, view, end, Math.floor(elapsedMs / TICK_MS))
+  const reader = new Reader(director, view, end, Math.floor(elapsedMs / TICK_MS), zoneOf)
   return reader.read()
 }
 
@@ -163,13 +165,21 @@ class Reader {
   readonly #view: DataView
   readonly #end: number
   readonly #elapsedTicks: number
+  readonly #zoneOf: (zone: number) => number
   readonly #flow: Flow = makeFlow()
   /** Handle of the template saved at each position, -1 when it was left out. */
   readonly #templates: number[] = []
   #servers: (RealServer | null)[] = []
   #at = 8
 
-  constructor(director: Director, view: DataView, end: number, elapsedTicks: number) {
+  constructor(
+    director: Director,
+    view: DataView,
+    end: number,
+    elapsedTicks: number,
+    zoneOf: (zone: number) => number,
+  ) {
+    this.#zoneOf = zoneOf
     this.#director = director
     this.#view = view
     this.#end = end
@@ -243,6 +253,7 @@ class Reader {
     if ((flags & ~KEPT_FLAGS) !== 0 || !known(template, protocol, state)) return -1
     this.#readFlow(family, protocol)
     const flow = this.#flow
+    if (flow.zone < 0 || flow.replyZone < 0) return -1
     if (!template && !fits(flow, server)) return -1
     const { connections } = this.#director
     if (connections.findForward(flow) >= 0) return -1
@@ -260,8 +271,8 @@ class Reader {
     const words = family === IPV4 ? 1 : 4
     flow.family = family
     flow.protocol = protocol
-    flow.zone = view.getUint16(at + 12)
-    flow.replyZone = view.getUint16(at + 14)
+    flow.zone = this.#zoneOf(view.getUint16(at + 12))
+    flow.replyZone = this.#zoneOf(view.getUint16(at + 14))
     flow.sourcePort = view.getUint16(at + 4)
     flow.targetPort = view.getUint16(at + 6)
     flow.newTargetPort = view.getUint16(at + 8)
