@@ -7,6 +7,9 @@ import type { NodeControl } from './node-control.ts'
 import { head } from './render.ts'
 import { tlsInfo } from './tls-info.ts'
 
+/** What no pools stand for. */
+const DEFAULT_POOLS = ['10.0.0.0/8']
+
 const TWO_MANAGERS =
   'WARNING: Running Swarm in a two-manager configuration. This configuration provides\n' +
   '         no fault tolerance, and poses a high risk to lose control over the cluster.\n' +
@@ -21,7 +24,7 @@ export function clusterInfo(cluster: ClusterObject): Record<string, unknown> {
     Spec: shownSpec(cluster.spec),
     TLSInfo: tlsInfo(rootCa.certificate, rotation?.certificate ?? rootCa.certificate),
     RootRotationInProgress: rotation !== null,
-    DefaultAddrPool: defaultAddressPools.length === 0 ? null : defaultAddressPools,
+    DefaultAddrPool: defaultAddressPools.length === 0 ? DEFAULT_POOLS : defaultAddressPools,
     SubnetSize: subnetSize,
     DataPathPort: dataPathPort,
   }

@@ -194,6 +194,20 @@ t.test('networks', async (t) => {
   t.same(await create({ Name: 'n1' }), [201, ['Id', 'Warning']], 'its name is free at once')
 })
 
+t.test('networks at the top of a service, where they were of old', async (t) => {
+  const { api } = await start(t)
+  const { Id: id } = (await api.post('/networks/create', { Name: 'n1', Driver: 'overlay' })).body
+  const atTop = { ContainerSpec: { Image: 'busybox' } }
+  await api.post('/services/create', {
+    Name: 'old',
+    TaskTemplate: atTop,
+    Networks: [{ Target: 'n1' }],
+  })
+  const old = (await api.get('/services/old')).body.Spec
+  t.same(old.Networks, [{ Target: id }], 'networks are shown where they were given')
+  t.equal(old.TaskTemplate.Networks, undefined)
+})
+
 t.test('networks of the cluster and of the engine are one list', async (t) => {
   const local = { Name: 'none', Id: 'f'.repeat(64), Scope: 'local', Driver: 'null', Labels: {} }
   const twin = { ...local, Name: 'n1', Labels: { 'io.weft.network.id': 'x' } }

@@ -13,7 +13,8 @@ export function withNetworkIds(tx: ReadTransaction, spec: ServiceSpec): ServiceS
   const { Networks } = spec.TaskTemplate
   if (Networks === undefined) return spec
   const resolved = Networks.map((attachment) => networkTarget(tx, attachment))
-  return { ...spec, TaskTemplate: { ...spec.TaskTemplate, Networks: resolved } }
+  const atTop = spec.Networks === undefined ? {} : { Networks: resolved }
+  return { ...spec, ...atTop, TaskTemplate: { ...spec.TaskTemplate, Networks: resolved } }
 }
 
 function networkTarget(

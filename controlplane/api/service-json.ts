@@ -48,9 +48,12 @@ export function serviceJson(
   }
 }
 
-/** Without the credentials for the registry. */
+/** Without the credentials for the registry; networks where they were given, and only there. */
 function shownSpec(spec: ServiceSpec): ServiceSpec {
-  return { ...spec, TaskTemplate: shownTask(spec.TaskTemplate) }
+  const task = shownTask(spec.TaskTemplate)
+  if (spec.Networks === undefined) return { ...spec, TaskTemplate: task }
+  const { Networks: _, ...TaskTemplate } = task
+  return { ...spec, TaskTemplate }
 }
 
 export function shownTask(task: TaskSpec): TaskSpec {

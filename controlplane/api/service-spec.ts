@@ -46,8 +46,10 @@ export function completeServiceSpec(
   const { TaskTemplate, Networks, ...rest } = given
   const Mode = completeMode(given.Mode)
   const isJob = Mode.ReplicatedJob !== undefined || Mode.GlobalJob !== undefined
+  const isAtTop = (TaskTemplate.Networks ?? []).length === 0 && Networks !== undefined
   const spec: ServiceSpec = {
     ...rest,
+    ...(isAtTop ? { Networks } : {}),
     Name: given.Name ?? randomName(random),
     TaskTemplate: completeTask(TaskTemplate, Networks),
     Mode,
@@ -97,7 +99,7 @@ function completeTask(
     throw badRequest('mismatched Runtime and *Spec fields')
   }
   checkRestart(given)
-  // The place at the service's top is the old one: one place is enough.
+  // The place at the service's top is the old one: it is shown there again, and counts here.
   const Networks = (given.Networks ?? []).length > 0 ? given.Networks : serviceNetworks
   const { ContainerSpec, Networks: _, ...rest } = given
   const container = { ...ContainerSpec!, Isolation: ContainerSpec!.Isolation ?? 'default' }

@@ -95,7 +95,7 @@ function addresses(given: GivenInit | GivenJoin): {
   readonly dataPathAddress: string
 } {
   const { ListenAddr, AdvertiseAddr, DataPathAddr } = given
-  const listen = parseAddress(ListenAddr === '' ? '0.0.0.0' : ListenAddr)
+  const listen = parseAddress(ListenAddr)
   if (listen === null) {
     throw badRequest(`invalid ListenAddr ${JSON.stringify(ListenAddr)}: invalid address`)
   }

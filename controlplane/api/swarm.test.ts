@@ -63,7 +63,7 @@ t.test('a node that is in no swarm', async (t) => {
     Error: '',
     RemoteManagers: null,
   })
-  const join = { RemoteAddrs: ['127.0.0.1:2377'], JoinToken: 'SWMTKN-1-bad' }
+  const join = { ListenAddr: '0.0.0.0', RemoteAddrs: ['127.0.0.1:2377'], JoinToken: 'SWMTKN-1-bad' }
   t.same(await words(api.post('/swarm/join', join)), [500, 'invalid join token'])
   t.equal((await api.post('/swarm/join', { JoinToken: 'x' })).status, 400)
 })
@@ -106,7 +106,7 @@ t.test('init: defaults, and the answer', async (t) => {
       EncryptionConfig: { AutoLockManagers: false },
     },
     RootRotationInProgress: false,
-    DefaultAddrPool: null,
+    DefaultAddrPool: ['10.0.0.0/8'],
     SubnetSize: 26,
     DataPathPort: 4789,
     TLSInfo: { CertIssuerSubject: 'MBMxETAPBgNVBAMTCHN3YXJtLWNh' },
@@ -137,6 +137,7 @@ t.test('init refuses what cannot be', async (t) => {
     [{ DefaultAddrPool: ['10.0.0.0/8', '10.1.0.0/16'] }, /overlaps/],
     [{ SubnetSize: 31 }, /out of range/],
     [{ ListenAddr: 'a b' }, /invalid ListenAddr/],
+    [{ ListenAddr: '' }, /invalid ListenAddr "": invalid address/],
     [{ Availability: 'lazy' }, /invalid Availability: "lazy"/],
     [{ Spec: { Name: 'foo' } }, /swarm spec must be named "default"/],
     [
@@ -145,7 +146,7 @@ t.test('init refuses what cannot be', async (t) => {
     ],
   ]
   for (const [body, message] of bad) {
-    const answer = await api.post('/swarm/init', body)
+    const answer = await api.post('/swarm/init', { ListenAddr: '0.0.0.0', ...body })
     t.equal(answer.status, 400)
     t.match(answer.body.message, message)
   }

@@ -70,7 +70,8 @@ export interface ServiceSpec extends Annotations {
   readonly Mode: ServiceMode
   readonly UpdateConfig?: UpdateConfig
   readonly RollbackConfig?: UpdateConfig
-  /** Deprecated place of TaskTemplate.Networks; moved there when a request is taken. */
+  /** Deprecated place of TaskTemplate.Networks. What a request has here stands there as well: only
+   * that counts. */
   readonly Networks?: readonly NetworkAttachmentConfig[]
   readonly EndpointSpec?: EndpointSpec
 }

@@ -277,8 +277,11 @@ export class TestApi {
   }
 
   /** Founds a cluster and returns the node's id. */
-  async init(body: unknown = {}): Promise<string> {
-    const { status, body: id } = await this.post('/swarm/init', body)
+  async init(body: object = {}): Promise<string> {
+    const { status, body: id } = await this.post('/swarm/init', {
+      ListenAddr: '0.0.0.0:2377',
+      ...body,
+    })
     if (status !== 200) throw new ApiError(status, JSON.stringify(id))
     this.api.clusterChanged()
     return id
