@@ -291,6 +291,7 @@ export class Allocator implements ControlLoop {
       this.due.tasks.delete(id)
       const task = tx.get('tasks', id)
       if (task === undefined) continue
+      if (this.waitsForService(tx, task)) continue
       const plan = (): Step | null => taskStep(this.state!, tx, task, this.refused, nowMs)
       steps.push(...this.attempt('tasks', id, plan))
       const why = this.refused.tasks.get(id) ?? ''
@@ -300,6 +301,16 @@ export class Allocator implements ControlLoop {
   }
 
   // --- ends ------------------------------------------------------------------------------------
+
+  /** Most tasks are made before their service is allocated: cheaper than a refusal of each. */
+  private waitsForService(tx: ReadTransaction, { id, serviceId }: TaskObject): boolean {
+    const service = tx.get('services', serviceId)
+    if (service === undefined || service.pendingDelete) return false
+    if (isEndpointDone(service, this.state!.ingress())) return false
+    if (this.refused.services.has(serviceId)) return false
+    this.refused.tasks.set(id, '')
+    return true
+  }
 
   private planEnds(tx: ReadTransaction): ((tx: WriteTransaction) => void)[] {
     const { services, networks } = this.ending

@@ -18,7 +18,8 @@ export const TASKS_PER_PASS: number = 1_000
 /** Tasks whose explanation one pass rewrites. */
 export const EXPLANATIONS_PER_PASS: number = 1_000
 
-/** Rebalancing: pause between two moves of tasks of one service, and between looks at all. */
+/** Rebalancing: from one move to the next, and between looks whether there is one to make. */
 export const REBALANCE_PAUSE_MS: number = 10_000
-/** Moves under way at once, over all services. */
-export const REBALANCE_BUDGET: number = 1
+export const REBALANCE_LOOK_MS: number = 1_000
+/** Nodes that a look considers to take a task from, the fullest. */
+export const SOURCES_MAX: number = 20

@@ -40,9 +40,7 @@ export class Spread {
   constructor(task: TaskObject, nodes: Iterable<NodeInfo>, random: Prng, nowMs: number) {
     this.pipeline = new Pipeline(task)
     this.serviceId = task.serviceId
-    const readers = (task.spec.Placement?.Preferences ?? []).flatMap(({ Spread }) =>
-      Spread === undefined ? [] : [labelReader(Spread.SpreadDescriptor)],
-    )
+    const readers = preferenceReaders(task)
     const version = versionKey(task)
     for (const info of nodes) {
       // Tasks on nodes that are full count for their branch as well.
@@ -133,11 +131,18 @@ export class Spread {
   }
 }
 
+/** One per placement preference, in order: the value that a node has. */
+export function preferenceReaders({ spec }: TaskObject): readonly LabelReader[] {
+  return (spec.Placement?.Preferences ?? []).flatMap(({ Spread }) =>
+    Spread === undefined ? [] : [labelReader(Spread.SpreadDescriptor)],
+  )
+}
+
 type LabelReader = (info: NodeInfo) => string
 
 /** What the API takes as the subject of a spread; anything else is '' on every node, so that it
  * divides nothing. */
-export function labelReader(descriptor: string): LabelReader {
+function labelReader(descriptor: string): LabelReader {
   const lower = descriptor.toLowerCase()
   if (lower === 'node.id') return ({ node }) => node.id
   if (lower === 'node.hostname') return ({ node }) => node.description?.hostname ?? ''
