@@ -74,7 +74,8 @@ export function mayCampaign(raft: Raft): boolean {
   return raft.tracker.config.voters.length > 0 && isVoterByLog(raft)
 }
 
-function isVoterByLog(raft: Raft): boolean {
+/** True for a voter of the configuration in force or of one further on in the log. */
+export function isVoterByLog(raft: Raft): boolean {
   return configsInLog(raft).some(
     ({ voters, votersOutgoing }) => voters.includes(raft.id) || votersOutgoing.includes(raft.id),
   )

@@ -334,3 +334,31 @@ t.test('a voter by its log alone can win, if it has the longest log', async (t) 
   cluster.propose(3, 'x')
   t.same(cluster.get(2).applied, ['x'], 'its own copies count')
 })
+
+t.test('a leader that its log makes a voter again does not step down in between', async (t) => {
+  const cluster = TestCluster.founded([1, 2, 3], { stepDownOnRemoval: true })
+  const change = (index: number, type: 'remove' | 'add-voter'): Entry => ({
+    term: 1,
+    index,
+    type: 'EntryConfChangeV2',
+    data: encodeConfChange({
+      transition: 'auto',
+      changes: [{ type, nodeId: 1 }],
+      context: NO_BYTES,
+    }),
+  })
+  const { storage } = cluster.get(1)
+  storage.append([
+    change(2, 'remove'),
+    change(3, 'add-voter'),
+    change(4, 'remove'),
+    change(5, 'add-voter'),
+  ])
+  storage.hardState = { term: 1, vote: 0, commit: 1 }
+  cluster.get(1).appliedIndex = 1
+  cluster.restart(1)
+  cluster.node(1).campaign()
+  cluster.settle()
+  t.match(cluster.node(1).basicStatus(), { role: 'leader', term: 2, commit: 6 })
+  t.same(cluster.get(1).confState.voters, [1, 2, 3])
+})

@@ -4,6 +4,7 @@ import { assert } from '../../base/assert.ts'
 import { advanceCommit } from './commit.ts'
 import { changeConfig } from './confchange.ts'
 import { describeConfig } from './describe.ts'
+import { isVoterByLog } from './election.ts'
 import type { ConfChange, ConfState, Snapshot } from './messages.ts'
 import { NONE } from './messages.ts'
 import type { Raft } from './raft.ts'
@@ -49,9 +50,10 @@ export function switchTo(raft: Raft, config: ConfState, nextIndex: number): void
   if (raft.role !== 'leader') return
   const self = raft.tracker.get(raft.id)
   if (self === undefined || self.learner) {
-    // Without stepDownOnRemoval it goes on replicating (not counting itself) until others take
-    // over.
-    if (raft.config.stepDownOnRemoval) raft.becomeFollower(raft.term, NONE)
+    // It may go on replicating, not counting itself. It must if a change further on in its log
+    // makes it a voter again: that log binds its vote, so perhaps nobody else can win before the
+    // change is in force.
+    if (raft.config.stepDownOnRemoval && !isVoterByLog(raft)) raft.becomeFollower(raft.term, NONE)
     return
   }
   // A leader that has only now become a member counts its own copy from here on, once it is

@@ -210,3 +210,14 @@ t.test('reports and traces', async (t) => {
   t.same(kinds, ['config-switched', 'role', 'role', 'role', 'conf-change-refused'])
   t.match(node.status().progress, [{ id: 1, state: 'replicate', match: 1, learner: false }])
 })
+
+t.test('a candidate leads only once its own vote is durable', async (t) => {
+  const storage = new MemoryStorage(voters(1, 2, 3))
+  const node = makeNode(1, storage, { pipelinedWrites: true })
+  node.campaign()
+  store(storage, node.ready())
+  for (const from of [2, 3]) node.step(makeMessage('MsgVoteResp', 1, { from, term: 1 }))
+  t.equal(node.basicStatus().role, 'candidate', 'it could crash, and be elected in this term again')
+  node.persisted()
+  t.equal(node.basicStatus().role, 'leader')
+})

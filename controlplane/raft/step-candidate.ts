@@ -31,6 +31,9 @@ function countVote(raft: Raft, message: Message): void {
   raft.tracker.recordVote(message.from, !message.reject)
   const result = raft.tracker.voteResult()
   if (result === 'won') {
+    // One's own vote arrives when it is durable. The others alone may be a quorum; but a leader
+    // whose term is not durable could crash, and be elected once more in the same term.
+    if (!raft.tracker.hasVoted(raft.id)) return
     if (raft.role === 'pre-candidate') {
       campaign(raft, 'election')
     } else {

@@ -110,6 +110,10 @@ export class Tracker implements AckedIndexer {
     if (!this.#votes.has(id)) this.#votes.set(id, granted)
   }
 
+  hasVoted(id: NodeId): boolean {
+    return this.#votes.has(id)
+  }
+
   voteResult(): VoteResult {
     const results = this.#electorates.map((voters) => jointVote(voters, this.#votes))
     if (results.includes('lost')) return 'lost'

@@ -111,9 +111,13 @@ export class Disk {
     const storage = new MemoryStorage(EMPTY_CONF_STATE)
     if (this.#snapshot !== null) storage.applySnapshot(this.#snapshot)
     storage.append(this.#entries)
-    const commit = keepsCommit ? this.#hardState.commit : (this.#snapshot?.index ?? 0)
-    storage.hardState = { ...this.#hardState, commit }
+    storage.hardState = { ...this.#hardState, commit: this.durableCommit(keepsCommit) }
     return storage
+  }
+
+  /** The commit index that a restart would find. */
+  durableCommit(keepsCommit: boolean): number {
+    return keepsCommit ? this.#hardState.commit : (this.#snapshot?.index ?? 0)
   }
 
   /** Term of the durable entry at `index`, `baseIndex` included; 0 if there is none. */

@@ -165,10 +165,14 @@ export class Faults {
     const config = this.#world.leader()?.driver?.confState
     if (config === undefined || config.voters.length < 3 || config.votersOutgoing.length > 0) return
     const voters = config.voters.map((id) => members[id - 1]!)
+    const { keepsCommit } = this.#world.options
+    // In force, and in force again after a restart: a member that lost its commit index goes by an
+    // older configuration until it learns better, and that one may need the lost voter.
     const isAtRest = voters.every(
-      ({ driver }) =>
+      ({ driver, disk }) =>
         driver !== null &&
         driver.appliedIndex >= this.#newestChange &&
+        disk.durableCommit(keepsCommit) >= this.#newestChange &&
         String(driver.confState.voters) === String(config.voters) &&
         driver.confState.votersOutgoing.length === 0,
     )
