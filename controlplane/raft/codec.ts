@@ -1,262 +1,198 @@
 // Compact binary forms of messages, entries, snapshots and membership changes: for the wire and for
-// disk. The same value always gives the same bytes.
+// disk. The same value always gives the same bytes. The records below say what is in them, field
+// after field:
 //
-//   number   LEB128, 7 bits per byte, least significant first, at most 2^53 - 1
-//   bytes    number (length), then the bytes
-//   list     number (count), then the items
+//   number     LEB128, 7 bits per byte, least significant first, at most 2^53 - 1
+//   bytes      number (length), then the bytes
+//   list       number (count), then the items
+//   optional   u8 (0 for null, 1), then the value if there is one
+//   oneOf      u8, the position in the list of possible values
 //
-//   entry        number term, number index, u8 type, bytes data
-//   confState    list voters, list votersOutgoing, list learners, list learnersNext, u8 autoLeave
-//   snapshot     number index, number term, confState, bytes data
-//   hardState    number term, number vote, number commit
-//   message      u8 type, u8 flags, number to, from, term, index, logTerm, commit, rejectHint,
-//                readPosition, bytes context, list of entries, snapshot if flagged
-//   confChange   u8 transition, list of (u8 type, number nodeId), bytes context
-//                (an empty confChange leaves a joint configuration and is no bytes at all)
+// A membership change that leaves a joint configuration is no bytes at all.
 //
 // Decoding checks every bound and every enumeration, and throws a DecodeError; what it returns
 // refers to the input's memory instead of copying it.
 
-import type {
-  ConfChange,
-  ConfChangeSingle,
-  ConfChangeTransition,
-  ConfChangeType,
-  ConfState,
-  Entry,
-  EntryType,
-  HardState,
-  Message,
-  MessageType,
-  Snapshot,
+import {
+  CHANGE_TYPES,
+  type ConfChange,
+  type ConfChangeSingle,
+  type ConfState,
+  ENTRY_TYPES,
+  type Entry,
+  type HardState,
+  MESSAGE_KINDS,
+  type Message,
+  type MessageType,
+  NO_BYTES,
+  type Snapshot,
+  TRANSITIONS,
 } from './messages.ts'
-import { NO_BYTES } from './messages.ts'
 
 /** Bytes that no encoder made. */
 export class DecodeError extends Error {
   override readonly name = 'DecodeError'
 }
 
-// The position of a name is its code. Append only: the codes are on disks and wires.
-const ENTRY_TYPES: readonly EntryType[] = ['EntryNormal', 'EntryConfChange', 'EntryConfChangeV2']
-const TRANSITIONS: readonly ConfChangeTransition[] = ['auto', 'joint-implicit', 'joint-explicit']
-const CHANGE_TYPES: readonly ConfChangeType[] = ['add-voter', 'remove', 'update', 'add-learner']
-const MESSAGE_TYPES: readonly MessageType[] = [
-  'MsgHup',
-  'MsgBeat',
-  'MsgProp',
-  'MsgApp',
-  'MsgAppResp',
-  'MsgVote',
-  'MsgVoteResp',
-  'MsgSnap',
-  'MsgHeartbeat',
-  'MsgHeartbeatResp',
-  'MsgUnreachable',
-  'MsgSnapStatus',
-  'MsgCheckQuorum',
-  'MsgTransferLeader',
-  'MsgTimeoutNow',
-  'MsgReadIndex',
-  'MsgReadIndexResp',
-  'MsgPreVote',
-  'MsgPreVoteResp',
-  'MsgForgetLeader',
-]
+const FIRST_CAPACITY = 64
 
-const FLAG_REJECT = 1
-const FLAG_TRANSFER = 2
-const FLAG_SNAPSHOT = 4
-const FIRST_CAPACITY = 256
-
-export function encodeMessage(message: Message): Uint8Array {
-  const writer = new Writer(FIRST_CAPACITY)
-  writer.code(MESSAGE_TYPES, message.type)
-  writer.byte(
-    (message.reject ? FLAG_REJECT : 0) |
-      (message.transfer ? FLAG_TRANSFER : 0) |
-      (message.snapshot !== null ? FLAG_SNAPSHOT : 0),
-  )
-  writer.number(message.to)
-  writer.number(message.from)
-  writer.number(message.term)
-  writer.number(message.index)
-  writer.number(message.logTerm)
-  writer.number(message.commit)
-  writer.number(message.rejectHint)
-  writer.number(message.readPosition)
-  writer.bytes(message.context)
-  writer.number(message.entries.length)
-  for (const entry of message.entries) writeEntry(writer, entry)
-  if (message.snapshot !== null) writeSnapshot(writer, message.snapshot)
-  return writer.finish()
+interface Codec<T> {
+  readonly write: (writer: Writer, value: T) => void
+  readonly read: (reader: Reader) => T
 }
 
-export function decodeMessage(bytes: Uint8Array): Message {
-  const reader = new Reader(bytes)
-  const type = reader.code(MESSAGE_TYPES)
-  const flags = reader.byte()
-  if (flags > (FLAG_REJECT | FLAG_TRANSFER | FLAG_SNAPSHOT)) throw new DecodeError('unknown flags')
-  const message: Message = {
-    type,
-    reject: (flags & FLAG_REJECT) !== 0,
-    transfer: (flags & FLAG_TRANSFER) !== 0,
-    to: reader.number(),
-    from: reader.number(),
-    term: reader.number(),
-    index: reader.number(),
-    logTerm: reader.number(),
-    commit: reader.number(),
-    rejectHint: reader.number(),
-    readPosition: reader.number(),
-    context: reader.bytes(),
-    entries: reader.list(readEntry),
-    snapshot: (flags & FLAG_SNAPSHOT) !== 0 ? readSnapshot(reader) : null,
-  }
-  reader.end()
-  return message
+const number: Codec<number> = {
+  write: (writer, value) => writer.number(value),
+  read: (reader) => reader.number(),
 }
+const bytes: Codec<Uint8Array> = {
+  write: (writer, value) => writer.bytes(value),
+  read: (reader) => reader.bytes(),
+}
+const boolean = oneOf([false, true])
+const confState = record<ConfState>({
+  voters: list(number),
+  votersOutgoing: list(number),
+  learners: list(number),
+  learnersNext: list(number),
+  autoLeave: boolean,
+})
+const snapshot = record<Snapshot>({ index: number, term: number, confState, data: bytes })
+const entry = record<Entry>({ term: number, index: number, type: oneOf(ENTRY_TYPES), data: bytes })
+const hardState = record<HardState>({ term: number, vote: number, commit: number })
+const change = record<ConfChangeSingle>({ type: oneOf(CHANGE_TYPES), nodeId: number })
+const confChange = record<ConfChange>({
+  transition: oneOf(TRANSITIONS),
+  changes: list(change),
+  context: bytes,
+})
+const message = record<Message>({
+  type: oneOf(Object.keys(MESSAGE_KINDS) as MessageType[]),
+  to: number,
+  from: number,
+  term: number,
+  index: number,
+  logTerm: number,
+  commit: number,
+  reject: boolean,
+  rejectHint: number,
+  entries: list(entry),
+  snapshot: optional(snapshot),
+  transfer: boolean,
+  readPosition: number,
+  context: bytes,
+})
 
-export function encodeEntry(entry: Entry): Uint8Array {
-  const writer = new Writer(entry.data.length + 32)
-  writeEntry(writer, entry)
-  return writer.finish()
-}
+type Encoder<T> = (value: T) => Uint8Array
+type Decoder<T> = (bytes: Uint8Array) => T
 
-export function decodeEntry(bytes: Uint8Array): Entry {
-  return whole(bytes, readEntry)
-}
+export const encodeMessage: Encoder<Message> = encoder(message)
+export const decodeMessage: Decoder<Message> = decoder(message)
+export const encodeEntry: Encoder<Entry> = encoder(entry)
+export const decodeEntry: Decoder<Entry> = decoder(entry)
+export const encodeSnapshot: Encoder<Snapshot> = encoder(snapshot)
+export const decodeSnapshot: Decoder<Snapshot> = decoder(snapshot)
+export const encodeHardState: Encoder<HardState> = encoder(hardState)
+export const decodeHardState: Decoder<HardState> = decoder(hardState)
 
-export function encodeSnapshot(snapshot: Snapshot): Uint8Array {
-  const writer = new Writer(snapshot.data.length + FIRST_CAPACITY)
-  writeSnapshot(writer, snapshot)
-  return writer.finish()
-}
-
-export function decodeSnapshot(bytes: Uint8Array): Snapshot {
-  return whole(bytes, readSnapshot)
-}
-
-export function encodeHardState({ term, vote, commit }: HardState): Uint8Array {
-  const writer = new Writer(32)
-  writer.number(term)
-  writer.number(vote)
-  writer.number(commit)
-  return writer.finish()
-}
-
-export function decodeHardState(bytes: Uint8Array): HardState {
-  return whole(bytes, (reader) => ({
-    term: reader.number(),
-    vote: reader.number(),
-    commit: reader.number(),
-  }))
-}
+const encodeChange = encoder(confChange)
+const decodeChange = decoder(confChange)
 
 /** Data of a membership change's entry. */
-export function encodeConfChange(change: ConfChange): Uint8Array {
-  const { transition, changes, context } = change
-  if (transition === 'auto' && changes.length === 0 && context.length === 0) return NO_BYTES
-  const writer = new Writer(32 + context.length)
-  writer.code(TRANSITIONS, transition)
-  writer.number(changes.length)
-  for (const { type, nodeId } of changes) {
-    writer.code(CHANGE_TYPES, type)
-    writer.number(nodeId)
-  }
-  writer.bytes(context)
-  return writer.finish()
+export function encodeConfChange(value: ConfChange): Uint8Array {
+  const { transition, changes, context } = value
+  const leaves = transition === 'auto' && changes.length === 0 && context.length === 0
+  return leaves ? NO_BYTES : encodeChange(value)
 }
 
 /** The membership change in `entry`, which is not EntryNormal; null when its data is malformed. */
-export function decodeConfChange(entry: Pick<Entry, 'data'>): ConfChange | null {
-  if (entry.data.length === 0) return { transition: 'auto', changes: [], context: NO_BYTES }
+export function decodeConfChange({ data }: Pick<Entry, 'data'>): ConfChange | null {
+  if (data.length === 0) return { transition: 'auto', changes: [], context: NO_BYTES }
   try {
-    return whole(entry.data, (reader) => ({
-      transition: reader.code(TRANSITIONS),
-      changes: reader.list(readChange),
-      context: reader.bytes(),
-    }))
+    return decodeChange(data)
   } catch (error) {
     if (error instanceof DecodeError) return null
     throw error
   }
 }
 
-function writeEntry(writer: Writer, entry: Entry): void {
-  writer.number(entry.term)
-  writer.number(entry.index)
-  writer.code(ENTRY_TYPES, entry.type)
-  writer.bytes(entry.data)
+function encoder<T>(codec: Codec<T>): Encoder<T> {
+  return (value) => {
+    const writer = new Writer()
+    codec.write(writer, value)
+    return writer.finish()
+  }
 }
 
-function readEntry(reader: Reader): Entry {
+function decoder<T>(codec: Codec<T>): Decoder<T> {
+  return (input) => {
+    const reader = new Reader(input)
+    const value = codec.read(reader)
+    reader.end()
+    return value
+  }
+}
+
+function record<T extends object>(fields: { readonly [K in keyof T]: Codec<T[K]> }): Codec<T> {
+  const parts = Object.entries(fields) as [keyof T, Codec<T[keyof T]>][]
   return {
-    term: reader.number(),
-    index: reader.number(),
-    type: reader.code(ENTRY_TYPES),
-    data: reader.bytes(),
+    write: (writer, value) => {
+      for (const [name, codec] of parts) codec.write(writer, value[name])
+    },
+    read: (reader) => {
+      const value: Partial<T> = {}
+      for (const [name, codec] of parts) value[name] = codec.read(reader)
+      return value as T
+    },
   }
 }
 
-function readChange(reader: Reader): ConfChangeSingle {
-  return { type: reader.code(CHANGE_TYPES), nodeId: reader.number() }
-}
-
-function writeSnapshot(writer: Writer, { index, term, confState, data }: Snapshot): void {
-  writer.number(index)
-  writer.number(term)
-  const { voters, votersOutgoing, learners, learnersNext, autoLeave } = confState
-  for (const ids of [voters, votersOutgoing, learners, learnersNext]) {
-    writer.number(ids.length)
-    for (const id of ids) writer.number(id)
-  }
-  writer.byte(autoLeave ? 1 : 0)
-  writer.bytes(data)
-}
-
-function readSnapshot(reader: Reader): Snapshot {
+function oneOf<T>(values: readonly T[]): Codec<T> {
   return {
-    index: reader.number(),
-    term: reader.number(),
-    confState: readConfState(reader),
-    data: reader.bytes(),
+    write: (writer, value) => writer.byte(values.indexOf(value)),
+    read: (reader) => {
+      const code = reader.byte()
+      if (code >= values.length) throw new DecodeError(`unknown code ${code}`)
+      return values[code] as T
+    },
   }
 }
 
-function readConfState(reader: Reader): ConfState {
-  const id = (from: Reader): number => from.number()
+function list<T>(item: Codec<T>): Codec<readonly T[]> {
   return {
-    voters: reader.list(id),
-    votersOutgoing: reader.list(id),
-    learners: reader.list(id),
-    learnersNext: reader.list(id),
-    autoLeave: reader.code([false, true]),
+    write: (writer, values) => {
+      writer.number(values.length)
+      for (const value of values) item.write(writer, value)
+    },
+    read: (reader) => {
+      const count = reader.number()
+      // Every item takes a byte at least, so a count cannot make us reserve more than the input's
+      // size.
+      if (count > reader.rest) throw new DecodeError('truncated')
+      const values: T[] = []
+      for (let i = 0; i < count; i++) values.push(item.read(reader))
+      return values
+    },
   }
 }
 
-function whole<T>(bytes: Uint8Array, read: (reader: Reader) => T): T {
-  const reader = new Reader(bytes)
-  const value = read(reader)
-  reader.end()
-  return value
+function optional<T>(item: Codec<T>): Codec<T | null> {
+  return {
+    write: (writer, value) => {
+      boolean.write(writer, value !== null)
+      if (value !== null) item.write(writer, value)
+    },
+    read: (reader) => (boolean.read(reader) ? item.read(reader) : null),
+  }
 }
 
 class Writer {
-  #bytes: Uint8Array
+  #bytes = new Uint8Array(FIRST_CAPACITY)
   #at = 0
-
-  constructor(capacity: number) {
-    this.#bytes = new Uint8Array(capacity)
-  }
 
   byte(value: number): void {
     this.#reserve(1)
     this.#bytes[this.#at++] = value
-  }
-
-  code<T>(names: readonly T[], name: T): void {
-    this.byte(names.indexOf(name))
   }
 
   number(value: number): void {
@@ -304,13 +240,6 @@ class Reader {
     return value
   }
 
-  code<T>(names: readonly T[]): T {
-    const code = this.byte()
-    const name = names[code]
-    if (name === undefined) throw new DecodeError(`unknown code ${code}`)
-    return name
-  }
-
   number(): number {
     let value = 0
     let scale = 1
@@ -329,23 +258,18 @@ class Reader {
 
   bytes(): Uint8Array {
     const length = this.number()
-    if (length > this.#bytes.length - this.#at) throw new DecodeError('truncated')
+    if (length > this.rest) throw new DecodeError('truncated')
     const value = this.#bytes.subarray(this.#at, this.#at + length)
     this.#at += length
     return value
   }
 
-  list<T>(read: (reader: Reader) => T): T[] {
-    const count = this.number()
-    // Every item takes a byte at least, so a count cannot make us reserve more than the input's
-    // size.
-    if (count > this.#bytes.length - this.#at) throw new DecodeError('truncated')
-    const items: T[] = []
-    for (let i = 0; i < count; i++) items.push(read(this))
-    return items
+  /** Bytes not read yet. */
+  get rest(): number {
+    return this.#bytes.length - this.#at
   }
 
   end(): void {
-    if (this.#at !== this.#bytes.length) throw new DecodeError('trailing bytes')
+    if (this.rest > 0) throw new DecodeError('trailing bytes')
   }
 }

@@ -60,12 +60,11 @@ export function changeSimply(config: ConfState, changes: readonly ConfChangeSing
   if (isJoint(config)) {
     throw new ConfChangeError("can't apply simple config change in joint config")
   }
-  const draft = new Draft(config)
-  draft.applyAll(changes)
-  if (symmetricDifference(config.voters, draft.voters) > 1) {
+  const next = withChanges(config, changes)
+  if (differenceSize(config.voters, next.voters) > 1) {
     throw new ConfChangeError('more than one voter changed without entering joint config')
   }
-  return draft.finish(false)
+  return next
 }
 
 /** Makes the present voters the outgoing half and applies the changes to the incoming half. */
@@ -78,9 +77,7 @@ export function enterJoint(
   if (config.voters.length === 0) {
     throw new ConfChangeError("can't make a zero-voter config joint")
   }
-  const draft = new Draft({ ...config, votersOutgoing: config.voters })
-  draft.applyAll(changes)
-  return draft.finish(autoLeave)
+  return withChanges({ ...config, votersOutgoing: config.voters, autoLeave }, changes)
 }
 
 /** Drops the outgoing half; those who waited in learnersNext become learners. */
@@ -111,67 +108,32 @@ export function configFault(config: ConfState): string | null {
   return null
 }
 
-/** A configuration being changed. Only the incoming half and the learners ever change. */
-class Draft {
-  readonly voters: Set<NodeId>
-  readonly #outgoing: readonly NodeId[]
-  readonly #learners: Set<NodeId>
-  readonly #learnersNext: Set<NodeId>
-
-  constructor(config: ConfState) {
-    this.voters = new Set(config.voters)
-    this.#outgoing = config.votersOutgoing
-    this.#learners = new Set(config.learners)
-    this.#learnersNext = new Set(config.learnersNext)
+/** `config` with the changes made to its incoming half and its learners, one after the other. */
+function withChanges(config: ConfState, changes: readonly ConfChangeSingle[]): ConfState {
+  const voters = new Set(config.voters)
+  const learners = new Set(config.learners)
+  const learnersNext = new Set(config.learnersNext)
+  for (const { type, nodeId } of changes) {
+    // Id 0 stands for a change that the layers above voided when they applied it.
+    if (nodeId === 0 || type === 'update') continue
+    for (const ids of [voters, learners, learnersNext]) ids.delete(nodeId)
+    if (type === 'add-voter') voters.add(nodeId)
+    if (type !== 'add-learner') continue
+    if (config.votersOutgoing.includes(nodeId)) learnersNext.add(nodeId)
+    else learners.add(nodeId)
   }
-
-  applyAll(changes: readonly ConfChangeSingle[]): void {
-    for (const change of changes) {
-      // Id 0 stands for a change that the layers above voided when they applied it.
-      if (change.nodeId !== 0) this.#apply(change)
-    }
-    if (this.voters.size === 0) throw new ConfChangeError('removed all voters')
-  }
-
-  finish(autoLeave: boolean): ConfState {
-    return {
-      voters: sorted(this.voters),
-      votersOutgoing: this.#outgoing,
-      learners: sorted(this.#learners),
-      learnersNext: sorted(this.#learnersNext),
-      autoLeave,
-    }
-  }
-
-  #apply({ type, nodeId }: ConfChangeSingle): void {
-    switch (type) {
-      case 'add-voter':
-        this.#remove(nodeId)
-        this.voters.add(nodeId)
-        break
-      case 'add-learner':
-        this.#remove(nodeId)
-        if (this.#outgoing.includes(nodeId)) this.#learnersNext.add(nodeId)
-        else this.#learners.add(nodeId)
-        break
-      case 'remove':
-        this.#remove(nodeId)
-        break
-      case 'update':
-        break
-    }
-  }
-
-  #remove(nodeId: NodeId): void {
-    this.voters.delete(nodeId)
-    this.#learners.delete(nodeId)
-    this.#learnersNext.delete(nodeId)
+  if (voters.size === 0) throw new ConfChangeError('removed all voters')
+  return {
+    ...config,
+    voters: sorted(voters),
+    learners: sorted(learners),
+    learnersNext: sorted(learnersNext),
   }
 }
 
-function symmetricDifference(before: readonly NodeId[], after: ReadonlySet<NodeId>): number {
-  const kept = before.filter((id) => after.has(id)).length
-  return before.length - kept + (after.size - kept)
+/** How many ids are in one list but not in the other. */
+function differenceSize(a: readonly NodeId[], b: readonly NodeId[]): number {
+  return a.filter((id) => !b.includes(id)).length + b.filter((id) => !a.includes(id)).length
 }
 
 function sorted(ids: Iterable<NodeId>): NodeId[] {

@@ -62,77 +62,66 @@ export interface Config {
   readonly trace?: (event: TraceEvent) => void
 }
 
-/** What `Config.trace` is told. `term` is the member's own at that moment. */
-export type TraceEvent =
-  | { readonly kind: 'role'; readonly role: string; readonly term: number; readonly lead: NodeId }
-  | {
-      readonly kind: 'vote-granted'
-      readonly to: NodeId
-      readonly pre: boolean
-      readonly term: number
-    }
-  | {
-      readonly kind: 'vote-refused'
-      readonly to: NodeId
-      readonly pre: boolean
-      readonly term: number
-    }
-  | { readonly kind: 'vote-ignored-in-lease'; readonly from: NodeId; readonly term: number }
-  | { readonly kind: 'quorum-lost'; readonly term: number }
-  | { readonly kind: 'conf-change-refused'; readonly reason: string; readonly term: number }
-  | { readonly kind: 'config-switched'; readonly config: string; readonly term: number }
-  | {
-      readonly kind: 'append-refused'
-      readonly from: NodeId
-      readonly index: number
-      readonly term: number
-    }
-  | {
-      readonly kind: 'snapshot-sent'
-      readonly to: NodeId
-      readonly index: number
-      readonly term: number
-    }
-  | { readonly kind: 'snapshot-restored'; readonly index: number; readonly term: number }
-  | { readonly kind: 'cannot-campaign'; readonly reason: string; readonly term: number }
+/** What `Config.trace` is told. */
+export interface TraceEvent {
+  readonly kind:
+    | 'role'
+    | 'vote-granted'
+    | 'vote-refused'
+    | 'vote-ignored-in-lease'
+    | 'quorum-lost'
+    | 'conf-change-refused'
+    | 'config-switched'
+    | 'append-refused'
+    | 'snapshot-sent'
+    | 'snapshot-restored'
+    | 'cannot-campaign'
+  /** The member's own at that moment. */
+  readonly term: number
+  /** The other member that it is about; for `role` the leader. */
+  readonly peer?: NodeId
+  /** Of the entry refused, or the snapshot's. */
+  readonly index?: number
+  /** The role, the configuration as JSON, or the reason why not. */
+  readonly detail?: string
+}
 
 /** A configuration with every default filled in. */
 export type ResolvedConfig = Required<Config>
 
+const DEFAULTS = {
+  applied: 0,
+  maxMessageBytes: Number.POSITIVE_INFINITY,
+  maxUncommittedBytes: Number.POSITIVE_INFINITY,
+  maxInflightBytes: Number.POSITIVE_INFINITY,
+  checkQuorum: false,
+  preVote: false,
+  readOnly: 'safe',
+  disableProposalForwarding: false,
+  disableConfChangeValidation: false,
+  stepDownOnRemoval: false,
+  pipelinedWrites: false,
+  trace: (): void => {},
+} as const
+
 /** Fills in the defaults. Throws a RangeError that says which setting is impossible, and why. */
 export function resolveConfig(config: Config): ResolvedConfig {
-  const maxMessageBytes = config.maxMessageBytes ?? Number.POSITIVE_INFINITY
-  const resolved: ResolvedConfig = {
-    ...config,
-    applied: config.applied ?? 0,
-    maxMessageBytes,
+  const filled = { ...DEFAULTS, ...config }
+  const { maxMessageBytes, maxInflightBytes } = filled
+  const demands: readonly (readonly [boolean, string])[] = [
+    [Number.isSafeInteger(config.id) && config.id > NONE, 'id must be a positive integer'],
+    [config.heartbeatTicks > 0, 'heartbeatTicks must be at least 1'],
+    [
+      config.electionTicks > config.heartbeatTicks,
+      'electionTicks must be greater than heartbeatTicks',
+    ],
+    [config.maxInflightMessages > 0, 'maxInflightMessages must be at least 1'],
+    [maxInflightBytes >= maxMessageBytes, 'maxInflightBytes must be at least maxMessageBytes'],
+    [filled.readOnly !== 'lease' || filled.checkQuorum, 'readOnly: lease requires checkQuorum'],
+  ]
+  for (const [holds, fault] of demands) if (!holds) throw new RangeError(fault)
+  return {
+    ...filled,
     maxCommittedBytesPerReady: config.maxCommittedBytesPerReady ?? maxMessageBytes,
-    maxUncommittedBytes: config.maxUncommittedBytes ?? Number.POSITIVE_INFINITY,
-    maxInflightBytes: config.maxInflightBytes ?? Number.POSITIVE_INFINITY,
-    checkQuorum: config.checkQuorum ?? false,
-    preVote: config.preVote ?? false,
-    readOnly: config.readOnly ?? 'safe',
-    disableProposalForwarding: config.disableProposalForwarding ?? false,
-    disableConfChangeValidation: config.disableConfChangeValidation ?? false,
-    stepDownOnRemoval: config.stepDownOnRemoval ?? false,
-    pipelinedWrites: config.pipelinedWrites ?? false,
-    trace: config.trace ?? (() => {}),
   }
-  if (!Number.isSafeInteger(config.id) || config.id <= NONE) {
-    throw new RangeError('id must be a positive integer')
-  }
-  if (!(config.heartbeatTicks > 0)) throw new RangeError('heartbeatTicks must be at least 1')
-  if (!(config.electionTicks > config.heartbeatTicks)) {
-    throw new RangeError('electionTicks must be greater than heartbeatTicks')
-  }
-  if (!(config.maxInflightMessages > 0)) {
-    throw new RangeError('maxInflightMessages must be at least 1')
-  }
-  if (config.maxInflightBytes !== undefined && !(config.maxInflightBytes >= maxMessageBytes)) {
-    throw new RangeError('maxInflightBytes must be at least maxMessageBytes')
-  }
-  if (resolved.readOnly === 'lease' && !resolved.checkQuorum) {
-    throw new RangeError('readOnly: lease requires checkQuorum')
-  }
-  return resolved
 }

@@ -17,6 +17,7 @@
 import { assert } from '../../base/assert.ts'
 import { decodeConfChange } from './codec.ts'
 import type { Config } from './config.ts'
+import type { MemoryStorage } from './memory-storage.ts'
 import type {
   ConfChange,
   ConfState,
@@ -27,7 +28,6 @@ import type {
   Snapshot,
 } from './messages.ts'
 import { RawNode } from './raw-node.ts'
-import type { MemoryStorage } from './storage.ts'
 import type { ProposeResult, Ready, Refusal } from './types.ts'
 
 /** A step of the disk's work. Its parts become durable together, or in the order of the fields. */

@@ -24,7 +24,7 @@ export function hup(raft: Raft, kind: CampaignKind): void {
   if (raft.role === 'leader') return
   const obstacle = campaignObstacle(raft)
   if (obstacle !== null) {
-    raft.config.trace({ kind: 'cannot-campaign', reason: obstacle, term: raft.term })
+    raft.trace('cannot-campaign', { detail: obstacle })
     return
   }
   campaign(raft, kind)
@@ -113,8 +113,7 @@ export function answerVote(raft: Raft, message: Message): void {
     raft.electionElapsed = 0
     raft.vote = message.from
   }
-  const kind = granted ? 'vote-granted' : 'vote-refused'
-  raft.config.trace({ kind, to: message.from, pre, term: raft.term })
+  raft.trace(granted ? 'vote-granted' : 'vote-refused', { peer: message.from })
 }
 
 function campaignObstacle(raft: Raft): string | null {

@@ -1,16 +1,16 @@
-// The window of MsgApps on their way to one follower: a ring of (last index, bytes) in sending
-// order. An acknowledgement of an index frees every message up to it. The ring grows on demand up
-// to the limit, since most followers never have more than a few messages outstanding.
+// The window of MsgApps on their way to one follower, in sending order. An acknowledgement of an
+// index frees every message up to it.
 
-const FIRST_CAPACITY = 16
+interface Sent {
+  /** Of the message's last entry. */
+  readonly index: number
+  readonly bytes: number
+}
 
 export class Inflights {
   readonly #maxMessages: number
   readonly #maxBytes: number
-  #indexes: number[] = []
-  #sizes: number[] = []
-  #start = 0
-  #count = 0
+  #sent: Sent[] = []
   #bytes = 0
 
   /** `maxMessages` and `maxBytes` may be Infinity. */
@@ -20,7 +20,7 @@ export class Inflights {
   }
 
   get count(): number {
-    return this.#count
+    return this.#sent.length
   }
 
   get bytes(): number {
@@ -29,46 +29,25 @@ export class Inflights {
 
   /** True when nothing more should be sent. The byte limit may be overshot by the last message. */
   get full(): boolean {
-    return this.#count >= this.#maxMessages || this.#bytes >= this.#maxBytes
+    return this.count >= this.#maxMessages || this.#bytes >= this.#maxBytes
   }
 
   /** Records a message whose last entry has `index`; indexes must rise. Must not be called when
    * full. */
   add(index: number, bytes: number): void {
-    if (this.#count === this.#indexes.length) this.#grow()
-    const slot = (this.#start + this.#count) % this.#indexes.length
-    this.#indexes[slot] = index
-    this.#sizes[slot] = bytes
-    this.#count++
+    this.#sent.push({ index, bytes })
     this.#bytes += bytes
   }
 
   /** Forgets every message whose last entry is at or before `index`. */
   freeUpTo(index: number): void {
-    while (this.#count > 0 && this.#indexes[this.#start]! <= index) {
-      this.#bytes -= this.#sizes[this.#start]!
-      this.#start = (this.#start + 1) % this.#indexes.length
-      this.#count--
-    }
+    const kept = this.#sent.findIndex((sent) => sent.index > index)
+    const freed = this.#sent.splice(0, kept < 0 ? this.count : kept)
+    for (const { bytes } of freed) this.#bytes -= bytes
   }
 
   reset(): void {
-    this.#start = 0
-    this.#count = 0
+    this.#sent = []
     this.#bytes = 0
-  }
-
-  #grow(): void {
-    const capacity = Math.max(FIRST_CAPACITY, this.#indexes.length * 2)
-    const indexes = new Array<number>(capacity).fill(0)
-    const sizes = new Array<number>(capacity).fill(0)
-    for (let i = 0; i < this.#count; i++) {
-      const slot = (this.#start + i) % this.#indexes.length
-      indexes[i] = this.#indexes[slot]!
-      sizes[i] = this.#sizes[slot]!
-    }
-    this.#indexes = indexes
-    this.#sizes = sizes
-    this.#start = 0
   }
 }

@@ -5,8 +5,8 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { RaftLog } from './log.ts'
+import { MemoryStorage } from './memory-storage.ts'
 import { type Entry, NO_BYTES } from './messages.ts'
-import { MemoryStorage } from './storage.ts'
 import { voters } from './test-cluster.ts'
 
 const UNLIMITED = Number.POSITIVE_INFINITY

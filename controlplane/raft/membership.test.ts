@@ -3,6 +3,7 @@
 
 import t from 'tap'
 import { encodeConfChange } from './codec.ts'
+import { foundingState, MemoryStorage } from './memory-storage.ts'
 import {
   type ConfChange,
   type ConfChangeSingle,
@@ -14,7 +15,6 @@ import {
   NO_BYTES,
 } from './messages.ts'
 import type { RawNode } from './raw-node.ts'
-import { foundingState, MemoryStorage } from './storage.ts'
 import { drain, makeNode, TestCluster, voters } from './test-cluster.ts'
 
 function add(nodeId: number): ConfChangeSingle {

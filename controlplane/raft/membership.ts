@@ -3,7 +3,6 @@
 import { assert } from '../../base/assert.ts'
 import { advanceCommit } from './commit.ts'
 import { changeConfig } from './confchange.ts'
-import { describeConfig } from './describe.ts'
 import { isVoterByLog } from './election.ts'
 import type { ConfChange, ConfState, Snapshot } from './messages.ts'
 import { NONE } from './messages.ts'
@@ -39,14 +38,14 @@ export function restoreSnapshot(raft: Raft, snapshot: Snapshot): boolean {
   raft.log.restore(snapshot)
   raft.configIndex = snapshot.index
   switchTo(raft, snapshot.confState, raft.log.lastIndex() + 1)
-  raft.config.trace({ kind: 'snapshot-restored', index: snapshot.index, term: raft.term })
+  raft.trace('snapshot-restored', { index: snapshot.index })
   return true
 }
 
 /** Puts `config` in force and draws the consequences for a leader. */
 export function switchTo(raft: Raft, config: ConfState, nextIndex: number): void {
   raft.tracker.switchTo(config, nextIndex)
-  raft.config.trace({ kind: 'config-switched', config: describeConfig(config), term: raft.term })
+  raft.trace('config-switched', { detail: JSON.stringify(config) })
   if (raft.role !== 'leader') return
   const self = raft.tracker.get(raft.id)
   if (self === undefined || self.learner) {

@@ -14,13 +14,15 @@ export type NodeId = number
 /** "No such member": no leader known, no vote cast. */
 export const NONE: NodeId = 0
 
-export type EntryType =
-  /** Opaque bytes for the state machine; empty data is the new leader's own marker entry. */
-  | 'EntryNormal'
-  /** One membership change, encoded by encodeConfChange(). */
-  | 'EntryConfChange'
-  /** A set of membership changes, encoded likewise; empty data leaves a joint configuration. */
-  | 'EntryConfChangeV2'
+// In the following lists the position of a name is its code on disks and wires: append only.
+
+/** - `EntryNormal`: opaque bytes for the state machine; empty data is the new leader's own marker
+ *   entry.
+ * - `EntryConfChange`: one membership change, encoded by encodeConfChange().
+ * - `EntryConfChangeV2`: a set of membership changes, encoded likewise; empty data leaves a joint
+ *   configuration. */
+export const ENTRY_TYPES = ['EntryNormal', 'EntryConfChange', 'EntryConfChangeV2'] as const
+export type EntryType = (typeof ENTRY_TYPES)[number]
 
 export interface Entry {
   readonly term: number
@@ -85,15 +87,12 @@ export interface ReadState {
   readonly context: Uint8Array
 }
 
-export type ConfChangeType =
-  /** Add a voter, or promote a learner. */
-  | 'add-voter'
-  /** Add a learner, or demote a voter. */
-  | 'add-learner'
-  | 'remove'
-  /** Changes nothing in the core: the entry tells the layers above that a member's address
-   * changed. */
-  | 'update'
+/** - `add-voter`: adds a voter, or promotes a learner.
+ * - `add-learner`: adds a learner, or demotes a voter.
+ * - `update` changes nothing in the core: the entry tells the layers above that a member's address
+ *   changed. */
+export const CHANGE_TYPES = ['add-voter', 'remove', 'update', 'add-learner'] as const
+export type ConfChangeType = (typeof CHANGE_TYPES)[number]
 
 /** One membership change. Proposed by itself it becomes an EntryConfChange. */
 export interface ConfChangeSingle {
@@ -105,7 +104,8 @@ export interface ConfChangeSingle {
  * - `auto`: directly if at most one voter changes, else joint, left without being asked.
  * - `joint-implicit`: always joint, left without being asked.
  * - `joint-explicit`: always joint, left when the caller proposes the empty set. */
-export type ConfChangeTransition = 'auto' | 'joint-implicit' | 'joint-explicit'
+export const TRANSITIONS = ['auto', 'joint-implicit', 'joint-explicit'] as const
+export type ConfChangeTransition = (typeof TRANSITIONS)[number]
 
 /** A set of membership changes that take effect together. The empty set with `auto` leaves a joint
  * configuration. Becomes an EntryConfChangeV2. */
@@ -116,27 +116,42 @@ export interface ConfChange {
   readonly context: Uint8Array
 }
 
-export type MessageType =
-  | 'MsgHup'
-  | 'MsgBeat'
-  | 'MsgProp'
-  | 'MsgApp'
-  | 'MsgAppResp'
-  | 'MsgVote'
-  | 'MsgVoteResp'
-  | 'MsgSnap'
-  | 'MsgHeartbeat'
-  | 'MsgHeartbeatResp'
-  | 'MsgUnreachable'
-  | 'MsgSnapStatus'
-  | 'MsgCheckQuorum'
-  | 'MsgTransferLeader'
-  | 'MsgTimeoutNow'
-  | 'MsgReadIndex'
-  | 'MsgReadIndexResp'
-  | 'MsgPreVote'
-  | 'MsgPreVoteResp'
-  | 'MsgForgetLeader'
+/** What a message is, which decides how its term is read and who may send it:
+ * - `local`: the core's own events. They have no term, and nobody else may send them.
+ * - `request`: passed on to the leader by whoever gets it, so `from` need not be the sender. No
+ *   term.
+ * - `leader`: from the leader of its term.
+ * - `candidate`: asks for a vote, for a term that may not be the sender's.
+ * - `response`: taken from members only. */
+type MessageKind = 'local' | 'request' | 'leader' | 'candidate' | 'response'
+
+export const MESSAGE_KINDS = {
+  MsgHup: 'local',
+  MsgBeat: 'local',
+  MsgProp: 'request',
+  MsgApp: 'leader',
+  MsgAppResp: 'response',
+  MsgVote: 'candidate',
+  MsgVoteResp: 'response',
+  MsgSnap: 'leader',
+  MsgHeartbeat: 'leader',
+  MsgHeartbeatResp: 'response',
+  MsgUnreachable: 'local',
+  MsgSnapStatus: 'local',
+  MsgCheckQuorum: 'local',
+  MsgTransferLeader: 'request',
+  MsgTimeoutNow: 'leader',
+  MsgReadIndex: 'request',
+  MsgReadIndexResp: 'response',
+  MsgPreVote: 'candidate',
+  MsgPreVoteResp: 'response',
+  MsgForgetLeader: 'local',
+} as const
+export type MessageType = keyof typeof MESSAGE_KINDS
+
+export function kindOf(type: MessageType): MessageKind {
+  return MESSAGE_KINDS[type]
+}
 
 export interface Message {
   readonly type: MessageType

@@ -3,6 +3,7 @@
 // section and checks the rule on one node or a small cluster, through the public face only.
 
 import t from 'tap'
+import { MemoryStorage } from './memory-storage.ts'
 import {
   EMPTY_CONF_STATE,
   type Entry,
@@ -13,7 +14,6 @@ import {
   type NodeId,
 } from './messages.ts'
 import type { RawNode } from './raw-node.ts'
-import { MemoryStorage } from './storage.ts'
 import {
   bytes,
   drain,

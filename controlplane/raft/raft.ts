@@ -10,12 +10,13 @@
 //           leader of this term             quorum lost, removed
 
 import { assert } from '../../base/assert.ts'
-import type { ResolvedConfig } from './config.ts'
+import type { ResolvedConfig, TraceEvent } from './config.ts'
 import { INTEGER_END } from './limits.ts'
 import { payloadBytes, RaftLog } from './log.ts'
 import {
   type Entry,
   type EntryType,
+  kindOf,
   type Message,
   type MessageType,
   makeMessage,
@@ -33,7 +34,7 @@ export interface Draft {
   readonly data: Uint8Array
 }
 
-/** Message types that promise something about what the sender has stored, and therefore leave
+/** Messages that promise something about what the sender has stored, and therefore leave
  * only after it is durable (thesis, section 3.8). */
 const AFTER_APPEND: ReadonlySet<MessageType> = new Set<MessageType>([
   'MsgAppResp',
@@ -138,15 +139,14 @@ export class Raft {
     assert(accepted, 'an empty entry is never refused')
   }
 
+  trace(kind: TraceEvent['kind'], about: Partial<TraceEvent> = {}): void {
+    this.config.trace({ ...about, kind, term: this.term })
+  }
+
   /** Queues a message. Term and sender are filled in. */
   send(type: MessageType, to: NodeId, fields: Partial<Message> = {}): void {
-    const isVote = type === 'MsgVote' || type === 'MsgPreVote'
-    const isVoteResponse = type === 'MsgVoteResp' || type === 'MsgPreVoteResp'
-    // Votes may speak of a term other than the member's own and say so. Forwarded requests have
-    // none.
-    const termless = type === 'MsgProp' || type === 'MsgReadIndex' || type === 'MsgTransferLeader'
-    const term = termless ? 0 : isVote || isVoteResponse ? (fields.term ?? 0) : this.term
-    assert(termless || term > 0 || this.term === 0, `${type} must have a term`)
+    // Votes may speak of a term other than the member's own and say so. Requests have none.
+    const term = kindOf(type) === 'request' ? 0 : (fields.term ?? this.term)
     const message = makeMessage(type, to, { ...fields, from: fields.from ?? this.id, term })
     // A MsgVote states where the candidate's log ends. Were that tail not durable, and lost in a
     // crash, a vote given for the long log could reach the candidate's next incarnation and elect
@@ -237,6 +237,6 @@ export class Raft {
 
   #enter(role: Role): void {
     this.role = role
-    this.config.trace({ kind: 'role', role, term: this.term, lead: this.lead })
+    this.trace('role', { detail: role, peer: this.lead })
   }
 }

@@ -6,9 +6,9 @@
 import t from 'tap'
 import { type Prng, prng } from '../../base/prng.ts'
 import { isJoint } from './confchange.ts'
+import { foundingState, MemoryStorage } from './memory-storage.ts'
 import { type ConfState, EMPTY_CONF_STATE, type Entry, type Message, NO_BYTES } from './messages.ts'
 import type { RawNode } from './raw-node.ts'
-import { foundingState, MemoryStorage } from './storage.ts'
 import { applyMembership, bytes, makeNode, store, voters } from './test-cluster.ts'
 import type { Ready } from './types.ts'
 

@@ -2,6 +2,7 @@
 // and that writes may be pipelined. Method: a node by itself, its Readies handled by hand.
 
 import t from 'tap'
+import { MemoryStorage } from './memory-storage.ts'
 import {
   EMPTY_CONF_STATE,
   type Entry,
@@ -11,7 +12,6 @@ import {
   NO_BYTES,
 } from './messages.ts'
 import { RawNode } from './raw-node.ts'
-import { MemoryStorage } from './storage.ts'
 import { bytes, drain, makeNode, store, voters } from './test-cluster.ts'
 
 function entry(index: number, term: number): Entry {

@@ -29,8 +29,8 @@ import {
   type ConfState,
   type Entry,
   type HardState,
+  kindOf,
   type Message,
-  type MessageType,
   makeMessage,
   NO_BYTES,
   NONE,
@@ -41,34 +41,6 @@ import { progressStatus } from './progress.ts'
 import { type Draft, Raft } from './raft.ts'
 import { applied, step, tick } from './step.ts'
 import type { BasicStatus, ProposeResult, Ready, Refusal, Status, WriteReceipt } from './types.ts'
-
-/** The core's own events: nobody else may send them. */
-const LOCAL: ReadonlySet<MessageType> = new Set<MessageType>([
-  'MsgHup',
-  'MsgBeat',
-  'MsgUnreachable',
-  'MsgSnapStatus',
-  'MsgCheckQuorum',
-  'MsgForgetLeader',
-])
-
-const RESPONSES: ReadonlySet<MessageType> = new Set<MessageType>([
-  'MsgAppResp',
-  'MsgVoteResp',
-  'MsgPreVoteResp',
-  'MsgHeartbeatResp',
-  'MsgReadIndexResp',
-])
-
-/** Messages that change what a member believes of its term: never without one. */
-const MUST_HAVE_TERM: ReadonlySet<MessageType> = new Set<MessageType>([
-  'MsgApp',
-  'MsgHeartbeat',
-  'MsgSnap',
-  'MsgVote',
-  'MsgPreVote',
-  'MsgTimeoutNow',
-])
 
 export class RawNode {
   readonly #raft: Raft
@@ -136,8 +108,9 @@ export class RawNode {
 
   /** Takes a message from another member. */
   step(message: Message): Refusal | null {
-    if (LOCAL.has(message.type)) return 'local-message'
-    if (RESPONSES.has(message.type) && !this.#raft.tracker.knows(message.from)) {
+    const kind = kindOf(message.type)
+    if (kind === 'local') return 'local-message'
+    if (kind === 'response' && !this.#raft.tracker.knows(message.from)) {
       return 'unknown-peer'
     }
     if (!isWellFormed(message)) return 'malformed'
@@ -314,7 +287,8 @@ export class RawNode {
 
 /** Entries must follow one another without a gap, and terms never fall nor exceed the message's. */
 function isWellFormed(message: Message): boolean {
-  if (MUST_HAVE_TERM.has(message.type) && message.term === 0) return false
+  const kind = kindOf(message.type)
+  if ((kind === 'leader' || kind === 'candidate') && message.term === 0) return false
   if (message.type === 'MsgProp') return message.entries.length > 0
   if (message.type === 'MsgSnap') {
     const { snapshot } = message

@@ -63,11 +63,6 @@ function maybeSendSnapshot(raft: Raft, progress: Progress): boolean {
   assert(snapshot.index > 0, 'a snapshot covers at least one entry')
   progress.becomeSnapshot(snapshot.index)
   raft.send('MsgSnap', progress.id, { snapshot })
-  raft.config.trace({
-    kind: 'snapshot-sent',
-    to: progress.id,
-    index: snapshot.index,
-    term: raft.term,
-  })
+  raft.trace('snapshot-sent', { peer: progress.id, index: snapshot.index })
   return true
 }

@@ -2,9 +2,9 @@
 // answers given by hand; and small clusters with losses.
 
 import t from 'tap'
+import { MemoryStorage } from './memory-storage.ts'
 import { type Message, makeMessage } from './messages.ts'
 import type { RawNode } from './raw-node.ts'
-import { MemoryStorage } from './storage.ts'
 import {
   bytes,
   drain,

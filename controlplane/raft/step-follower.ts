@@ -81,7 +81,7 @@ function handleAppend(raft: Raft, message: Message): void {
     rejectHint: hint.index,
     logTerm: hint.term,
   })
-  raft.config.trace({ kind: 'append-refused', from, index, term: raft.term })
+  raft.trace('append-refused', { peer: from, index })
 }
 
 function handleSnapshot(raft: Raft, message: Message): void {

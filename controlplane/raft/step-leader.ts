@@ -54,7 +54,7 @@ export function stepLeader(raft: Raft, message: Message): Refusal | null {
 
 function checkQuorum(raft: Raft): void {
   if (!raft.tracker.quorumActive()) {
-    raft.config.trace({ kind: 'quorum-lost', term: raft.term })
+    raft.trace('quorum-lost')
     raft.becomeFollower(raft.term, NONE)
   }
   for (const member of raft.tracker.members) {
@@ -77,7 +77,7 @@ function propose(raft: Raft, entries: readonly Entry[]): Refusal | null {
     if (change === null) return 'malformed'
     const reason = confChangeObstacle(raft, pendingConfIndex, change)
     if (reason !== null && !raft.config.disableConfChangeValidation) {
-      raft.config.trace({ kind: 'conf-change-refused', reason, term: raft.term })
+      raft.trace('conf-change-refused', { detail: reason })
       drafts.push({ type: 'EntryNormal', data: NO_BYTES })
     } else {
       pendingConfIndex = raft.log.lastIndex() + drafts.length + 1

@@ -92,7 +92,7 @@ function enterHigherTerm(raft: Raft, message: Message): boolean {
       raft.lead !== NONE &&
       raft.electionElapsed < raft.config.electionTicks
     if (inLease && !message.transfer) {
-      raft.config.trace({ kind: 'vote-ignored-in-lease', from, term: raft.term })
+      raft.trace('vote-ignored-in-lease', { peer: from })
       return false
     }
   }

@@ -4,6 +4,7 @@
 
 import { decodeConfChange } from './codec.ts'
 import type { Config } from './config.ts'
+import { foundingState, MemoryStorage } from './memory-storage.ts'
 import {
   type ConfState,
   EMPTY_CONF_STATE,
@@ -14,7 +15,6 @@ import {
   type Snapshot,
 } from './messages.ts'
 import { RawNode } from './raw-node.ts'
-import { foundingState, MemoryStorage } from './storage.ts'
 import type { Ready } from './types.ts'
 
 export type MemberConfig = Partial<Omit<Config, 'id' | 'storage'>>

@@ -11,12 +11,12 @@ import {
   enterJoint,
   leaveJoint,
 } from '../../controlplane/raft/confchange.ts'
-import { describeConfig, describeProgress } from '../../controlplane/raft/describe.ts'
 import type { ConfState } from '../../controlplane/raft/messages.ts'
 import { progressStatus } from '../../controlplane/raft/progress.ts'
 import { Tracker } from '../../controlplane/raft/tracker.ts'
 import { parseChanges } from './changes.ts'
 import type { Directive } from './datadriven.ts'
+import { describeConfig, describeProgress } from './describe.ts'
 import { compareLines, type FileResult, mainWith, runFile, Unsupported } from './runner.ts'
 
 const MAX_INFLIGHT = 10

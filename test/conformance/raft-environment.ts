@@ -8,7 +8,7 @@
 
 import { decodeConfChange } from '../../controlplane/raft/codec.ts'
 import type { Config } from '../../controlplane/raft/config.ts'
-import { describeMessage, describeReady } from '../../controlplane/raft/describe.ts'
+import { MemoryStorage } from '../../controlplane/raft/memory-storage.ts'
 import {
   type ConfState,
   type Entry,
@@ -20,8 +20,8 @@ import {
   type Snapshot,
 } from '../../controlplane/raft/messages.ts'
 import { RawNode } from '../../controlplane/raft/raw-node.ts'
-import { MemoryStorage } from '../../controlplane/raft/storage.ts'
 import type { Ready, Refusal } from '../../controlplane/raft/types.ts'
+import { describeMessage, describeReady } from './describe.ts'
 import { type Parcel, StorageThreads } from './storage-threads.ts'
 
 /** A request that the environment itself refuses; its text is compared. */

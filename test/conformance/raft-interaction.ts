@@ -6,12 +6,12 @@
 // etcd's own logging (DEBUG, INFO, ...) are ignored. Every difference and every directive that is
 // not supported is printed; the exit code is 1 if there was any.
 
-import { describeEntry, describeProgress, describeRole } from '../../controlplane/raft/describe.ts'
 import type { ConfChangeTransition, NodeId } from '../../controlplane/raft/messages.ts'
 import { EMPTY_CONF_STATE, NO_BYTES } from '../../controlplane/raft/messages.ts'
 import type { ProposeResult } from '../../controlplane/raft/types.ts'
 import { parseChanges } from './changes.ts'
 import { type Argument, type Directive, parseCommand } from './datadriven.ts'
+import { describeEntry, describeProgress, describeRole } from './describe.ts'
 import {
   EnvironmentError,
   type MemberConfig,

@@ -5,14 +5,10 @@
 // A Ready becomes an append job and an apply job, each with the messages that follow from it. The
 // core is told when the last message of a job to this member itself was delivered.
 
-import {
-  describeEntry,
-  describeMessage,
-  describeSnapshot,
-} from '../../controlplane/raft/describe.ts'
 import type { NodeId } from '../../controlplane/raft/messages.ts'
 import type { RawNode } from '../../controlplane/raft/raw-node.ts'
 import type { Ready } from '../../controlplane/raft/types.ts'
+import { describeEntry, describeMessage, describeSnapshot } from './describe.ts'
 
 /** A message on its way, whether of the protocol or from a storage thread. */
 export interface Parcel {

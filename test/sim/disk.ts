@@ -17,6 +17,7 @@ import { crc32 } from 'node:zlib'
 import type { Prng } from '../../base/prng.ts'
 import { encodeEntry, encodeHardState, encodeSnapshot } from '../../controlplane/raft/codec.ts'
 import type { LogWrite } from '../../controlplane/raft/driver.ts'
+import { MemoryStorage } from '../../controlplane/raft/memory-storage.ts'
 import {
   EMPTY_CONF_STATE,
   EMPTY_HARD_STATE,
@@ -24,7 +25,6 @@ import {
   type HardState,
   type Snapshot,
 } from '../../controlplane/raft/messages.ts'
-import { MemoryStorage } from '../../controlplane/raft/storage.ts'
 
 type StoredRecord =
   | { readonly kind: 'snapshot'; readonly value: Snapshot }

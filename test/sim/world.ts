@@ -10,8 +10,8 @@
 
 import type { Prng } from '../../base/prng.ts'
 import { decodeMessage, encodeMessage } from '../../controlplane/raft/codec.ts'
-import { describeMessage } from '../../controlplane/raft/describe.ts'
 import { Driver, type DriverHost, type LogWrite } from '../../controlplane/raft/driver.ts'
+import { foundingState, type MemoryStorage } from '../../controlplane/raft/memory-storage.ts'
 import {
   type ConfState,
   EMPTY_CONF_STATE,
@@ -20,8 +20,8 @@ import {
   type NodeId,
   type Snapshot,
 } from '../../controlplane/raft/messages.ts'
-import { foundingState, type MemoryStorage } from '../../controlplane/raft/storage.ts'
 import type { BasicStatus, Ready } from '../../controlplane/raft/types.ts'
+import { describeMessage } from '../conformance/describe.ts'
 import { Disk } from './disk.ts'
 import { EventQueue, type Timed } from './event-queue.ts'
 import { Checker } from './invariants.ts'

@@ -1,7 +1,7 @@
 // Text for people: logs, the simulator's traces, and comparison with other implementations' traces.
 // The format is the one of etcd's interaction tests.
 
-import { decodeConfChange } from './codec.ts'
+import { decodeConfChange } from '../../controlplane/raft/codec.ts'
 import type {
   ConfChangeType,
   ConfState,
@@ -11,8 +11,8 @@ import type {
   NodeId,
   Role,
   Snapshot,
-} from './messages.ts'
-import type { ProgressStatus, Ready } from './types.ts'
+} from '../../controlplane/raft/messages.ts'
+import type { ProgressStatus, Ready } from '../../controlplane/raft/types.ts'
 
 const ROLE_NAMES: Record<Role, string> = {
   follower: 'StateFollower',
