@@ -40,7 +40,7 @@ const snapshot = fc.record({
   data,
 })
 const message: fc.Arbitrary<Message> = fc.record({
-  type: fc.constantFrom('MsgApp', 'MsgVote', 'MsgSnap', 'MsgForgetLeader', 'MsgHup'),
+  type: fc.constantFrom('MsgApp', 'MsgVote', 'MsgSnap', 'MsgTimeoutNow', 'MsgProp'),
   to: number,
   from: number,
   term: number,

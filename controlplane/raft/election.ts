@@ -17,17 +17,18 @@ import { type ConfState, type Message, NONE } from './messages.ts'
 import type { Raft } from './raft.ts'
 import { sortedUnion } from './tracker.ts'
 
-export type CampaignKind = 'pre-election' | 'election' | 'transfer'
+type CampaignKind = 'pre-election' | 'election' | 'transfer'
 
-/** Starts an election if this member may lead. */
-export function hup(raft: Raft, kind: CampaignKind): void {
+/** Starts an election if this member may lead; with preVote it first asks whether it could win. */
+export function startElection(raft: Raft, transfer = false): void {
   if (raft.role === 'leader') return
   const obstacle = campaignObstacle(raft)
   if (obstacle !== null) {
     raft.trace('cannot-campaign', { detail: obstacle })
     return
   }
-  campaign(raft, kind)
+  if (transfer) campaign(raft, 'transfer')
+  else campaign(raft, raft.config.preVote ? 'pre-election' : 'election')
 }
 
 /** Becomes (pre-)candidate and asks all voters, itself included. */

@@ -16,9 +16,10 @@ export class RaftLog {
   readonly #storage: Storage
   readonly #maxApplyingBytes: number
   readonly unstable: Unstable
-  #committed: number
+  // These move by the methods below only.
+  committed: number
+  applied: number
   #applying: number
-  #applied: number
   #applyingBytes = 0
   #applyingPaused = false
 
@@ -28,22 +29,14 @@ export class RaftLog {
     this.#maxApplyingBytes = maxApplyingBytes
     this.unstable = new Unstable(storage.lastIndex() + 1)
     // Everything compacted is in a snapshot, and only applied entries get there.
-    this.#committed = storage.firstIndex() - 1
-    this.#applying = this.#committed
-    this.#applied = this.#committed
-  }
-
-  get committed(): number {
-    return this.#committed
-  }
-
-  get applied(): number {
-    return this.#applied
+    this.committed = storage.firstIndex() - 1
+    this.#applying = this.committed
+    this.applied = this.committed
   }
 
   /** True while entries are handed out for applying and not reported back. */
   get isApplying(): boolean {
-    return this.#applying > this.#applied
+    return this.#applying > this.applied
   }
 
   firstIndex(): number {
@@ -109,7 +102,7 @@ export class RaftLog {
     const first = entries[0]
     if (first === undefined) return
     assert(
-      first.index > this.#committed,
+      first.index > this.committed,
       `append at ${first.index} would overwrite a committed entry`,
     )
     this.unstable.truncateAndAppend(entries)
@@ -139,17 +132,17 @@ export class RaftLog {
 
   /** Raises the commit index; never lowers it. */
   commitTo(index: number): void {
-    if (index <= this.#committed) return
+    if (index <= this.committed) return
     assert(
       index <= this.lastIndex(),
       `commit index ${index} is beyond the last entry ${this.lastIndex()}: the log was lost`,
     )
-    this.#committed = index
+    this.committed = index
   }
 
   /** Replaces the log by a snapshot from the leader. */
   restore(snapshot: Snapshot): void {
-    this.#committed = snapshot.index
+    this.committed = snapshot.index
     this.unstable.restore(snapshot)
   }
 
@@ -160,7 +153,7 @@ export class RaftLog {
       index <= this.lastIndex(),
       `stored commit index ${index} is beyond the last entry ${this.lastIndex()}`,
     )
-    this.#committed = Math.max(this.#committed, index)
+    this.committed = Math.max(this.committed, index)
   }
 
   hasNextCommitted(allowUnstable: boolean): boolean {
@@ -194,10 +187,10 @@ export class RaftLog {
   /** Everything up to `index` is applied; `bytes` of it were counted by acceptApplying(). */
   appliedTo(index: number, bytes: number): void {
     assert(
-      index >= this.#applied && index <= this.#committed,
-      `applied index ${index} is outside [${this.#applied}, ${this.#committed}]`,
+      index >= this.applied && index <= this.committed,
+      `applied index ${index} is outside [${this.applied}, ${this.committed}]`,
     )
-    this.#applied = index
+    this.applied = index
     this.#applying = Math.max(this.#applying, index)
     this.#applyingBytes = Math.max(0, this.#applyingBytes - bytes)
     this.#applyingPaused = this.#applyingBytes >= this.#maxApplyingBytes
@@ -218,20 +211,17 @@ export class RaftLog {
   }
 
   #maxAppliable(allowUnstable: boolean): number {
-    return allowUnstable ? this.#committed : Math.min(this.#committed, this.unstable.offset - 1)
+    return allowUnstable ? this.committed : Math.min(this.committed, this.unstable.offset - 1)
   }
 }
 
+/** Bytes of entries as the limits count them. */
 export function totalBytes(entries: readonly Entry[]): number {
-  let bytes = 0
-  for (const entry of entries) bytes += entryBytes(entry)
-  return bytes
+  return entries.reduce((bytes, entry) => bytes + entryBytes(entry), 0)
 }
 
 /** Bytes of data alone: an empty entry (a new leader's, or the one leaving a joint
  * configuration) weighs nothing, so no limit on data can ever refuse it. */
 export function payloadBytes(entries: readonly Entry[]): number {
-  let bytes = 0
-  for (const entry of entries) bytes += entry.data.length
-  return bytes
+  return entries.reduce((bytes, { data }) => bytes + data.length, 0)
 }

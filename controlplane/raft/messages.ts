@@ -117,17 +117,14 @@ export interface ConfChange {
 }
 
 /** What a message is, which decides how its term is read and who may send it:
- * - `local`: the core's own events. They have no term, and nobody else may send them.
  * - `request`: passed on to the leader by whoever gets it, so `from` need not be the sender. No
  *   term.
  * - `leader`: from the leader of its term.
  * - `candidate`: asks for a vote, for a term that may not be the sender's.
  * - `response`: taken from members only. */
-type MessageKind = 'local' | 'request' | 'leader' | 'candidate' | 'response'
+type MessageKind = 'request' | 'leader' | 'candidate' | 'response'
 
 export const MESSAGE_KINDS = {
-  MsgHup: 'local',
-  MsgBeat: 'local',
   MsgProp: 'request',
   MsgApp: 'leader',
   MsgAppResp: 'response',
@@ -136,16 +133,12 @@ export const MESSAGE_KINDS = {
   MsgSnap: 'leader',
   MsgHeartbeat: 'leader',
   MsgHeartbeatResp: 'response',
-  MsgUnreachable: 'local',
-  MsgSnapStatus: 'local',
-  MsgCheckQuorum: 'local',
   MsgTransferLeader: 'request',
   MsgTimeoutNow: 'leader',
   MsgReadIndex: 'request',
   MsgReadIndexResp: 'response',
   MsgPreVote: 'candidate',
   MsgPreVoteResp: 'response',
-  MsgForgetLeader: 'local',
 } as const
 export type MessageType = keyof typeof MESSAGE_KINDS
 
@@ -157,7 +150,7 @@ export interface Message {
   readonly type: MessageType
   readonly to: NodeId
   readonly from: NodeId
-  /** 0 in messages that are never compared by term (MsgProp, MsgReadIndex and the local ones). */
+  /** 0 in requests, which are never compared by term. */
   readonly term: number
   /** MsgApp: index before the first entry. MsgVote: the candidate's last index. Responses: the
    * index acknowledged or refused. */

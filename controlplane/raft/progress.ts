@@ -130,17 +130,11 @@ export class Progress {
 
 /** A copy for people and metrics. */
 export function progressStatus(progress: Progress): ProgressStatus {
-  const { id, state, match, next, learner, paused, pendingSnapshot, recentActive } = progress
+  const { inflights, ...own } = progress
   return {
-    id,
-    state,
-    match,
-    next,
-    learner,
-    paused,
-    pendingSnapshot,
-    recentActive,
-    inflightMessages: progress.inflights.count,
-    inflightFull: progress.inflights.count > 0 && progress.inflights.full,
+    ...own,
+    paused: progress.paused,
+    inflightMessages: inflights.count,
+    inflightFull: inflights.count > 0 && inflights.full,
   }
 }

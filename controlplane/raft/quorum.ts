@@ -56,11 +56,13 @@ export function majorityVote(
 
 /** How the vote stands in both halves together: won in both, or lost in one. */
 export function jointVote(config: Voters, votes: ReadonlyMap<NodeId, boolean>): VoteResult {
-  const incoming = majorityVote(config.voters, votes)
-  const outgoing = majorityVote(config.votersOutgoing, votes)
-  if (incoming === outgoing) return incoming
-  if (incoming === 'lost' || outgoing === 'lost') return 'lost'
-  return 'pending'
+  return allOf([majorityVote(config.voters, votes), majorityVote(config.votersOutgoing, votes)])
+}
+
+/** Several votes that must all be won: one that is lost decides. */
+export function allOf(results: readonly VoteResult[]): VoteResult {
+  if (results.includes('lost')) return 'lost'
+  return results.includes('pending') ? 'pending' : 'won'
 }
 
 /** Least number of voters out of `count` such that any two such groups share a member. */

@@ -43,8 +43,6 @@ t.test('messages that no correct member sends are refused and change nothing', a
   const node = makeNode(1, storage)
   const snapshot = { index: 5, term: 1, confState: { ...voters(1), learners: [1] }, data: NO_BYTES }
   for (const [message, refusal] of [
-    [from2('MsgHup', {}), 'local-message'],
-    [from2('MsgForgetLeader', {}), 'local-message'],
     [from2('MsgAppResp', { from: 9 }), 'unknown-peer'],
     [from2('MsgApp', { term: 0 }), 'malformed'],
     [from2('MsgApp', { entries: [entry(2, 1)] }), 'malformed'],

@@ -21,6 +21,7 @@ import { assert } from '../../base/assert.ts'
 import { encodeConfChange } from './codec.ts'
 import { ConfChangeError, configFault } from './confchange.ts'
 import { type Config, resolveConfig } from './config.ts'
+import { startElection } from './election.ts'
 import { payloadBytes, totalBytes } from './log.ts'
 import { applyConfChange, switchTo } from './membership.ts'
 import {
@@ -40,6 +41,8 @@ import {
 import { progressStatus } from './progress.ts'
 import { type Draft, Raft } from './raft.ts'
 import { applied, step, tick } from './step.ts'
+import { forgetLeader } from './step-follower.ts'
+import { handleSnapshotFate, handleUnreachable } from './step-leader.ts'
 import type { BasicStatus, ProposeResult, Ready, Refusal, Status, WriteReceipt } from './types.ts'
 
 export class RawNode {
@@ -79,7 +82,7 @@ export class RawNode {
 
   /** Starts an election now, as if the election timeout had passed. */
   campaign(): void {
-    step(this.#raft, makeMessage('MsgHup', this.#raft.id))
+    startElection(this.#raft)
   }
 
   /** Proposes `data` for the log. */
@@ -108,11 +111,8 @@ export class RawNode {
 
   /** Takes a message from another member. */
   step(message: Message): Refusal | null {
-    const kind = kindOf(message.type)
-    if (kind === 'local') return 'local-message'
-    if (kind === 'response' && !this.#raft.tracker.knows(message.from)) {
-      return 'unknown-peer'
-    }
+    const isResponse = kindOf(message.type) === 'response'
+    if (isResponse && !this.#raft.tracker.knows(message.from)) return 'unknown-peer'
     if (!isWellFormed(message)) return 'malformed'
     return step(this.#raft, message)
   }
@@ -127,9 +127,8 @@ export class RawNode {
       raft.log.hasNextCommitted(!this.#pipelined) ||
       raft.log.unstable.nextSnapshot() !== null ||
       raft.readStates.length > 0 ||
-      raft.role !== this.#softState.role ||
-      raft.lead !== this.#softState.lead ||
-      !sameHardState(hardStateOf(raft), this.#hardState)
+      !isSame(softStateOf(raft), this.#softState) ||
+      !isSame(hardStateOf(raft), this.#hardState)
     )
   }
 
@@ -152,8 +151,8 @@ export class RawNode {
       snapshot,
     }
     const ready: Ready = {
-      softState: sameSoftState(softState, this.#softState) ? null : softState,
-      hardState: sameHardState(hardState, this.#hardState) ? null : hardState,
+      softState: isSame(softState, this.#softState) ? null : softState,
+      hardState: isSame(hardState, this.#hardState) ? null : hardState,
       readStates: raft.readStates,
       entries,
       snapshot,
@@ -243,12 +242,12 @@ export class RawNode {
 
   /** Says that the last message to `id` could not be delivered. */
   reportUnreachable(id: NodeId): void {
-    step(this.#raft, makeMessage('MsgUnreachable', this.#raft.id, { from: id }))
+    handleUnreachable(this.#raft, id)
   }
 
   /** Says whether the snapshot to `id` arrived. Without it the member stays paused. */
   reportSnapshot(id: NodeId, ok: boolean): void {
-    step(this.#raft, makeMessage('MsgSnapStatus', this.#raft.id, { from: id, reject: !ok }))
+    handleSnapshotFate(this.#raft, id, ok)
   }
 
   /** Asks the leader (this or another member) to hand its office to `to`. */
@@ -258,7 +257,7 @@ export class RawNode {
 
   /** Forgets the leader, so that this follower grants votes before the election timeout. */
   forgetLeader(): void {
-    step(this.#raft, makeMessage('MsgForgetLeader', this.#raft.id))
+    forgetLeader(this.#raft)
   }
 
   /** Asks for a linearizable read point; the answer comes as a ReadState with the same
@@ -317,10 +316,6 @@ function hardStateOf({ term, vote, log }: Raft): HardState {
   return { term, vote, commit: log.committed }
 }
 
-function sameSoftState(a: SoftState, b: SoftState): boolean {
-  return a.lead === b.lead && a.role === b.role
-}
-
-function sameHardState(a: HardState, b: HardState): boolean {
-  return a.term === b.term && a.vote === b.vote && a.commit === b.commit
+function isSame<T extends object>(a: T, b: T): boolean {
+  return (Object.keys(a) as (keyof T)[]).every((name) => a[name] === b[name])
 }

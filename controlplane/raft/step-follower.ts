@@ -1,6 +1,6 @@
 // A follower: takes what the leader sends, and passes requests on to it.
 
-import { hup } from './election.ts'
+import { startElection } from './election.ts'
 import { restoreSnapshot } from './membership.ts'
 import { type Message, NONE } from './messages.ts'
 import type { Raft } from './raft.ts'
@@ -38,18 +38,20 @@ export function stepFollower(raft: Raft, message: Message): Refusal | null {
     case 'MsgReadIndexResp':
       raft.readStates.push({ index: message.index, context: message.context })
       return null
-    case 'MsgForgetLeader':
-      // A lease rests on followers not voting while they know a leader.
-      if (raft.config.readOnly !== 'lease') raft.lead = NONE
-      return null
     case 'MsgTimeoutNow':
       // No pre-vote: the leader itself asks, so this member is surely not coming back from a
       // partition.
-      hup(raft, 'transfer')
+      startElection(raft, true)
       return null
     default:
       return null
   }
+}
+
+/** Lets this follower vote before its election timeout, though it knows a leader. */
+export function forgetLeader(raft: Raft): void {
+  // A lease rests on followers not voting while they know a leader.
+  if (raft.role === 'follower' && raft.config.readOnly !== 'lease') raft.lead = NONE
 }
 
 function hearFrom(raft: Raft, message: Message): void {

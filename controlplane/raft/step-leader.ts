@@ -3,21 +3,22 @@
 import { decodeConfChange } from './codec.ts'
 import { advanceCommit } from './commit.ts'
 import { isJoint, leavesJoint, tryChangeConfig } from './confchange.ts'
-import { type ConfChange, type Entry, type Message, NO_BYTES, NONE } from './messages.ts'
+import {
+  type ConfChange,
+  type Entry,
+  type Message,
+  NO_BYTES,
+  NONE,
+  type NodeId,
+} from './messages.ts'
 import type { Progress } from './progress.ts'
 import type { Draft, Raft } from './raft.ts'
 import { confirmReads, takeRead } from './reads.ts'
-import { broadcastAppend, broadcastHeartbeat, maybeSendAppend, sendAppend } from './replicate.ts'
+import { broadcastAppend, maybeSendAppend, sendAppend } from './replicate.ts'
 import type { Refusal } from './types.ts'
 
 export function stepLeader(raft: Raft, message: Message): Refusal | null {
   switch (message.type) {
-    case 'MsgBeat':
-      broadcastHeartbeat(raft)
-      return null
-    case 'MsgCheckQuorum':
-      checkQuorum(raft)
-      return null
     case 'MsgProp':
       return propose(raft, message.entries)
     case 'MsgReadIndex':
@@ -36,13 +37,6 @@ export function stepLeader(raft: Raft, message: Message): Refusal | null {
     case 'MsgHeartbeatResp':
       handleHeartbeatResponse(raft, progress, message)
       break
-    case 'MsgSnapStatus':
-      handleSnapshotStatus(progress, message.reject)
-      break
-    case 'MsgUnreachable':
-      // What was sent optimistically is probably lost.
-      if (progress.state === 'replicate') progress.becomeProbe()
-      break
     case 'MsgTransferLeader':
       transferTo(raft, progress)
       break
@@ -52,7 +46,8 @@ export function stepLeader(raft: Raft, message: Message): Refusal | null {
   return null
 }
 
-function checkQuorum(raft: Raft): void {
+/** Steps down when no quorum was heard from since the last check. */
+export function checkQuorum(raft: Raft): void {
   if (!raft.tracker.quorumActive()) {
     raft.trace('quorum-lost')
     raft.becomeFollower(raft.term, NONE)
@@ -159,10 +154,18 @@ function handleHeartbeatResponse(raft: Raft, progress: Progress, message: Messag
   confirmReads(raft, message.from, message.readPosition)
 }
 
-function handleSnapshotStatus(progress: Progress, failed: boolean): void {
-  if (progress.state !== 'snapshot') return
+/** The last messages to `id` were not delivered: what was sent optimistically is probably lost. */
+export function handleUnreachable(raft: Raft, id: NodeId): void {
+  const progress = raft.role === 'leader' ? raft.tracker.get(id) : undefined
+  if (progress?.state === 'replicate') progress.becomeProbe()
+}
+
+/** The snapshot to `id` was delivered, or was not. */
+export function handleSnapshotFate(raft: Raft, id: NodeId, delivered: boolean): void {
+  const progress = raft.role === 'leader' ? raft.tracker.get(id) : undefined
+  if (progress?.state !== 'snapshot') return
   // After a failure the snapshot's index is no base to go on from.
-  if (failed) progress.pendingSnapshot = 0
+  if (!delivered) progress.pendingSnapshot = 0
   progress.becomeProbe()
   // Delivered: its acknowledgement is due. Failed: not again before the next heartbeat.
   progress.flowPaused = true

@@ -2,17 +2,17 @@
 // role's own. And the clock.
 
 import { advanceCommit } from './commit.ts'
-import { answerVote, hup, mayCampaign } from './election.ts'
+import { answerVote, mayCampaign, startElection } from './election.ts'
 import { type Message, makeMessage, NONE } from './messages.ts'
 import type { Raft } from './raft.ts'
+import { broadcastHeartbeat } from './replicate.ts'
 import { stepCandidate } from './step-candidate.ts'
 import { stepFollower } from './step-follower.ts'
-import { stepLeader } from './step-leader.ts'
+import { checkQuorum, stepLeader } from './step-leader.ts'
 import type { Refusal } from './types.ts'
 
 export function step(raft: Raft, message: Message): Refusal | null {
-  // Term 0 marks what is no part of the protocol between members: requests and the core's own
-  // events.
+  // Requests have no term: they are no part of the protocol between leader and followers.
   if (message.term > raft.term) {
     if (!enterHigherTerm(raft, message)) return null
   } else if (message.term < raft.term && message.term !== 0) {
@@ -20,9 +20,6 @@ export function step(raft: Raft, message: Message): Refusal | null {
     return null
   }
   switch (message.type) {
-    case 'MsgHup':
-      hup(raft, raft.config.preVote ? 'pre-election' : 'election')
-      return null
     case 'MsgVote':
     case 'MsgPreVote':
       answerVote(raft, message)
@@ -41,21 +38,21 @@ export function tick(raft: Raft): void {
   if (raft.role !== 'leader') {
     if (raft.electionElapsed >= raft.electionTimeoutTicks && mayCampaign(raft)) {
       raft.electionElapsed = 0
-      step(raft, makeMessage('MsgHup', raft.id))
+      startElection(raft)
     }
     return
   }
   raft.heartbeatElapsed++
   if (raft.electionElapsed >= raft.config.electionTicks) {
     raft.electionElapsed = 0
-    if (raft.config.checkQuorum) step(raft, makeMessage('MsgCheckQuorum', raft.id))
+    if (raft.config.checkQuorum) checkQuorum(raft)
     // A transfer that took this long has failed: take proposals again.
     raft.leadTransferee = NONE
   }
   // The quorum check may have ended the leadership.
   if (raft.role === 'leader' && raft.heartbeatElapsed >= raft.config.heartbeatTicks) {
     raft.heartbeatElapsed = 0
-    step(raft, makeMessage('MsgBeat', raft.id))
+    broadcastHeartbeat(raft)
   }
 }
 

@@ -6,7 +6,14 @@ import { assert } from '../../base/assert.ts'
 import { Inflights } from './inflights.ts'
 import { type ConfState, EMPTY_CONF_STATE, type NodeId } from './messages.ts'
 import { Progress } from './progress.ts'
-import { type AckedIndexer, jointIndex, jointVote, type VoteResult, type Voters } from './quorum.ts'
+import {
+  type AckedIndexer,
+  allOf,
+  jointIndex,
+  jointVote,
+  type VoteResult,
+  type Voters,
+} from './quorum.ts'
 
 export class Tracker implements AckedIndexer {
   readonly #maxInflightMessages: number
@@ -115,9 +122,7 @@ export class Tracker implements AckedIndexer {
   }
 
   voteResult(): VoteResult {
-    const results = this.#electorates.map((voters) => jointVote(voters, this.#votes))
-    if (results.includes('lost')) return 'lost'
-    return results.includes('pending') ? 'pending' : 'won'
+    return allOf(this.#electorates.map((voters) => jointVote(voters, this.#votes)))
   }
 
   /** True when a quorum was heard from since the last check. */

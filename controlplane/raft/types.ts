@@ -10,6 +10,7 @@ import type {
   Snapshot,
   SoftState,
 } from './messages.ts'
+import type { Progress } from './progress.ts'
 
 /** Why a request or message was not taken. Nothing changed. */
 export type Refusal =
@@ -23,8 +24,6 @@ export type Refusal =
   | 'removed'
   /** maxUncommittedBytes is reached. */
   | 'too-many-uncommitted-bytes'
-  /** A message type that only the core sends to itself came through step(). */
-  | 'local-message'
   /** A response from somebody who is not a member. */
   | 'unknown-peer'
   /** More reads wait for confirmation than MAX_HELD_READS. */
@@ -89,21 +88,16 @@ export interface BasicStatus extends HardState, SoftState {
   readonly leadTransferee: NodeId
 }
 
-/** The leader's view of one member. */
-export interface ProgressStatus {
-  readonly id: NodeId
-  readonly state: 'probe' | 'replicate' | 'snapshot'
-  /** Highest index known to be durable there. */
-  readonly match: number
-  /** Next index to send. */
-  readonly next: number
-  readonly learner: boolean
+/** The leader's view of one member; progress.ts explains the fields. */
+export interface ProgressStatus
+  extends Readonly<
+    Pick<
+      Progress,
+      'id' | 'state' | 'learner' | 'match' | 'next' | 'recentActive' | 'pendingSnapshot'
+    >
+  > {
   /** No entries are sent at present. */
   readonly paused: boolean
-  /** Index of the snapshot on its way; 0 for none. */
-  readonly pendingSnapshot: number
-  /** Heard from since the last quorum check. */
-  readonly recentActive: boolean
   readonly inflightMessages: number
   readonly inflightFull: boolean
 }

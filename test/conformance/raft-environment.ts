@@ -58,7 +58,6 @@ class HistoryStorage extends MemoryStorage {
 
 /** The texts of etcd's errors, where its tests show them. */
 const REFUSAL_TEXTS: Partial<Record<Refusal, string>> = {
-  'local-message': 'raft: cannot step raft local message',
   'unknown-peer': 'raft: cannot step as peer not found',
 }
 

@@ -26,6 +26,7 @@ const FIRST_SEEDS: ReadonlyMap<string, number> = new Map([
   ['forget-lease', 34],
   ['commit-beyond-match', 1],
   ['keep-old-votes', 8],
+  ['lead-before-own-vote', 515828],
   ['smaller-quorum', 1],
   ['acknowledge-any-term', 655],
 ])

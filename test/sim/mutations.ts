@@ -263,6 +263,11 @@ function keepOldVotes(): () => void {
   return patch(Tracker.prototype, 'resetVotes', () => () => {})
 }
 
+/** A candidate leads by the votes of others, its own term not yet durable. */
+function leadBeforeOwnVote(): () => void {
+  return patch(Tracker.prototype, 'hasVoted', () => () => true)
+}
+
 /** The members of a quorum may be one fewer. */
 function smallerQuorum(): () => void {
   return patch(
@@ -324,6 +329,7 @@ export const MUTATIONS: ReadonlyMap<string, Mutation> = new Map<string, Mutation
   ['forget-lease', forgetLease],
   ['commit-beyond-match', commitBeyondMatch],
   ['keep-old-votes', keepOldVotes],
+  ['lead-before-own-vote', leadBeforeOwnVote],
   ['smaller-quorum', smallerQuorum],
   ['acknowledge-any-term', acknowledgeAnyTerm],
 ])
