@@ -18,12 +18,15 @@ import type { Member, World } from './world.ts'
 
 const MEMBERS_MAX = 9
 const VOTERS_MAX = 7
+/** Of so many changes of role or leader, one is followed by a crash. */
+const TURNS_PER_CRASH = 16
 const LEAVE: ConfChange = { transition: 'auto', changes: [], context: NO_BYTES }
 const TRANSITIONS = ['auto', 'joint-implicit', 'joint-explicit'] as const
 
 export class Faults {
   readonly #world: World
   readonly #random: Prng
+  readonly #turnRandom: Prng
   #ended = false
   /** Index of the newest membership change that a leader took in. */
   #newestChange = 0
@@ -31,7 +34,9 @@ export class Faults {
   constructor(world: World) {
     this.#world = world
     this.#random = stream(world.options.seed, 4)
+    this.#turnRandom = stream(world.options.seed, 6)
     for (const [kind, meanMs] of world.options.faults) this.#later(kind, meanMs)
+    if (world.options.faults.has('crash')) world.onTurn = (member) => this.#crashAtTurn(member)
   }
 
   /** Everything is mended, everybody who can runs, and nothing goes wrong any more. */
@@ -121,6 +126,20 @@ export class Faults {
       const downMs = exponential(random, pick(random, [5, 100, 500]))
       this.#after(downMs, `restart ${member.id}`, () => member.start())
     }
+  }
+
+  /** Crashes that come when what a member has just promised, or been promised, is on its way to
+   * the disk. */
+  #crashAtTurn(member: Member): void {
+    const random = this.#turnRandom
+    if (this.#ended || random.below(TURNS_PER_CRASH) > 0) return
+    const { life } = member
+    this.#after(exponential(random, this.#world.options.diskMeanMs), `crash ${member.id}`, () => {
+      if (this.#ended || member.life !== life) return
+      member.crash()
+      const downMs = exponential(random, 5)
+      this.#after(downMs, `restart ${member.id}`, () => member.start())
+    })
   }
 
   #partition(): void {

@@ -100,6 +100,8 @@ export class World {
   }
   /** Called when `member` has applied `command`. */
   onApplied: (member: Member, command: Command) => void = () => {}
+  /** Called when `member` has another role, or another leader. */
+  onTurn: (member: Member) => void = () => {}
   now = 0
   calm = false
   readonly #queue = new EventQueue<SimEvent>()
@@ -423,6 +425,7 @@ export class Member implements DriverHost {
   observe(ready: Ready): void {
     const role = this.driver?.node.basicStatus().role ?? 'follower'
     this.#world.checker.ready(this.id, ready, role)
+    if (ready.softState !== null) this.#world.onTurn(this)
   }
 
   failed(reason: string): void {
