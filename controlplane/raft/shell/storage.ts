@@ -11,8 +11,8 @@
 
 import { Worker } from 'node:worker_threads'
 import type { LogWrite } from '../driver.ts'
+import { MemoryStorage } from '../memory-storage.ts'
 import type { Entry, HardState, Snapshot } from '../messages.ts'
-import { MemoryStorage } from '../storage.ts'
 import type { DatabaseWrite, StoredState } from './database.ts'
 import type { Identity } from './directory.ts'
 import { StorageError } from './errors.ts'
