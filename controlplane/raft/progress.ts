@@ -17,7 +17,6 @@
 
 import type { Inflights } from './inflights.ts'
 import type { NodeId } from './messages.ts'
-import type { ProgressStatus } from './types.ts'
 
 export type ProgressState = 'probe' | 'replicate' | 'snapshot'
 
@@ -126,6 +125,20 @@ export class Progress {
     this.state = state
     this.inflights.reset()
   }
+}
+
+/** The leader's view of one member. */
+export interface ProgressStatus
+  extends Readonly<
+    Pick<
+      Progress,
+      'id' | 'state' | 'learner' | 'match' | 'next' | 'recentActive' | 'pendingSnapshot'
+    >
+  > {
+  /** No entries are sent at present. */
+  readonly paused: boolean
+  readonly inflightMessages: number
+  readonly inflightFull: boolean
 }
 
 /** A copy for people and metrics. */

@@ -4,6 +4,7 @@
 import t from 'tap'
 import { MemoryStorage } from './memory-storage.ts'
 import { type Message, makeMessage } from './messages.ts'
+import type { ProgressStatus } from './progress.ts'
 import type { RawNode } from './raw-node.ts'
 import {
   bytes,
@@ -14,7 +15,6 @@ import {
   TestCluster,
   voters,
 } from './test-cluster.ts'
-import type { ProgressStatus } from './types.ts'
 
 interface Leader {
   readonly node: RawNode

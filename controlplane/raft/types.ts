@@ -10,7 +10,7 @@ import type {
   Snapshot,
   SoftState,
 } from './messages.ts'
-import type { Progress } from './progress.ts'
+import type { ProgressStatus } from './progress.ts'
 
 /** Why a request or message was not taken. Nothing changed. */
 export type Refusal =
@@ -86,20 +86,6 @@ export interface BasicStatus extends HardState, SoftState {
   readonly lastIndex: number
   /** Target of a leadership transfer under way; 0 for none. */
   readonly leadTransferee: NodeId
-}
-
-/** The leader's view of one member; progress.ts explains the fields. */
-export interface ProgressStatus
-  extends Readonly<
-    Pick<
-      Progress,
-      'id' | 'state' | 'learner' | 'match' | 'next' | 'recentActive' | 'pendingSnapshot'
-    >
-  > {
-  /** No entries are sent at present. */
-  readonly paused: boolean
-  readonly inflightMessages: number
-  readonly inflightFull: boolean
 }
 
 export interface Status extends BasicStatus {

@@ -12,7 +12,8 @@ import type {
   Role,
   Snapshot,
 } from '../../controlplane/raft/messages.ts'
-import type { ProgressStatus, Ready } from '../../controlplane/raft/types.ts'
+import type { ProgressStatus } from '../../controlplane/raft/progress.ts'
+import type { Ready } from '../../controlplane/raft/types.ts'
 
 const ROLE_NAMES: Record<Role, string> = {
   follower: 'StateFollower',

@@ -8,7 +8,7 @@
 // - The leader does not remove itself: it hands over first, so that nobody waits for an election.
 
 import type { ConfChangeSingle, ConfChangeTransition, ConfState, NodeId } from '../messages.ts'
-import type { ProgressStatus } from '../types.ts'
+import type { ProgressStatus } from '../progress.ts'
 import { MemberError } from './errors.ts'
 import { MAX_ADDRESS_LENGTH, MAX_ID_LENGTH, MAX_MEMBERS } from './limits.ts'
 import type { MemberAddress, MemberBook } from './members.ts'

@@ -1,7 +1,8 @@
 // What a member tells of itself: status for people and APIs, plain numbers for metrics.
 
 import type { NodeId } from '../messages.ts'
-import type { BasicStatus, ProgressStatus } from '../types.ts'
+import type { ProgressStatus } from '../progress.ts'
+import type { BasicStatus } from '../types.ts'
 import type { HistogramValues } from './histogram.ts'
 import type { MemberAddress } from './members.ts'
 import type { PeerStatus } from './transport-contract.ts'
