@@ -68,16 +68,22 @@ const FIXED_FIELDS: readonly (keyof CompiledNode)[] = [
   'privateKey',
 ]
 
+const FIXED_MESSAGE = 'cannot change while the agent runs: restart it'
+
 /** The fields of `next` that differ from the running node's and must not. */
 export function fixedFieldProblems(running: CompiledNode, next: CompiledNode): Problem[] {
   const text = (value: unknown): string =>
     value instanceof Uint8Array ? Buffer.from(value).toString('hex') : String(value)
-  return FIXED_FIELDS.filter((field) => text(running[field]) !== text(next[field])).map(
+  const problems = FIXED_FIELDS.filter((field) => text(running[field]) !== text(next[field])).map(
     (field) => ({
       path: `node.${field}`,
-      message: 'cannot change while the agent runs: restart it',
+      message: FIXED_MESSAGE,
     }),
   )
+  if (running.balancer.flowsMax !== next.balancer.flowsMax) {
+    problems.push({ path: 'node.balancer.flowsMax', message: FIXED_MESSAGE })
+  }
+  return problems
 }
 
 export class Agent {

@@ -85,6 +85,7 @@ function main(port: MessagePort, data: EngineWorkerData): void {
     random: randomWords(),
     counters,
     statistics: new Float64Array(data.statistics),
+    connectionsMax: node.balancer.flowsMax,
     privateKey: node.privateKey ?? randomBytes(32),
     presharedKeys: node.presharedKeys,
   })

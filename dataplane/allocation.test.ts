@@ -6,6 +6,7 @@
 import t from 'tap'
 import type { AeadFactory, AeadKey, FrameDevice, UnderlaySocket } from '../base/device.ts'
 import type { Slab } from '../base/slab.ts'
+import { CLUSTER, type Cluster } from './testing/cluster.ts'
 import { buildFrame, concat, payloadOf, TCP, vnetOf } from './testing/packets.ts'
 import { type Node, World } from './testing/world.ts'
 
@@ -177,9 +178,20 @@ const vip = { ...udp, target: '10.1.0.2' }
 const near = { ...udp, target: '10.1.0.12' }
 const large = { ...udp, protocol: TCP, partial: true, payload: payloadOf(5200) }
 
-const KINDS: readonly [string, Uint8Array][] = [
+/** Virtual services on the same address that balance each packet by itself. */
+const ONE_PACKET: Cluster = {
+  ...CLUSTER,
+  services: CLUSTER.services.map((service) => ({ ...service, onePacket: true })),
+}
+
+const KINDS: readonly [string, Uint8Array, Cluster?][] = [
   ['to another node', concat(new Uint8Array(10), buildFrame(udp))],
   ['to a virtual address', concat(new Uint8Array(10), buildFrame(vip))],
+  [
+    'to a virtual address, each packet by itself',
+    concat(new Uint8Array(10), buildFrame(vip)),
+    ONE_PACKET,
+  ],
   ['to the same node', concat(new Uint8Array(10), buildFrame(near))],
   ['super-packets', concat(vnetOf(large, 1300), buildFrame(large))],
 ]
@@ -192,11 +204,15 @@ function quietPoller(node: Node, device: QuietDevice): void {
   node.poller.token = (i) => ready[i]!
 }
 
-function allocated(kind: Uint8Array): { bytesPerFrame: number; taken: number; world: World } {
+function allocated(
+  kind: Uint8Array,
+  cluster: Cluster = CLUSTER,
+): { bytesPerFrame: number; taken: number; world: World } {
   const states: SocketState[] = []
   const devices: QuietDevice[] = []
   const world = new World({
     nodes: ['a', 'b'],
+    cluster,
     wrapAead: (_aead, slab) => nullCipher(slab),
     wrapSocket: (socket, slab) => {
       const state: SocketState = { in: null, out: null, sizes: new Int32Array(16) }
@@ -244,8 +260,8 @@ function allocated(kind: Uint8Array): { bytesPerFrame: number; taken: number; wo
 
 t.test('nothing is allocated per frame', async (t) => {
   allocated(KINDS[0]![1])
-  for (const [sentence, kind] of KINDS) {
-    const { bytesPerFrame, taken, world } = allocated(kind)
+  for (const [sentence, kind, cluster] of KINDS) {
+    const { bytesPerFrame, taken, world } = allocated(kind, cluster)
     t.ok(taken >= WARM_UP, `${taken} frames came out`)
     t.strictSame(world.node('a').dropNames(), {})
     t.ok(

@@ -133,7 +133,7 @@ export class BalancedServices {
       changed('tcpFinSeconds') ? next.tcpFinSeconds : 0,
       changed('udpSeconds') ? next.udpSeconds : 0,
     )
-    const { tcpSeconds: _t, tcpFinSeconds: _f, udpSeconds: _u, ...switches } = next
+    const { flowsMax: _m, tcpSeconds: _t, tcpFinSeconds: _f, udpSeconds: _u, ...switches } = next
     for (const [field, value] of Object.entries(switches)) {
       if (changed(field as keyof CompiledBalancer)) Object.assign(settings, { [field]: value })
     }

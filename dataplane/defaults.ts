@@ -1,5 +1,6 @@
 // Defaults of the tables: what a field means that the file leaves out.
 
+import { CONNECTIONS_DEFAULT } from '../ipvs-emulator/limits.ts'
 import type { BalancerSettings } from './tables.ts'
 
 /** The port that IANA gave VXLAN (RFC 7348 section 8); sealed and plain datagrams share it. */
@@ -10,6 +11,7 @@ export const SCHEDULER_DEFAULT: string = 'rr'
 export const WEIGHT_DEFAULT: number = 1
 /** IPVS's own (ip_vs_proto_tcp.c, ip_vs_proto_udp.c, ipvs-sysctl.rst). */
 export const BALANCER_DEFAULT: Required<BalancerSettings> = {
+  flowsMax: CONNECTIONS_DEFAULT,
   tcpSeconds: 900,
   tcpFinSeconds: 120,
   udpSeconds: 300,

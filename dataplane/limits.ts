@@ -42,6 +42,8 @@ export const NODE_ADDRESSES_MAX: number = 64
 export const SCHEDULER_FLAGS_MAX: number = 2
 export const MH_SLOTS_MAX: number = 131_071
 export const IDLE_SECONDS_MAX: number = 365 * 24 * 60 * 60
+/** The smallest flow table that a node may be given. */
+export const FLOWS_MAX_LEAST: number = 1024
 export const DROP_RATE_MAX: number = 1000
 
 /** Bytes of the header of saved flows: a name and a number per network. */

@@ -13,6 +13,7 @@ import {
   WEIGHT_MAX,
 } from '../base/limits.ts'
 import {
+  CONNECTIONS_MAX,
   PERSISTENCE_SECONDS_MAX,
   SLOW_START_SECONDS_MAX,
   THRESHOLD_MAX,
@@ -29,6 +30,7 @@ import {
   BACKENDS_PER_SERVICE_MAX,
   DROP_RATE_MAX,
   ENDPOINTS_MAX,
+  FLOWS_MAX_LEAST,
   IDLE_SECONDS_MAX,
   KEY_SIZE,
   MH_SLOTS_MAX,
@@ -137,6 +139,7 @@ const timeout = integer(1, PERSISTENCE_SECONDS_MAX)
 const defence = integer(0, 3)
 
 const balancer = object({
+  flowsMax: optional(integer(FLOWS_MAX_LEAST, CONNECTIONS_MAX - 1)),
   tcpSeconds: optional(timeout),
   tcpFinSeconds: optional(timeout),
   udpSeconds: optional(timeout),

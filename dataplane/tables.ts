@@ -42,6 +42,9 @@ export interface LocalNode {
 
 /** By the names of IPVS (/proc/sys/net/ipv4/vs) where it has them; the defaults are its own. */
 export interface BalancerSettings {
+  /** Flows held at once per address family, 1024..8388607, default 1048576. Cannot change while
+   * the agent runs. */
+  readonly flowsMax?: number
   /** Seconds without a packet after which a flow is forgotten, 1..2678400. Established TCP is asked
    * for a sign of life first. Defaults 900, 120 and 300, as `ipvsadm --set`. */
   readonly tcpSeconds?: number
