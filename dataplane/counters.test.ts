@@ -94,9 +94,3 @@ t.test('random use agrees with a map', async (t) => {
     { numRuns: 100 },
   )
 })
-
-t.test('no two counters of the engine share a cell, and none reaches into the drops', async (t) => {
-  const cells = Object.values(ENGINE_CELLS)
-  t.equal(new Set(cells).size, cells.length)
-  t.ok(Math.max(...cells) < DROP_CELLS)
-})

@@ -19,7 +19,12 @@ import {
 } from './conn-table.ts'
 import { type Connections, HELD } from './connections.ts'
 import { SCTP, TCP } from './flow.ts'
-import { DROP_ENTRY_SHARE, DROP_ENTRY_SLICE, SHORT_SHARE } from './limits.ts'
+import {
+  DROP_ENTRY_SHARE,
+  DROP_ENTRY_SLICE,
+  DROP_ENTRY_SLICE_DROPS,
+  SHORT_SHARE,
+} from './limits.ts'
 import { SCTP_ESTABLISHED, SCTP_INIT, SCTP_INIT1 } from './proto-sctp.ts'
 import { TCP_ESTABLISHED, TCP_SYN_RECV, TCP_SYNACK } from './proto-tcp.ts'
 import type { ServiceTable } from './service-table.ts'
@@ -103,8 +108,10 @@ export class Defence {
 
   /** Does one slice of the look-round. True when it is over. */
   work(tick: number): boolean {
+    const droppedMax = this.dropped + DROP_ENTRY_SLICE_DROPS
     for (let family = 0; family < 2; family++) {
       for (let i = 0; i < DROP_ENTRY_SLICE && this.#left[family]! > 0; i++) {
+        if (this.dropped >= droppedMax) return false
         const table = this.#connections.tables[family]!
         const entry = this.#at[family]!
         this.#at[family] = entry + 1 >= table.high ? 1 : entry + 1

@@ -679,3 +679,55 @@ t.test('a table larger than the index can name is refused', async (t) => {
     t.throws(() => new Director({ nowMs: 0, random: () => 0, connectionsMax }), /connectionsMax/)
   }
 })
+
+for (const [name, net] of Object.entries(NETS)) {
+  t.test(`${name}: what many flows need at once is done in small pieces`, async (t) => {
+    const self = lab(20_000)
+    self.apply(service(net))
+    const fields = { protocol: TCP, source: net.client, target: net.vip, targetPort: 80 }
+    const establish = (): void => {
+      for (let port = 1; port <= 900; port++) {
+        self.send(build({ ...fields, sourcePort: port }))
+        self.send(build({ ...fields, sourcePort: port, flags: TCP_ACK }))
+      }
+    }
+    /** The most calls of a callback in one advance() of 256 looks, until there is nothing to do. */
+    const most = (calls: readonly number[], enough: () => boolean): number => {
+      let worst = 0
+      for (let turn = 0; turn < 5000 && !enough(); turn++) {
+        const before = calls.length
+        if (self.director.advance(self.now, 256) !== self.now) self.now += 100
+        worst = Math.max(worst, calls.length - before)
+      }
+      return worst
+    }
+    establish()
+    self.now += 900_000
+    const probed = most(self.probes, () => self.probes.length >= 900)
+    t.equal(self.probes.length, 900)
+    t.ok(probed <= 33, `${probed} probes at once`)
+    self.apply(service(net, { realServers: [] }))
+    const ended = most(self.orphans, () => self.director.connectionCount === 0)
+    t.equal(self.orphans.length, 900)
+    t.ok(ended <= 64, `${ended} resets at once`)
+    t.equal(self.director.services.goneCount, 0)
+
+    self.apply(service(net))
+    for (let i = 0; i < 18_000; i++) {
+      const source = net.client.includes('.')
+        ? `10.9.${i >> 8}.${i & 255}`
+        : `fd09::${(i + 1).toString(16)}`
+      self.send(build({ ...fields, source, sourcePort: 1 }))
+    }
+    self.director.settings.dropEntry = 3
+    const { defence } = self.director
+    let worst = 0
+    for (let turn = 0; turn < 2000; turn++) {
+      const before = defence.dropped
+      if (self.director.advance(self.now, 256) !== self.now) self.now += 100
+      worst = Math.max(worst, defence.dropped - before)
+    }
+    t.ok(defence.dropped > 1000, `${defence.dropped} dropped`)
+    t.ok(worst <= 256, `${worst} at once`)
+  })
+}

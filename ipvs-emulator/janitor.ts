@@ -7,7 +7,14 @@ import { DEADLINE, FLAGS_BYTE, PROTOCOL_BYTE, SERVER, STATE_BYTE, TEMPLATE } fro
 import { type Connections, HELD } from './connections.ts'
 import type { Defence } from './defence.ts'
 import { IPV4, IPV6, TCP } from './flow.ts'
-import { ESTIMATE_ROWS, INDEX_MOVE_PER_ADVANCE, SWEEP_PER_ADVANCE, TICK_MS } from './limits.ts'
+import {
+  ESTIMATE_ROWS,
+  INDEX_MOVE_PER_ADVANCE,
+  ORPHANS_PER_ADVANCE,
+  PROBE_COST,
+  SWEEP_PER_ADVANCE,
+  TICK_MS,
+} from './limits.ts'
 import { TCP_ESTABLISHED, TCP_MACHINE, TCP_SECURE_TABLE } from './proto-tcp.ts'
 import { ESTIMATE_INTERVAL_SECONDS } from './rates.ts'
 import type { ServiceTable } from './service-table.ts'
@@ -58,7 +65,7 @@ export class Janitor {
         const entry = wheel.take(tick, left)
         left = wheel.left
         if (entry === 0) break
-        this.#due(family, entry, tick)
+        left -= this.#due(family, entry, tick)
       }
       const filed = wheel.next()
       if (filed >= 0 && (next < 0 || filed < next)) next = filed
@@ -97,21 +104,23 @@ export class Janitor {
     return this.#defence.work(tick) && built && estimated
   }
 
-  /** A connection has reached its deadline and is out of its timer bucket. */
-  #due(family: number, entry: number, tick: number): void {
+  /** A connection has reached its deadline and is out of its timer bucket. Returns what that costs
+   * beyond the look at it, in looks. */
+  #due(family: number, entry: number, tick: number): number {
     const table = this.#connections.tables[family]!
     const at = entry * table.stride
     const template = (table.bytes[at * 4 + FLAGS_BYTE]! & TEMPLATE) !== 0
     if (template && table.records[at + HELD]! > 0) {
       table.records[at + DEADLINE] = tick + TEMPLATE_POSTPONE_TICKS
       this.#connections.wheels[family]!.file(entry)
-      return
+      return 0
     }
     if (this.#probed(family, entry, tick)) {
       this.#connections.wheels[family]!.file(entry)
-      return
+      return PROBE_COST
     }
     this.#connections.release(family, entry, false)
+    return 0
   }
 
   /** True when the connection is kept for the time being because its ends were just asked to
@@ -129,9 +138,12 @@ export class Janitor {
     return true
   }
 
-  /** Looks at the next `count` entries for flows whose real server is gone. */
+  /** Looks at the next `count` entries for flows whose real server is gone, and ends no more than
+   * ORPHANS_PER_ADVANCE: each may be worth two packets. */
   #sweep(count: number): void {
+    let ended = 0
     for (let i = 0; i < count && this.#services.goneCount > 0; i++) {
+      if (ended === ORPHANS_PER_ADVANCE) return
       const table = this.#connections.tables[this.#sweepFamily]!
       if (this.#sweepAt >= table.high) {
         this.#sweepFamily ^= 1
@@ -143,6 +155,7 @@ export class Janitor {
       if (table.bytes[at * 4 + PROTOCOL_BYTE] === 0) continue
       if (this.#services.servers[table.records[at + SERVER]!]?.gone === true) {
         this.endOrphan(this.#sweepFamily, entry)
+        ended++
       }
     }
   }

@@ -36,8 +36,12 @@ export const INDEX_SLOTS_MIN = 1024
 export const INDEX_MOVE_PER_INSERT = 2
 /** The same at each advance(). */
 export const INDEX_MOVE_PER_ADVANCE = 1024
-/** Connections examined per advance() call while flows of removed real servers are looked for. */
+/** Connections examined per advance() call while flows of removed real servers are looked for, and
+ * how many of them are ended: two resets each. */
 export const SWEEP_PER_ADVANCE = 4096
+export const ORPHANS_PER_ADVANCE = 64
+/** What the two packets of a keep-alive probe cost, in connections examined. */
+export const PROBE_COST = 7
 /** Datagrams being fragmented that are followed at once; the oldest give way. */
 export const FRAGMENTS_MAX = 1024
 /** Rows of statistics sampled per advance() call while the rates are estimated. */
@@ -73,9 +77,10 @@ export const LBLCR_EXPIRATION_TICKS: number = (24 * 60 * 60 * 1000) / TICK_MS
 /** Room is short when less than this share (one in ...) of the connection table is free. */
 export const SHORT_SHARE = 8
 /** drop_entry looks at one in this many entries each second (ip_vs_random_dropentry()),
- * in slices. */
+ * in slices, of which each drops no more than so many. */
 export const DROP_ENTRY_SHARE = 32
 export const DROP_ENTRY_SLICE = 4096
+export const DROP_ENTRY_SLICE_DROPS = 256
 /** Preference tiers of real servers: 0 is tried first. */
 export const TIERS_MAX = 4
 /** Parts in which a server's share grows during slow start: the first is one in so many. */

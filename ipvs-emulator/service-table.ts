@@ -152,6 +152,7 @@ export class ServiceTable {
     server.lowerThreshold = config.lowerThreshold ?? 0
     server.text = config.address
     this.servers[index] = server
+    service.serverCount++
     pool.servers.push(server)
     pool.scheduler.addServer(pool, server)
     return server
@@ -233,11 +234,11 @@ export class ServiceTable {
     this.servers[server.index] = null
     this.#freeServers.push(server.index)
     this.statistics.free(server.row)
+    server.pool.service.serverCount--
   }
 
   #freeServiceIfUnused(service: Service): void {
-    if (this.services[service.index] !== service) return
-    if (this.servers.some((server) => server?.pool.service === service)) return
+    if (this.services[service.index] !== service || service.serverCount > 0) return
     this.services[service.index] = null
     this.#freeServices.push(service.index)
     this.statistics.free(service.row)

@@ -139,6 +139,8 @@ export class Service {
   readonly masquerade: (Int32Array | null)[] = [null, null]
   /** Idle timeout of established connections in ticks, 0 = the protocol's. */
   idleTicks = 0
+  /** Real servers, those included that are gone and still have connections. */
+  serverCount = 0
   /** No longer configured; kept until its last connection is gone. */
   gone = false
 
