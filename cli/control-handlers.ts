@@ -21,7 +21,7 @@ type Handlers = {
 
 /** The handlers over an engine. */
 export function controlHandlers(
-  engine: EngineHandle,
+  engine: Omit<EngineHandle, 'start' | 'swap' | 'stop'>,
   version: string,
 ): ReadonlyMap<string, Handler> {
   const cells = new Float64Array(engine.counters)

@@ -49,8 +49,8 @@ const NO_ROWS: BalancerRows = {
 const TRIM_AFTER_MS = 5000
 
 export class EngineThread implements EngineHandle {
-  readonly counters: SharedArrayBuffer = counterMemory()
-  readonly statistics: SharedArrayBuffer = statisticsMemory()
+  readonly counters: SharedArrayBuffer
+  readonly statistics: SharedArrayBuffer
   private devices: LocalDevices | null = null
   /** The tables that run, without the services added by hand. */
   private current: CompiledTables | null = null
@@ -73,6 +73,16 @@ export class EngineThread implements EngineHandle {
   private settleReply: ((reply: FromEngine | Error) => void) | null = null
   /** Host changes are made one after another, also those of stop(). */
   private work: Promise<unknown> = Promise.resolve()
+
+  /** The memory may be handed in, zeroed: readers of one engine's counters then go on with the
+   * next's. */
+  constructor(
+    counters: SharedArrayBuffer = counterMemory(),
+    statistics: SharedArrayBuffer = statisticsMemory(),
+  ) {
+    this.counters = counters
+    this.statistics = statistics
+  }
 
   counterRows(): readonly CounterRow[] {
     return this.rows

@@ -1,5 +1,6 @@
 // Private keys in files: one X25519 key as a line of base64, readable by its owner alone.
 
+import { generateKeyPairSync } from 'node:crypto'
 import {
   closeSync,
   constants,
@@ -31,6 +32,12 @@ export function fileReason(error: unknown): string {
     ENOSPC: 'the disk is full',
   }[code ?? '']
   return reason ?? message
+}
+
+/** A new X25519 private key, 32 bytes. */
+export function generatePrivateKey(): Uint8Array {
+  const { privateKey } = generateKeyPairSync('x25519')
+  return Buffer.from(privateKey.export({ format: 'jwk' }).d!, 'base64url')
 }
 
 /** Reads a private key, 32 bytes. Throws an Error with a sentence when the file is not one, or when

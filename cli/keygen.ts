@@ -1,10 +1,9 @@
 // `weft keygen`: makes a node's private key, or tells the public key of one.
 
-import { generateKeyPairSync } from 'node:crypto'
 import process from 'node:process'
 import { publicKeyOf } from '../dataplane/validate-nodes.ts'
 import { EXIT_FAILURE, EXIT_OK, UsageError } from './exit.ts'
-import { readPrivateKey, writePrivateKey } from './key-file.ts'
+import { generatePrivateKey, readPrivateKey, writePrivateKey } from './key-file.ts'
 import { parseArguments } from './verb.ts'
 
 export const usage: string = `usage: weft keygen FILE
@@ -16,12 +15,6 @@ not touched) and prints its public key, which the other nodes' tables need.
   --public   Print the public key of the private key in FILE
   -h, --help
 `
-
-/** A new X25519 private key, 32 bytes. */
-function generatePrivateKey(): Uint8Array {
-  const { privateKey } = generateKeyPairSync('x25519')
-  return Buffer.from(privateKey.export({ format: 'jwk' }).d!, 'base64url')
-}
 
 export async function run(args: readonly string[]): Promise<number> {
   const { values, positionals } = parseArguments(args, { public: { type: 'boolean' } })

@@ -25,6 +25,10 @@ const VERBS: Readonly<Record<string, VerbEntry>> = {
     load: () => import('./ipvs.ts'),
   },
   keygen: { summary: "Make a node's private key", load: () => import('./keygen.ts') },
+  up: {
+    summary: 'Run this node: the Engine API, and its part in a swarm',
+    load: () => import('./up.ts'),
+  },
   version: { summary: 'Print the versions of weft and Node', load: () => import('./version.ts') },
 }
 

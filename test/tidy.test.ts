@@ -77,8 +77,6 @@ const WORKSPACES: Readonly<Record<string, string>> = { 'dgram-plus': 'dataplane/
 const ENTRY_POINTS: readonly string[] = [
   'cli/weft.ts',
   'cli/warm.ts',
-  // Until the command that runs a manager is there.
-  'controlplane/raft/shell/grpc/transport.ts',
   'dataplane/dgram-plus/index.ts',
   'dataplane/dgram-plus/bench.ts',
   'test/run.ts',

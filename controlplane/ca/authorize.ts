@@ -38,6 +38,10 @@ export const ACCESS: Readonly<Record<string, Access>> = {
   '/weft.dispatcher.Dispatcher/ListenLogs': 'node',
   '/weft.dispatcher.Dispatcher/PublishLogs': 'node',
 
+  '/weft.control.Control/Members': 'manager',
+  '/weft.control.Control/Join': 'manager',
+  '/weft.control.Control/Request': 'manager',
+
   '/weft.raft.Raft/Converse': 'manager',
   '/weft.raft.Raft/InstallSnapshot': 'manager',
   '/weft.raft.Raft/Probe': 'manager',

@@ -1,0 +1,137 @@
+// The data plane as the node's agent uses it: the packet loop and the name server, fed from the
+// same assignment. Both start with the first tables; a machine on which one of them cannot be had
+// (no /dev/net/tun, no right to make a namespace) still is a node, and the log says what it lacks.
+
+import type { Logger } from '../../base/log.ts'
+import type { DnsTables } from '../../controlplane/agent/dns/zone.ts'
+import type { ClusterFacts } from '../../controlplane/agent/item-cache.ts'
+import type { AgentDataPlane } from '../../controlplane/agent/node-agent.ts'
+import type { PeerTraffic } from '../../controlplane/agent/peer-liveness.ts'
+import { TablesRefused } from '../../controlplane/agent/tables-sync.ts'
+import type { NodeTunnel } from '../../controlplane/store/objects.ts'
+import { compileTables } from '../../dataplane/compile.ts'
+import { RX_PACKETS, TX_PACKETS } from '../../dataplane/counters.ts'
+import type { ForwardingTables, LocalInterface, LocalNode } from '../../dataplane/tables.ts'
+import { validateTables } from '../../dataplane/validate.ts'
+import { SCHEDULERS } from '../compose.ts'
+import { DnsThread } from '../dns-thread.ts'
+import { joinAddress } from './addresses.ts'
+import type { NodeEngine } from './node-engine.ts'
+
+/** Characters of a network's id in the name of its gateway's device. */
+const ID_LENGTH = 11
+
+export interface DataPlaneOptions {
+  readonly nodeId: string
+  /** Base64. */
+  readonly privateKey: string
+  readonly publicKey: string
+  readonly dataPathHost: string
+  readonly zone: string
+  /** Addresses of this host at which published ports answer. */
+  readonly addresses: () => readonly string[]
+  readonly log: Logger
+}
+
+export class NodeDataPlane implements AgentDataPlane {
+  readonly #options: DataPlaneOptions
+  readonly #engine: NodeEngine
+  readonly #cells: Float64Array
+  #dns: DnsThread | null = null
+  #names: DnsTables = { networks: [], clients: [] }
+  #gateways: readonly string[] = []
+  #port = 0
+
+  constructor(options: DataPlaneOptions, engine: NodeEngine) {
+    this.#options = options
+    this.#engine = engine
+    this.#cells = new Float64Array(engine.counters)
+  }
+
+  /** Starts the name server. */
+  async start(): Promise<void> {
+    const { log } = this.#options
+    const dns = new DnsThread({
+      log,
+      onFailure: (error) => {
+        log.error('the name server has failed', { error: error.message })
+        this.#dns = null
+      },
+    })
+    try {
+      await dns.start()
+      this.#dns = dns
+    } catch (error) {
+      log.warn('no name server for containers', { error: (error as Error).message })
+      await dns.stop().catch(() => {})
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.#engine.stop()
+    await this.#dns?.stop()
+    this.#dns = null
+  }
+
+  /** The port of the cluster is known. */
+  usePort(port: number): void {
+    if (port > 0) this.#port = port
+  }
+
+  tunnel(): NodeTunnel | null {
+    const { publicKey, dataPathHost, zone } = this.#options
+    const endpoint = this.#port === 0 ? null : joinAddress(dataPathHost, this.#port)
+    return { publicKey, endpoint, ...(zone === '' ? {} : { zone }) }
+  }
+
+  localNode({ tunnelKeys, dataPathPort }: ClusterFacts): LocalNode {
+    const { nodeId, privateKey, zone, addresses } = this.#options
+    const [newest] = tunnelKeys
+    return {
+      name: nodeId,
+      listenPort: dataPathPort,
+      privateKey,
+      ...(newest === undefined ? {} : { presharedKey: newest }),
+      addresses: addresses(),
+      ...(zone === '' ? {} : { zone }),
+    }
+  }
+
+  async apply(tables: ForwardingTables): Promise<void> {
+    const checked = validateTables(tables, { schedulers: SCHEDULERS })
+    if (checked.tables === null) throw new TablesRefused(checked.problems)
+    await this.#engine.apply(compileTables(checked.tables, { privateKey: null }))
+    this.#gateways = tables.networks.flatMap(({ gateways }) => gateways ?? [])
+    this.#dns?.swap(this.#names, this.#gateways)
+  }
+
+  useNames(names: DnsTables): void {
+    this.#names = names
+    this.#dns?.swap(names, this.#gateways)
+  }
+
+  async flows(endpoints: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    const counted = await Promise.all(
+      endpoints.map(async (endpoint): Promise<[string, number]> => {
+        const { flows } = await this.#engine.ask('drain', { endpoint })
+        return [endpoint, flows]
+      }),
+    )
+    return new Map(counted)
+  }
+
+  *traffic(): Generator<PeerTraffic> {
+    for (const { kind, name, row } of this.#engine.counterRows()) {
+      if (kind !== 'peer') continue
+      const received = this.#cells[row + RX_PACKETS]!
+      yield { nodeId: name, received, sent: this.#cells[row + TX_PACKETS]! }
+    }
+  }
+
+  *seen(): Generator<{ readonly nodeId: string; readonly endpoint: string }> {}
+
+  gatewayInterface(networkId: string): LocalInterface | null {
+    const netns = this.#dns?.namespace ?? ''
+    return netns === '' ? null : { netns, name: `weft${networkId.slice(0, ID_LENGTH)}` }
+  }
+}

@@ -1,0 +1,8 @@
+// Original file: controlplane/proto/control.proto
+
+
+export interface MembersRequest {
+}
+
+export interface MembersRequest__Output {
+}

@@ -1,0 +1,12 @@
+// Original file: controlplane/proto/control.proto
+
+
+export interface ResponseHead {
+  'status'?: (number);
+  'headers'?: ({[key: string]: string});
+}
+
+export interface ResponseHead__Output {
+  'status': (number);
+  'headers': ({[key: string]: string});
+}
