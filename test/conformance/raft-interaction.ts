@@ -7,7 +7,7 @@
 // not supported is printed; the exit code is 1 if there was any.
 
 import type { ConfChangeTransition, NodeId } from '../../controlplane/raft/messages.ts'
-import { EMPTY_CONF_STATE, NO_BYTES } from '../../controlplane/raft/messages.ts'
+import { EMPTY_CONF_STATE, MESSAGE_KINDS, NO_BYTES } from '../../controlplane/raft/messages.ts'
 import type { ProposeResult } from '../../controlplane/raft/types.ts'
 import { parseChanges } from './changes.ts'
 import { type Argument, type Directive, parseCommand } from './datadriven.ts'
@@ -34,7 +34,7 @@ const HANDLERS: Record<string, Handler> = {
   'add-nodes': addNodes,
   _breakpoint: () => {},
   campaign: (env, args) => env.member(firstId(args)).node.campaign(),
-  compact: (env, args) => env.member(firstId(args)).storage.compact(Number(args[1]?.key)),
+  compact: (env, args) => env.member(firstId(args)).storage.compact(integer(args[1]?.key)),
   'deliver-msgs': deliverMessages,
   'forget-leader': (env, args) => env.member(firstId(args)).node.forgetLeader(),
   'log-level': (env, args) => setLogLevel(env, args[0]?.key ?? ''),
@@ -55,9 +55,9 @@ const HANDLERS: Record<string, Handler> = {
   'raft-log': raftLog,
   'raft-state': raftState,
   'report-unreachable': (env, args) => {
-    env.member(firstId(args)).node.reportUnreachable(Number(args[1]?.key))
+    env.member(firstId(args)).node.reportUnreachable(integer(args[1]?.key))
   },
-  'send-snapshot': (env, args) => env.sendSnapshot(firstId(args), Number(args[1]?.key)),
+  'send-snapshot': (env, args) => env.sendSnapshot(firstId(args), integer(args[1]?.key)),
   'set-randomized-election-timeout': (env, args) => {
     env.member(firstId(args)).node.setElectionTimeout(numberOf(args, 'timeout'))
   },
@@ -80,6 +80,31 @@ const HANDLERS: Record<string, Handler> = {
   },
 }
 
+/** The named arguments that a command takes; the others take none. */
+const NAMED: Record<string, readonly string[]> = {
+  'add-nodes': [
+    'voters',
+    'learners',
+    'index',
+    'content',
+    'inflight',
+    'prevote',
+    'checkquorum',
+    'read-only',
+    'max-committed-size-per-ready',
+    'disable-conf-change-validation',
+    'async-storage-writes',
+    'step-down-on-removal',
+  ],
+  'deliver-msgs': ['drop', 'type'],
+  'propose-conf-change': ['v1', 'transition'],
+  'set-randomized-election-timeout': ['timeout'],
+  stabilize: ['log-level'],
+  'transfer-leadership': ['from', 'to'],
+}
+
+const READ_ONLY: Record<string, 'safe' | 'lease'> = { safe: 'safe', 'lease-based': 'lease' }
+
 /** Runs the directives of one file in one environment. */
 export function runInteractionFile(path: string): FileResult {
   const env = new RaftEnvironment()
@@ -98,6 +123,12 @@ function execute(env: RaftEnvironment, { command, args, input }: Directive): voi
   for (const each of commands) {
     const handler = HANDLERS[each.command]
     if (handler === undefined) throw new Unsupported(each.command)
+    const named = NAMED[each.command] ?? []
+    for (const { key, values } of each.args) {
+      if (values.length > 0 && !named.includes(key)) {
+        throw new Unsupported(`${each.command} ${key}=${values}`)
+      }
+    }
     try {
       handler(env, each.args, own ? input : [])
     } catch (error) {
@@ -123,20 +154,20 @@ function addNodes(env: RaftEnvironment, args: readonly Argument[]): void {
   let content = ''
   for (const { key, values } of args.slice(1)) {
     const value = values[0] ?? ''
-    if (key === 'voters') confState = { ...confState, voters: values.map(Number) }
-    else if (key === 'learners') confState = { ...confState, learners: values.map(Number) }
-    else if (key === 'index') index = Number(value)
+    if (key === 'voters') confState = { ...confState, voters: values.map(integer) }
+    else if (key === 'learners') confState = { ...confState, learners: values.map(integer) }
+    else if (key === 'index') index = integer(value)
     else if (key === 'content') content = value
-    else if (key === 'inflight') config.maxInflightMessages = Number(value)
-    else if (key === 'prevote') config.preVote = value === 'true'
-    else if (key === 'checkquorum') config.checkQuorum = value === 'true'
-    else if (key === 'read-only') config.readOnly = value === 'lease-based' ? 'lease' : 'safe'
+    else if (key === 'inflight') config.maxInflightMessages = integer(value)
+    else if (key === 'prevote') config.preVote = yes(value)
+    else if (key === 'checkquorum') config.checkQuorum = yes(value)
+    else if (key === 'read-only') config.readOnly = known(READ_ONLY, value)
     else if (key === 'max-committed-size-per-ready')
-      config.maxCommittedBytesPerReady = Number(value)
+      config.maxCommittedBytesPerReady = integer(value)
     else if (key === 'disable-conf-change-validation')
-      config.disableConfChangeValidation = value === 'true'
-    else if (key === 'async-storage-writes') config.pipelinedWrites = value === 'true'
-    else if (key === 'step-down-on-removal') config.stepDownOnRemoval = value === 'true'
+      config.disableConfChangeValidation = yes(value)
+    else if (key === 'async-storage-writes') config.pipelinedWrites = yes(value)
+    else if (key === 'step-down-on-removal') config.stepDownOnRemoval = yes(value)
     else throw new Unsupported(`add-nodes ${key}`)
   }
   env.addNodes(firstId(args), config, confState, index, new TextEncoder().encode(content))
@@ -144,10 +175,13 @@ function addNodes(env: RaftEnvironment, args: readonly Argument[]): void {
 
 function deliverMessages(env: RaftEnvironment, args: readonly Argument[]): void {
   const type = args.find(({ key }) => key === 'type')?.values[0] ?? null
+  if (type !== null && !(type in MESSAGE_KINDS) && !type.startsWith('MsgStorage')) {
+    throw new Unsupported(`message type ${type}`)
+  }
   let count = 0
   for (const { key, values } of args) {
-    if (key === 'drop') for (const id of values) count += env.deliver(Number(id), type, true)
-    else if (values.length === 0) count += env.deliver(Number(key), type, false)
+    if (key === 'drop') for (const id of values) count += env.deliver(integer(id), type, true)
+    else if (values.length === 0) count += env.deliver(integer(key), type, false)
   }
   if (count === 0) env.print('no messages')
 }
@@ -175,8 +209,7 @@ function proposeConfChange(
   const { node } = env.member(firstId(args))
   const single = args.some(({ key, values }) => key === 'v1' && values[0] === 'true')
   const name = args.find(({ key }) => key === 'transition')?.values[0] ?? 'auto'
-  const transition = TRANSITIONS[name]
-  if (transition === undefined) throw new Unsupported(`transition ${name}`)
+  const transition = known(TRANSITIONS, name)
   const change = { transition, changes, context: NO_BYTES }
   orThrow(node.proposeConfChange(single ? changes[0]! : change))
 }
@@ -218,15 +251,30 @@ function orThrow({ refusal }: ProposeResult): void {
 }
 
 function firstId(args: readonly Argument[]): NodeId {
-  return Number(args[0]?.key)
+  return integer(args[0]?.key)
 }
 
 function idsOf(args: readonly Argument[]): NodeId[] {
-  return args.filter(({ values }) => values.length === 0).map(({ key }) => Number(key))
+  return args.filter(({ values }) => values.length === 0).map(({ key }) => integer(key))
 }
 
 function numberOf(args: readonly Argument[], name: string): number {
-  return Number(args.find(({ key }) => key === name)?.values[0])
+  return integer(args.find(({ key }) => key === name)?.values[0])
+}
+
+function integer(text: string | undefined): number {
+  if (text === undefined || !/^\d+$/.test(text)) throw new Unsupported(`the number ${text}`)
+  return Number(text)
+}
+
+function yes(text: string): boolean {
+  return known({ true: true, false: false }, text)
+}
+
+function known<T>(values: Readonly<Record<string, T>>, text: string): T {
+  const value = Object.hasOwn(values, text) ? values[text] : undefined
+  if (value === undefined) throw new Unsupported(`the value ${text}`)
+  return value
 }
 
 if (import.meta.main) mainWith(runInteractionFile)

@@ -53,6 +53,17 @@ t.test('what is not supported is listed, not skipped', async (t) => {
   t.match(failuresOf(t, runInteractionFile, 'add-nodes 1 colour=red\n----\nok\n'), [
     /not supported: add-nodes colour/,
   ])
+  for (const [text, reason] of [
+    ['add-nodes x', /not supported: the number x/],
+    ['add-nodes 1 prevote=maybe', /not supported: the value maybe/],
+    ['tick-heartbeat 1 times=3', /not supported: tick-heartbeat times=3/],
+    ['deliver-msgs 1 type=MsgNone', /not supported: message type MsgNone/],
+    ['campaign 1', /no member 1/],
+  ] as const) {
+    t.match(failuresOf(t, runInteractionFile, `${text}\n----\nok\n`), [reason], text)
+  }
+  t.match(failuresOf(t, runInteractionFile, 'campaign 1'), [/case.txt:1: no ---- follows/])
+  t.match(runInteractionFile('/nowhere.txt').failures, [/ENOENT/])
   t.match(failuresOf(t, runQuorumFile, 'count cfg=(1)\n----\n1\n'), [/not supported: count/])
   t.match(failuresOf(t, runConfChangeFile, 'simple\nx1\n----\n\n'), [/not supported/])
 })

@@ -16,7 +16,12 @@ export class Unsupported extends Error {}
 
 /** Runs every directive of a file. `run` returns null or what is wrong. */
 export function runFile(path: string, run: (directive: Directive) => string | null): FileResult {
-  const directives = parseDirectives(basename(path), readFileSync(path, 'utf8'))
+  let directives: readonly Directive[]
+  try {
+    directives = parseDirectives(basename(path), readFileSync(path, 'utf8'))
+  } catch (error) {
+    return { directives: 0, failures: [error instanceof Error ? error.message : String(error)] }
+  }
   const failures: string[] = []
   for (const directive of directives) {
     const failure = attempt(run, directive)

@@ -11,7 +11,7 @@
 //   durability           what is committed is on the disks of a quorum, together with an entry of
 //                        the leader's own term; no member cuts off what it knows to be committed
 //   monotony             terms, and within a life commit and applied indexes, never fall; no member
-//                        comes back with a lower term than it answered in
+//                        comes back with a lower term than it answered or led in
 //   configurations       all have the same one at an index; quorums of neighbours overlap
 //   lease                with checkQuorum, who hears from a leader takes no part in elections
 //
@@ -111,7 +111,7 @@ export class Checker {
     const promisedTerm = this.#records.get(id)?.promisedTerm ?? 0
     const { term, vote } = disk.hardState
     if (term < promisedTerm) {
-      throw new Violation('monotony', `${id} answered in term ${promisedTerm}, restarts in ${term}`)
+      throw new Violation('monotony', `${id} promised in term ${promisedTerm}, restarts in ${term}`)
     }
     const terms: number[] = []
     for (let i = disk.baseIndex + 1; i <= disk.lastIndex; i++) terms.push(disk.durableTerm(i))
@@ -351,6 +351,8 @@ export class Checker {
       throw new Violation('election safety', `${leader} and ${id} lead in term ${status.term}`)
     }
     this.#leaders.set(status.term, id)
+    // Or it could be elected in this term once more, with another log.
+    record.promisedTerm = Math.max(record.promisedTerm, status.term)
     this.elections++
     this.#checkCompleteness(record, status.term)
   }
