@@ -13,7 +13,11 @@ import { CaReconciler } from '../../controlplane/ca/reconciler.ts'
 import { RoleManager } from '../../controlplane/ca/role-manager.ts'
 import { Signer } from '../../controlplane/ca/signer.ts'
 import { Dispatcher } from '../../controlplane/dispatcher/dispatcher.ts'
+import { ConstraintEnforcer } from '../../controlplane/orchestrator/constraint-enforcer.ts'
+import { Orchestrator } from '../../controlplane/orchestrator/orchestrator.ts'
+import { Reaper } from '../../controlplane/orchestrator/reaper.ts'
 import type { Member } from '../../controlplane/raft/shell/member.ts'
+import { Rebalancer } from '../../controlplane/scheduler/rebalance.ts'
 import { Scheduler } from '../../controlplane/scheduler/scheduler.ts'
 import type { Store } from '../../controlplane/store/contract.ts'
 import type { ControlLoop, LoopContext } from '../../controlplane/store/control-loop.ts'
@@ -59,6 +63,10 @@ export class LeaderLoops {
     this.control = new Map<string, ControlLoop>([
       ['allocator', new Allocator(context)],
       ['scheduler', new Scheduler(context)],
+      ['orchestrator', new Orchestrator(context)],
+      ['constraint-enforcer', new ConstraintEnforcer(context)],
+      ['reaper', new Reaper(context)],
+      ['rebalancer', new Rebalancer(context)],
     ])
     this.#loops = [
       this.managers,
