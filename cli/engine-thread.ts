@@ -14,7 +14,7 @@ import type { MeshPort } from '../dataplane/edge/mesh-plan.ts'
 import { trimMemory } from '../dataplane/edge/trim.ts'
 import { closeWake, openWake, ringWake } from '../dataplane/edge/wake.ts'
 import type { ChangeResult, EngineHandle, EngineOptions } from '../dataplane/engine-handle.ts'
-import { mergeManual, tableServices, takenAddresses } from '../dataplane/manual-merge.ts'
+import { mergeManual, tableClaims } from '../dataplane/manual-merge.ts'
 import {
   applyChanges,
   type ManualChange,
@@ -151,7 +151,7 @@ export class EngineThread implements EngineHandle {
       this.tell({ kind: 'swap', next })
       await this.reply()
       this.current = tables
-      this.manual.setTables(tableServices(tables), takenAddresses(tables))
+      this.manual.setTables(() => tableClaims(tables))
       await devices.applyIngress(tables)
       await this.applyMesh(tables)
       devices.retain(tables.ports)
@@ -178,7 +178,7 @@ export class EngineThread implements EngineHandle {
     if (tables.publishedPorts.length === 0) await repairMeshHost(options.runDirectory)
     await this.openMesh(tables)
     this.wakeFd = openWake()
-    this.manual.setTables(tableServices(tables), takenAddresses(tables))
+    this.manual.setTables(() => tableClaims(tables))
     this.manual.restore(loadManual(options.runDirectory, options.log))
     const first = this.message(tables)
     const captures = [...options.captures]

@@ -5,6 +5,11 @@
 // Order: start() once, then swap() any number of times, one at a time, then stop(). stop() may come
 // at any moment, also while start() or swap() has not settled; it undoes everything on the host
 // that was made so far and settles after that. A second stop() returns the first one's promise.
+//
+// Draining. swap() resolves when the packet loop runs the tables, which is the acknowledgement that
+// their version is in force; `ask('drain', { endpoint })` then tells how many flows an endpoint
+// still has on this node. A drain is over when that is 0 on every node, or when the caller's
+// deadline has passed; what is open then is reset when the endpoint leaves the tables.
 
 import type { Logger } from '../base/log.ts'
 import type { BalancerRows } from './balanced-services.ts'

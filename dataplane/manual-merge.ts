@@ -22,6 +22,7 @@ import {
   keyText,
   type ManualProtocol,
   type ManualService,
+  type TableClaims,
   type TableService,
 } from './manual-services.ts'
 
@@ -54,6 +55,7 @@ export function mergeManual(
   tables: CompiledTables,
   manual: readonly ManualService[],
 ): CompiledTables {
+  if (manual.length === 0) return tables
   const merger = new Merger(tables)
   for (const service of manual) merger.add(service)
   return merger.result()
@@ -168,14 +170,15 @@ function optionsOf(manual: ManualService): BalancingOptions {
   }
 }
 
-/** Addresses that a service cannot have: those of endpoints and gateways. */
-export function takenAddresses(tables: CompiledTables): Set<string> {
+/** What the tables have that a change by hand must respect. */
+export function tableClaims(tables: CompiledTables): TableClaims {
   const rows = tables.neighbours.filter(({ kind }) => kind !== 'vip')
-  return new Set(rows.map(({ address }) => address.text))
+  const taken = new Set(rows.map(({ address }) => address.text))
+  return { services: tableServices(tables), taken }
 }
 
 /** The tables' own services by keyText(). A published port stands at the unspecified address. */
-export function tableServices(tables: CompiledTables): Map<string, TableService> {
+function tableServices(tables: CompiledTables): Map<string, TableService> {
   const found = new Map<string, TableService>()
   for (const {
     family,

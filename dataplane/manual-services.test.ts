@@ -3,7 +3,7 @@
 // at.
 
 import t from 'tap'
-import { mergeManual, tableServices, takenAddresses } from './manual-merge.ts'
+import { mergeManual, tableClaims } from './manual-merge.ts'
 import {
   applyChanges,
   type ManualChange,
@@ -57,7 +57,7 @@ const A = keyOf('10.1.0.9')
 function servicesOf(...changes: ManualChange[]): ManualServices {
   const tables = compileFor(CLUSTER, 'a')
   const services = new ManualServices(['rr', 'wlc'])
-  services.setTables(tableServices(tables), takenAddresses(tables))
+  services.setTables(() => tableClaims(tables))
   t.same(applyChanges(services, changes, false), { made: changes.length, error: null })
   return services
 }

@@ -93,6 +93,14 @@ export interface TableService extends ServiceKey, ManualOptions {
   readonly servers: readonly ManualServer[]
 }
 
+/** What tables have. */
+export interface TableClaims {
+  /** Their services by keyText(). */
+  readonly services: ReadonlyMap<string, TableService>
+  /** Addresses that are an endpoint's or a gateway's. */
+  readonly taken: ReadonlySet<string>
+}
+
 export function keyText(key: ServiceKey): string {
   return key.mark !== 0
     ? `mark/${key.mark}/${key.family}`
@@ -101,8 +109,8 @@ export function keyText(key: ServiceKey): string {
 
 export class ManualServices {
   private readonly services: Map<string, ManualService> = new Map()
-  private tableServices: ReadonlyMap<string, TableService> = new Map()
-  private taken: ReadonlySet<string> = new Set()
+  private findClaims: () => TableClaims = () => ({ services: new Map(), taken: new Set() })
+  private foundClaims: TableClaims | null = null
   private readonly schedulers: readonly string[]
 
   constructor(schedulers: readonly string[]) {
@@ -114,21 +122,21 @@ export class ManualServices {
     return [...this.services.values()]
   }
 
-  /** What the tables that run have: their services by keyText(), and the addresses that are an
-   * endpoint's or gateway's. */
-  setTables(services: ReadonlyMap<string, TableService>, taken: ReadonlySet<string>): void {
-    this.tableServices = services
-    this.taken = taken
+  /** Other tables run; `find` tells what they claim, and is asked when somebody wants to know. */
+  setTables(find: () => TableClaims): void {
+    this.findClaims = find
+    this.foundClaims = null
+  }
+
+  private get claims(): TableClaims {
+    this.foundClaims ??= this.findClaims()
+    return this.foundClaims
   }
 
   private serverCount(): number {
     let count = 0
     for (const { servers } of this.services.values()) count += servers.length
     return count
-  }
-
-  isOfTables(key: ServiceKey): boolean {
-    return this.tableServices.has(keyText(key))
   }
 
   /** Replaces everything by what an earlier agent had. */
@@ -146,7 +154,7 @@ export class ManualServices {
     }
     const key = 'service' in change ? change.service : change.key
     const name = keyText(key)
-    const ofTables = this.tableServices.get(name)
+    const ofTables = this.claims.services.get(name)
     if (ofTables !== undefined) {
       if (restoring && saysTheSame(change, ofTables)) return null
       return change.verb === 'add-service' ? 'EEXIST' : 'FIXED'
@@ -177,7 +185,7 @@ export class ManualServices {
     if (!isNew && known === undefined) return 'ESRCH'
     if (!this.schedulers.includes(service.scheduler)) return 'ENOENT'
     if (service.mark === 0 && parseAddress(service.address) === null) return 'EINVAL'
-    if (this.taken.has(service.address)) return 'TAKEN'
+    if (this.claims.taken.has(service.address)) return 'TAKEN'
     // Which port a client meant is lost unless it keeps its server; only tables may do that.
     if (service.mark === 0 && service.port === 0 && service.persistenceSeconds === 0)
       return 'EINVAL'

@@ -97,6 +97,49 @@ function balanceTests(scene: Scene, ipvs: Command): void {
     t.match(connections, /\nTCP \d\d:\d\d +\w+ +10\.7\.0\.\d+:\d+ +10\.7\.0\.200:80 +10\.7\.0\./)
   })
 
+  t.test('persistence keeps a client at its server, one-packet does not', async (t) => {
+    const [vip] = VIPS
+    const at = scene.at('c1')
+    for (const name of BACKENDS) {
+      const server = `${scene.plan.addressOf(name, 'front')}:${SERVICE_PORT}`
+      await ipvs.must(`-a -u ${vip}:53 -r ${server} -m`)
+    }
+    const kept = await at.tallyUdp(vip, 53, 4)
+    t.equal(Object.values(kept)[0], 4, JSON.stringify(kept))
+    t.match(await ipvs.must(`-L -n --persistent-conn -t ${vip}:80`), /Weight +PersistConn/)
+    t.match(await ipvs.must(`-L -n --persistent-conn -u ${vip}:53`), /:8080 +1 +1 +0 +4 +\n/)
+    await ipvs.must(`-E -u ${vip}:53 -s rr -o`)
+    const talk = await at.talk(vip, 53)
+    const seen = new Set<string>()
+    for (let i = 0; i < 6; i++) {
+      const answer = await talk.ask()
+      if (!('error' in answer)) seen.add(answer.name)
+    }
+    t.equal(seen.size, 3, 'each datagram of one flow by itself')
+    await talk.close()
+    await ipvs.must(`-E -u ${vip}:53 -s wrr -p 600 -M 255.255.255.0`)
+  })
+
+  t.test('rates rise with traffic and fall without', async (t) => {
+    const [vip] = VIPS
+    const rate = async (): Promise<string> => {
+      const text = await ipvs.must(`-L -n --rate -t ${vip}:80`)
+      return text.split('\n')[2]!.trim().split(/ +/)[3]!
+    }
+    await waitFor(
+      async () => {
+        await scene.at('c1').tally(vip, 80, 20)
+        return Number(await rate()) > 0
+      },
+      { what: 'a rate of packets', timeoutMs: 20_000 },
+    )
+    await waitFor(async () => (await rate()) === '0', {
+      what: 'the rate to come to rest',
+      timeoutMs: 60_000,
+      stepMs: 1000,
+    })
+  })
+
   t.test('the nodes are apart: the other one has none of it', async (t) => {
     const other = new Command(scene, 'node2')
     t.notMatch(await other.must('-L -n'), /10\.7\.0\.200/)
