@@ -12,6 +12,7 @@
 // It also ends what was removed: a service when none of its tasks can run any more, a network when
 // nobody is on it.
 
+import { AssertionError } from '../../base/assert.ts'
 import type { ReadTransaction, StoreEvent, WriteTransaction } from '../store/contract.ts'
 import { type ControlLoop, type LoopContext, type PassEnd, Passes } from '../store/control-loop.ts'
 import {
@@ -240,19 +241,23 @@ export class Allocator implements ControlLoop {
     this.counters.addressesFreeMin = free.length === 0 ? 0 : Math.min(...free)
   }
 
-  /** Runs `plan`; a refusal is remembered under `id`, for its tasks and for the next attempt. */
+  /** Runs `plan`; a refusal is remembered under `id`, for its tasks and for the next attempt. What
+   * cannot be planned for another reason, a defect, is set aside too: it must not keep others. */
   private attempt(kind: Kind, id: string, plan: () => Step | null): Step[] {
     try {
       const step = plan()
       this.refused[kind].delete(id)
       return step === null ? [] : [step]
     } catch (error) {
-      if (!(error instanceof AllocationError)) throw error
-      if (error.message !== '' && this.refused[kind].get(id) !== error.message) {
-        this.context.log.warn('an allocation was refused', { id, error: error.message })
+      if (error instanceof AssertionError) throw error
+      const isRefusal = error instanceof AllocationError
+      const { message } = error as Error
+      const why = isRefusal ? message : `internal error: ${message}`
+      if (why !== '' && this.refused[kind].get(id) !== why) {
+        this.context.log.warn('an allocation was refused', { id, error: why })
       }
-      if (error.message !== '') this.counters.refused++
-      this.refused[kind].set(id, error.message)
+      if (why !== '') this.counters.refused++
+      this.refused[kind].set(id, why)
       return []
     }
   }

@@ -57,10 +57,15 @@ export class ConstraintEnforcer implements ControlLoop {
     this.due.clear()
     const ids = store.view((tx) => nodes.flatMap((id) => misplaced(tx, id)))
     let rejected = ids.length
-    await store.batch(
-      ids.map((id) => (tx) => reject(tx, id, clock.wallMs())),
-      () => rejected--,
-    )
+    try {
+      await store.batch(
+        ids.map((id) => (tx) => reject(tx, id, clock.wallMs())),
+        () => rejected--,
+      )
+    } catch (error) {
+      for (const id of nodes) this.due.add(id)
+      throw error
+    }
     this.counters.rejected += rejected
     return 'done'
   }

@@ -7,7 +7,8 @@
 // plan, so that a new leader just plans every service once. A service is planned again when
 // something that matters to it changed, and when a delay in its last plan is over.
 
-import type { Change, ReadTransaction, StoreEvent } from '../store/contract.ts'
+import { AssertionError } from '../../base/assert.ts'
+import type { Change, ReadTransaction, StoreEvent, WriteTransaction } from '../store/contract.ts'
 import { type ControlLoop, type LoopContext, type PassEnd, Passes } from '../store/control-loop.ts'
 import { equalJson } from '../store/equal-json.ts'
 import { slotKey } from '../store/indices.ts'
@@ -31,6 +32,8 @@ interface Counters extends Record<string, number> {
   replaced: number
   /** Plans that were out of date when they were written. */
   stale: number
+  /** Services that a planner could not read: a defect. */
+  unplannable: number
   updatesCompleted: number
   updatesPaused: number
   updatesRolledBack: number
@@ -50,6 +53,7 @@ export class Orchestrator implements ControlLoop {
     created: 0,
     replaced: 0,
     stale: 0,
+    unplannable: 0,
     updatesCompleted: 0,
     updatesPaused: 0,
     updatesRolledBack: 0,
@@ -159,43 +163,65 @@ export class Orchestrator implements ControlLoop {
 
   private async pass(): Promise<PassEnd> {
     const { store, clock } = this.context
-    const steps: { readonly serviceId: string; readonly step: Step }[] = []
-    store.view((tx) => {
-      for (const id of this.due) {
-        if (steps.length >= STEPS_PER_PASS) break
-        this.due.delete(id)
-        for (const step of this.plan(tx, id).steps) {
-          if (steps.length >= STEPS_PER_PASS) {
-            this.due.add(id)
-            break
-          }
-          steps.push({ serviceId: id, step })
-        }
-      }
-    })
+    const steps = store.view((tx) => this.planDue(tx))
     const isCut = this.due.size > 0
     const failed = new Set<number>()
-    await store.batch(
-      steps.map(
-        ({ step }) =>
-          (tx) =>
-            applyStep(tx, step, clock.wallMs()),
-      ),
-      (at, error) => {
-        failed.add(at)
-        this.due.add(steps[at]!.serviceId)
-        if (!(error instanceof StaleError)) {
-          this.context.log.warn('a step failed', {
-            service: steps[at]!.serviceId,
-            error: error.message,
-          })
-        }
-      },
+    const writes = steps.map(
+      ({ step }) =>
+        (tx: WriteTransaction) =>
+          applyStep(tx, step, clock.wallMs()),
     )
+    try {
+      await store.batch(writes, (at, error) => {
+        failed.add(at)
+        this.giveBack(steps[at]!.serviceId, error)
+      })
+    } catch (error) {
+      // Nobody knows how much of it was written: all of it is planned anew.
+      for (const { serviceId } of steps) this.due.add(serviceId)
+      throw error
+    }
     for (const [at, { step }] of steps.entries()) if (!failed.has(at)) this.count(step)
     this.counters.stale += failed.size
     if (failed.size > 0) this.passes.poke()
     return isCut ? 'more' : 'done'
+  }
+
+  private planDue(tx: ReadTransaction): { readonly serviceId: string; readonly step: Step }[] {
+    const steps: { readonly serviceId: string; readonly step: Step }[] = []
+    for (const serviceId of this.due) {
+      if (steps.length >= STEPS_PER_PASS) break
+      this.due.delete(serviceId)
+      for (const step of this.planSafely(tx, serviceId)) {
+        if (steps.length < STEPS_PER_PASS) steps.push({ serviceId, step })
+        else {
+          this.due.add(serviceId)
+          break
+        }
+      }
+    }
+    return steps
+  }
+
+  /** A service that cannot be planned must not keep the others from it. */
+  private planSafely(tx: ReadTransaction, serviceId: string): readonly Step[] {
+    try {
+      return this.plan(tx, serviceId).steps
+    } catch (error) {
+      if (error instanceof AssertionError) throw error
+      this.counters.unplannable++
+      this.context.log.error('a service cannot be planned', {
+        service: serviceId,
+        error: (error as Error).message,
+      })
+      return []
+    }
+  }
+
+  private giveBack(serviceId: string, error: Error): void {
+    this.due.add(serviceId)
+    if (error instanceof StaleError) return
+    this.context.log.warn('a step failed', { service: serviceId, error: error.message })
   }
 
   /** Plans one service; there is nothing to plan for one that is as it should be. */

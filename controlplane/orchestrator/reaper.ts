@@ -78,10 +78,15 @@ export class Reaper implements ControlLoop {
     const { store } = this.context
     const ids = store.view((tx) => this.superfluous(tx))
     let reaped = ids.length
-    await store.batch(
-      ids.map((id) => (tx) => reap(tx, id)),
-      () => reaped--,
-    )
+    try {
+      await store.batch(
+        ids.map((id) => (tx) => reap(tx, id)),
+        () => reaped--,
+      )
+    } catch (error) {
+      store.view((tx) => this.readAll(tx))
+      throw error
+    }
     this.counters.reaped += reaped
     return this.slots.size + this.tasks.size > 0 ? 'more' : 'done'
   }

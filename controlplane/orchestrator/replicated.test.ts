@@ -2,7 +2,7 @@
 // Method: a leader in memory with obedient agents, time by hand.
 
 import t from 'tap'
-import { taskSpec } from '../store/testing/objects.ts'
+import { serviceObject, taskSpec } from '../store/testing/objects.ts'
 import { Leader } from './testing/leader.ts'
 
 const replicas = (Replicas: number) => ({ Mode: { Replicated: { Replicas } } })
@@ -252,4 +252,40 @@ t.test('a task that somebody took out is made again', async (t) => {
   await leader.world.update((tx) => tx.remove('tasks', leader.running('web')[0]!.id))
   await leader.run(500)
   t.equal(leader.running('web').length, 2)
+})
+
+t.test('writes that get lost are made again', async (t) => {
+  for (const losing of [1, 2, 3, 5]) {
+    const leader = await Leader.make(t)
+    await leader.world.add('services', serviceObject('web', replicas(6)))
+    // Agents retry by themselves; here only what loops write is lost.
+    leader.agents.stop()
+    leader.world.losing = losing
+    await leader.run(8_000)
+    leader.agents.start()
+    await leader.run(1_000)
+    t.same(slotsOf(leader.running('web')), [1, 2, 3, 4, 5, 6], `${losing} entries lost`)
+    t.equal(leader.world.losing, 0)
+    t.ok(leader.world.warnings.length > 0)
+    await leader.world.change('services', 'web', (web) => ({ ...web, pendingDelete: true }))
+    await leader.run(50)
+    leader.agents.stop()
+    leader.world.losing = losing
+    await leader.run(8_000)
+    leader.agents.start()
+    await leader.run(6_000)
+    t.equal(leader.tasks('web').length + leader.world.all('services').length, 0, 'all is gone')
+  }
+})
+
+t.test('a service that cannot be read keeps no other from its tasks', async (t) => {
+  const leader = await Leader.make(t)
+  const Placement = { Constraints: [5 as unknown as string] }
+  const TaskTemplate = taskSpec({ Placement })
+  await leader.create('broken', { Mode: { Global: {} }, TaskTemplate })
+  await leader.create('unplaced', { ...replicas(1), TaskTemplate })
+  await leader.create('web', replicas(2))
+  t.equal(leader.running('web').length, 2)
+  t.ok(leader.orchestrator.counters.unplannable > 0)
+  t.match(leader.world.warnings.join(), /a service cannot be planned.*tasks cannot be placed/)
 })

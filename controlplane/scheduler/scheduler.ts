@@ -12,6 +12,7 @@
 // The order of tasks is the order in which they became pending. Nothing is preempted; placement
 // does not look at how busy a node really is.
 
+import { AssertionError } from '../../base/assert.ts'
 import type { ReadTransaction, StoreEvent, WriteTransaction } from '../store/contract.ts'
 import { type ControlLoop, type LoopContext, type PassEnd, Passes } from '../store/control-loop.ts'
 import { isTerminal, type NodeObject, stateRank, type TaskObject } from '../store/objects.ts'
@@ -201,16 +202,27 @@ export class Scheduler implements ControlLoop {
         else plan.isCut = true
         continue
       }
-      // Attachments belong to nobody and have their node.
       const group = groups.get(versionKey(task))
       if (group === undefined) groups.set(versionKey(task), [task])
       else group.push(task)
     }
     for (const group of groups.values()) {
-      if (plan.decisions.length < TASKS_PER_PASS) this.planGroup(group, plan)
+      if (plan.decisions.length < TASKS_PER_PASS) this.planSafely(group, plan)
       else plan.isCut = true
     }
     return plan
+  }
+
+  /** Tasks that cannot be planned, for a defect, must not keep the others from it. */
+  private planSafely(group: readonly TaskObject[], plan: Plan): void {
+    try {
+      this.planGroup(group, plan)
+    } catch (error) {
+      if (error instanceof AssertionError) throw error
+      const { serviceId } = group[0]!
+      const { message } = error as Error
+      this.context.log.error('tasks cannot be placed', { service: serviceId, error: message })
+    }
   }
 
   private planPreassigned(task: TaskObject, plan: Plan): void {

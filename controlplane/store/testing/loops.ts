@@ -4,7 +4,13 @@
 import { silentLogger, sinkLogger } from '../../../base/log.ts'
 import { prng } from '../../../base/prng.ts'
 import { type ManualTimers, manualTimers } from '../../../base/timers.ts'
-import type { TableName, Tables, Unversioned, WriteTransaction } from '../contract.ts'
+import {
+  StoreError,
+  type TableName,
+  type Tables,
+  type Unversioned,
+  type WriteTransaction,
+} from '../contract.ts'
 import type { ControlLoop, LoopContext } from '../control-loop.ts'
 import { newId } from '../ids.ts'
 import { counterBytes, localStore } from '../local-store.ts'
@@ -21,8 +27,17 @@ export class LoopWorld {
   readonly warnings: string[] = []
   private readonly loops: ControlLoop[] = []
 
+  /** Entries from now on that are not applied, as when leadership is lost. */
+  losing = 0
+
   constructor(seed: number = 1) {
-    this.store = localStore(this.timers.clock)
+    this.store = localStore(this.timers.clock, counterBytes(), {
+      propose: () => {
+        if (this.losing === 0) return
+        this.losing--
+        throw new StoreError('lost-leadership', 'leadership was lost')
+      },
+    })
     const bytes = counterBytes()
     const log = sinkLogger((_, message, fields) => {
       this.warnings.push(`${message}: ${fields.error}`)
