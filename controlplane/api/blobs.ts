@@ -7,7 +7,7 @@ import type { ConfigObject, SecretObject } from '../store/objects.ts'
 import type { ConfigSpec, SecretSpec } from '../store/specs.ts'
 import type { Call, Environment, Reply } from './call.ts'
 import { inTime } from './cluster-access.ts'
-import type { Struct } from './decode.ts'
+import { inOrder, type Struct } from './decode.ts'
 import { badRequest, invalidArgument, notFound, rpcError } from './errors.ts'
 import { CONFIG_BYTES_MAX, SECRET_BYTES_MAX } from './limits.ts'
 import { type Filters, matchesLabels, matchesOne, matchesPrefix, readFilters } from './query.ts'
@@ -52,9 +52,9 @@ const CONFIGS: Kind = {
 type Spec = SecretSpec & ConfigSpec
 type Blob = SecretObject | ConfigObject
 
-function blobJson({ isShown }: Kind, blob: Blob): Record<string, unknown> {
+function blobJson({ isShown, shape }: Kind, blob: Blob): Record<string, unknown> {
   const { Data, ...spec } = blob.spec
-  return { ...head(blob), Spec: isShown && Data !== undefined ? { ...spec, Data } : spec }
+  return { ...head(blob), Spec: inOrder(shape, isShown ? blob.spec : spec) }
 }
 
 function isWanted({ id, spec }: Blob, filters: Filters): boolean {
@@ -103,7 +103,8 @@ function checkSpec(kind: Kind, spec: Partial<Spec> & Pick<Spec, 'Labels'>): Spec
     )
   }
   if (Driver !== undefined) {
-    throw invalidArgument('secret drivers are not supported: the swarm keeps secrets by itself')
+    // The swarm keeps secrets by itself: there are no drivers.
+    throw rpcError('Unknown', `plugin ${JSON.stringify(Driver.Name ?? '')} not found`)
   }
   const size = sizeOfBase64(Data)
   if (size === 0 || size >= kind.bytesMax) {

@@ -17,11 +17,23 @@ const IMAGE = new RegExp(
 const DIRECTORY = /^file:\/\/\/[^\0]*$/
 const IMAGE_LENGTH_MAX = 4096
 
+/** Windows' isolation and a bind mount are what is meant where nothing is said. */
+export function completeContainer(given: ContainerSpec): ContainerSpec {
+  const { Mounts } = given
+  const mounts = Mounts?.map((mount): Mount => ({ ...mount, Type: mount.Type ?? 'bind' }))
+  return {
+    ...given,
+    ...(mounts === undefined ? {} : { Mounts: mounts }),
+    Isolation: given.Isolation ?? 'default',
+  }
+}
+
 export function checkContainer(spec: ContainerSpec): void {
   checkImage(spec.Image)
   checkMounts(spec.Mounts ?? [])
   checkHealth(spec)
   checkStopGracePeriod(spec)
+  checkPrivileges(spec)
   checkReferences(spec)
 }
 
@@ -38,8 +50,8 @@ function checkImage(image: string | undefined): void {
 function checkMounts(mounts: readonly Mount[]): void {
   const targets = new Set<string>()
   for (const { Type, Source, Target } of mounts) {
-    if (!MOUNT_TYPES.includes(Type ?? '')) {
-      throw badRequest(`invalid MountType: ${JSON.stringify(Type ?? '')}`)
+    if (!MOUNT_TYPES.includes(Type)) {
+      throw badRequest(`invalid MountType: ${JSON.stringify(Type)}`)
     }
     if (Target === undefined) throw invalidArgument('ContainerSpec: mount target must be provided')
     if (Type === 'bind' && Source === undefined) {
@@ -71,15 +83,27 @@ function checkStopGracePeriod({ StopGracePeriod = 0 }: ContainerSpec): void {
   }
 }
 
+/** Of Windows alone; kept, and without effect. */
+function checkPrivileges({ Privileges }: ContainerSpec): void {
+  const credentials = Privileges?.CredentialSpec as Readonly<Record<string, string>> | undefined
+  if (credentials === undefined) return
+  if (Object.values(credentials).some((value) => value !== '')) return
+  throw badRequest(
+    'invalid CredentialSpec: must either provide "file", "registry", or "config" for credential ' +
+      'spec',
+  )
+}
+
 /** Two files cannot stand in one place, and each reference needs id and name. */
 function checkReferences({ Secrets = [], Configs = [] }: ContainerSpec): void {
   const secrets = Secrets.map(({ SecretID: id, SecretName: name, File }) => ({ id, name, File }))
   checkFiles('secret', secrets)
   for (const { File, Runtime } of Configs) {
-    if ((File === undefined) === (Runtime === undefined)) {
-      throw invalidArgument(
-        'malformed config reference: it must have either a file or a runtime target',
-      )
+    if (File !== undefined && Runtime !== undefined) {
+      throw badRequest('invalid Config: cannot specify both File and Runtime')
+    }
+    if (File === undefined && Runtime === undefined) {
+      throw badRequest('invalid Config: either File or Runtime should be set')
     }
   }
   const files = Configs.filter(({ Runtime }) => Runtime === undefined)
@@ -100,9 +124,12 @@ function checkFiles(
   const taken = new Map<string, string>()
   for (const { id, name, File } of references) {
     if (id === '' || name === '') throw invalidArgument(`malformed ${noun} reference`)
-    const target = File?.Name ?? ''
+    if (File === undefined) {
+      throw invalidArgument(`malformed ${noun} reference, no target provided`)
+    }
+    const target = File.Name
     if (target === '') {
-      throw invalidArgument(`malformed file ${noun} reference, no target file name provided`)
+      throw invalidArgument(`malformed file ${noun} reference, invalid target file name provided`)
     }
     const other = taken.get(target)
     if (other !== undefined) {

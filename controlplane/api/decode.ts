@@ -9,7 +9,7 @@
 //   - Integers above 2^53 lose their last digits: nothing here counts that far.
 
 import { badRequest } from './errors.ts'
-import { JsonNumber, JsonObject, type JsonValue, parseJson } from './json-parser.ts'
+import { JsonNumber, JsonObject, type JsonValue, kindOf, parseJson } from './json-parser.ts'
 
 /** How Go names a type in its complaints, and what belongs into it. */
 export type Shape =
@@ -80,9 +80,17 @@ export function decodeJson(shape: Struct, text: string): unknown {
   return decodeValue(shape, parseJson(text))
 }
 
-/** The value of `shape` that was given nothing. */
-export function emptyValue(shape: Shape): unknown {
-  return new Decoder().value(shape, null, [], '')
+/** `value` with its members in the order of the table, as Go writes them; others come last. */
+export function inOrder<V>(shape: Shape, value: V): V {
+  if (shape.kind === 'list' && Array.isArray(value)) {
+    return value.map((item) => inOrder(shape.of, item)) as V
+  }
+  if (shape.kind !== 'struct' || typeof value !== 'object' || value === null) return value
+  const given = value as Readonly<Record<string, unknown>>
+  const known = Object.entries(shape.fields).filter(([name]) => given[name] !== undefined)
+  const ordered = known.map(([name, field]) => [name, inOrder(field.shape, given[name])])
+  const others = Object.entries(given).filter(([name]) => !Object.hasOwn(shape.fields, name))
+  return Object.fromEntries([...ordered, ...others]) as V
 }
 
 function decodeValue(shape: Shape, value: JsonValue): unknown {
@@ -107,7 +115,8 @@ class Decoder {
       case 'bool':
         return typeof value === 'boolean' ? value : this.#wrong(shape, value, path, owner)
       case 'float':
-        if (value instanceof JsonNumber) return Math.fround(Number(value.text))
+        // Shown as it was written: 0.3 and not the nearest of 32 bits.
+        if (value instanceof JsonNumber) return Number(value.text)
         return this.#wrong(shape, value, path, owner)
       case 'integer':
         return this.#integer(shape, value, path, owner)
@@ -229,13 +238,6 @@ function isEmpty(value: unknown): boolean {
   if (value === '' || value === 0 || value === false || value === null) return true
   if (Array.isArray(value)) return value.length === 0
   return typeof value === 'object' && Object.keys(value as object).length === 0
-}
-
-function kindOf(value: JsonValue): string {
-  if (value instanceof JsonNumber) return 'number'
-  if (typeof value === 'string') return 'string'
-  if (typeof value === 'boolean') return 'bool'
-  return Array.isArray(value) ? 'array' : 'object'
 }
 
 function plain(value: JsonValue): unknown {

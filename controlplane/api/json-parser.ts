@@ -26,6 +26,14 @@ export class JsonObject {
 
 export type JsonValue = null | boolean | string | JsonNumber | JsonObject | readonly JsonValue[]
 
+/** As Go's complaints call a value. */
+export function kindOf(value: JsonValue): string {
+  if (value instanceof JsonNumber) return 'number'
+  if (typeof value === 'string') return 'string'
+  if (typeof value === 'boolean') return 'bool'
+  return Array.isArray(value) ? 'array' : 'object'
+}
+
 const SPACE = /[ \t\r\n]*/y
 const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y
 /** A string without escapes, the common case. Control characters are not allowed. */

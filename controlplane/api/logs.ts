@@ -8,7 +8,7 @@
 
 import type { Store } from '../store/contract.ts'
 import type { Call, Environment, Reply } from './call.ts'
-import { ApiError, badRequest } from './errors.ts'
+import { ApiError } from './errors.ts'
 import type { LogLine, LogSubscription } from './node-control.ts'
 import { boolValue } from './query.ts'
 import { resolve } from './resolve.ts'
@@ -74,13 +74,18 @@ function reply(call: Call, env: Environment, selected: Selected): Reply {
 /** Seconds since 1970 with decimals; null = from the beginning. */
 function sinceOf(text: string): number | null {
   if (text === '' || text === '0') return null
-  if (!/^\d{1,15}(?:\.\d{1,9})?$/.test(text)) throw badRequest(`invalid value for "since": ${text}`)
+  if (!/^\d{1,15}(?:\.\d{1,9})?$/.test(text)) {
+    const words = `strconv.ParseInt: parsing ${JSON.stringify(text)}: invalid syntax`
+    throw new ApiError(500, `could not parse since timestamp: ${words}`)
+  }
   return Number(text) * 1000
 }
 
 function tailOf(text: string): number | null {
   if (text === '' || text === 'all') return null
-  if (!/^\d{1,9}$/.test(text)) throw badRequest(`invalid value for "tail": ${text}`)
+  if (!/^\d{1,9}$/.test(text)) {
+    throw new ApiError(500, 'tail value must be a positive integer or "all"')
+  }
   return Number(text)
 }
 

@@ -37,7 +37,7 @@ export interface GivenNetwork {
 
 export function networkSpec(given: GivenNetwork, minor: number): NetworkSpec {
   const { Name, Attachable, Ingress, Internal, EnableIPv4, EnableIPv6, IPAM } = given
-  checkName(Name)
+  checkName(Name, minor)
   if (given.ConfigOnly || (given.ConfigFrom?.Network ?? '') !== '') {
     throw badRequest('configuration networks are of the node, not of the swarm: give no config')
   }
@@ -45,7 +45,7 @@ export function networkSpec(given: GivenNetwork, minor: number): NetworkSpec {
   if (Ingress && Internal) throw invalidArgument('ingress network cannot be internal')
   const driver = IPAM?.Driver ?? ''
   if (driver !== '' && driver !== 'default') {
-    throw badRequest(`the swarm has no IPAM driver ${JSON.stringify(driver)}`)
+    throw invalidArgument(`error during lookup of plugin ${driver}`)
   }
   if (EnableIPv4 === false && EnableIPv6 !== true) {
     throw badRequest('IPv4 or IPv6 must be enabled')
@@ -71,10 +71,11 @@ export function networkSpec(given: GivenNetwork, minor: number): NetworkSpec {
   }
 }
 
-function checkName(name: string): void {
-  if (name === '') throw invalidArgument('meta: name must be provided')
+function checkName(name: string, minor: number): void {
+  if (name.trim() === '') throw new ApiError(minor <= 41 ? 500 : 400, `invalid name: ${name}`)
+  // Every engine has them.
   if (PREDEFINED.includes(name)) {
-    throw new ApiError(403, `operation is not permitted on predefined ${name} network`)
+    throw new ApiError(409, `network with name ${name} already exists`)
   }
   if (!NAME.test(name)) throw invalidArgument('name must be valid as a DNS name component')
   if (name.length > NAME_LENGTH_MAX) {
@@ -109,7 +110,7 @@ function checkSubnets(configs: readonly IpamConfig[], minor: number): void {
     if (Gateway !== undefined) addresses.push(['gateway', Gateway])
     for (const [name, address] of addresses) {
       checkWithin(
-        `${name === 'gateway' ? 'gateway' : 'auxiliary'} address`,
+        name === 'gateway' ? 'gateway' : 'auxiliary address',
         address,
         parseIp(address),
         Subnet,
@@ -126,9 +127,11 @@ function checkWithin(
   subnetText: string,
   subnet: Parsed,
 ): void {
-  if (parsed === null) throw badRequest(`invalid network config:\ninvalid ${what} ${text}`)
+  if (parsed === null) throw invalidArgument(`ipam configuration: invalid ${what} ${text}`)
   if (!isWithin(parsed, subnet)) {
-    throw badRequest(`invalid network config:\n${what} ${text} is not in subnet ${subnetText}`)
+    throw invalidArgument(
+      `ipam configuration: subnet ${subnetText} does not contain ${what} ${text}`,
+    )
   }
 }
 

@@ -48,6 +48,7 @@ function find(store: Store | null, given: string): NetworkObject | null {
 
 async function list(call: Call, env: Environment): Promise<Reply> {
   const filters = readFilters(call.query, FILTER_KEYS, call.minor)
+  checkFilters(filters, call.minor)
   const store = await clusterOf(env)
   const own =
     store?.view((tx) =>
@@ -59,6 +60,20 @@ async function list(call: Call, env: Environment): Promise<Reply> {
   return {
     status: 200,
     json: [...own.map((network) => networkJson(network, call.minor)), ...local],
+  }
+}
+
+function checkFilters(filters: Filters, minor: number): void {
+  const type = filters.get('type')?.find((value) => value !== 'custom' && value !== 'builtin')
+  if (type !== undefined) {
+    throw new ApiError(minor <= 41 ? 500 : 400, `invalid filter: 'type'='${type}'`)
+  }
+  const dangling = filters.get('dangling')
+  if (dangling?.every((value) => ['1', 'true', '0', 'false'].includes(value)) === false) {
+    throw new ApiError(
+      400,
+      'invalid value for filter \'dangling\', must be "true" (or "1"), or "false" (or "0")',
+    )
   }
 }
 
@@ -115,7 +130,7 @@ async function create(call: Call, env: Environment): Promise<Answer> {
   if (!isOurs) return passToEngine(env, await call.again())
   requireCreator(call, env)
   if (given.Driver !== '' && given.Driver !== 'overlay') {
-    throw new ApiError(400, `the swarm has no network driver ${JSON.stringify(given.Driver)}`)
+    throw new ApiError(404, `plugin ${JSON.stringify(given.Driver)} not found`)
   }
   return onLeader(call, env, (store) => createOnLeader(call, env, store, given))
 }
@@ -147,7 +162,7 @@ async function createOnLeader(
       }
       const ingress = tx.all('networks').find((other) => other.spec.Ingress && isShown(other))
       if (spec.Ingress === true && ingress !== undefined) {
-        throw rpcError('AlreadyExists', `ingress network (${ingress.spec.Name}) is already present`)
+        throw rpcError('AlreadyExists', `ingress network (${ingress.id}) is already present`)
       }
       tx.create('networks', { id, spec, allocation: null, pendingDelete: false })
     }),

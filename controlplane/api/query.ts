@@ -2,7 +2,7 @@
 // the form of the CLI ({"label":{"a=b":true}}) and of the SDKs ({"label":["a=b"]}).
 
 import { ApiError, badRequest } from './errors.ts'
-import { JsonObject, parseJson } from './json-parser.ts'
+import { JsonObject, type JsonValue, kindOf, parseJson } from './json-parser.ts'
 
 const FALSE = new Set(['', '0', 'no', 'false', 'none'])
 
@@ -51,7 +51,7 @@ export function readFilters(
 
 function parseFilters(text: string, apiMinor: number): Map<string, string[]> {
   const value = read(text, apiMinor)
-  if (!(value instanceof JsonObject)) throw unreadable('invalid filter', apiMinor)
+  if (!(value instanceof JsonObject)) throw mismatch(value, 'map[string]map[string]bool', apiMinor)
   const filters = new Map<string, string[]>()
   for (const [key, wanted] of value.members) {
     const values = valuesOf(wanted, apiMinor)
@@ -65,7 +65,12 @@ function valuesOf(wanted: unknown, apiMinor: number): string[] {
     return wanted.members.filter(([, isOn]) => isOn !== false).map(([value]) => value)
   }
   if (Array.isArray(wanted) && wanted.every((value) => typeof value === 'string')) return wanted
-  throw unreadable('invalid filter', apiMinor)
+  throw mismatch(wanted, 'map[string]bool', apiMinor)
+}
+
+function mismatch(value: unknown, type: string, apiMinor: number): ApiError {
+  const kind = kindOf(value as JsonValue)
+  return unreadable(`json: cannot unmarshal ${kind} into Go value of type ${type}`, apiMinor)
 }
 
 function read(text: string, apiMinor: number): unknown {

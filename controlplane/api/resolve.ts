@@ -26,7 +26,6 @@ export function resolve<T extends Named>(
   if (byId !== undefined && isShown(byId)) return byId
   const byName = findByName(tx, table, given).filter(isShown)
   if (byName.length > 0) return single(NOUNS[table], given, byName)
-  if (given === '') throw notFound(NOUNS[table], given)
   const byPrefix = tx.all(table).filter((object) => object.id.startsWith(given) && isShown(object))
   return single(NOUNS[table], given, byPrefix)
 }

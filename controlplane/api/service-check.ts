@@ -5,8 +5,9 @@
 import type { ReadTransaction } from '../store/contract.ts'
 import type { ServiceObject } from '../store/objects.ts'
 import type { NetworkAttachmentConfig, PortConfig, ServiceSpec } from '../store/specs.ts'
-import { ApiError, invalidArgument } from './errors.ts'
+import { ApiError, invalidArgument, rpcError } from './errors.ts'
 import { resolve } from './resolve.ts'
+import type { GivenServiceSpec } from './service-spec.ts'
 
 /** The spec with ids in the place of its networks' names. Throws for what is not there. */
 export function withNetworkIds(tx: ReadTransaction, spec: ServiceSpec): ServiceSpec {
@@ -29,6 +30,22 @@ function networkTarget(
     )
   }
   return { ...attachment, Target: id }
+}
+
+/** Networks at the old place, the service's top, can only be changed by moving them into the
+ * template (swarmkit, controlapi/service.go). */
+export function checkNetworkPlace(
+  tx: ReadTransaction,
+  { spec }: ServiceObject,
+  asked: GivenServiceSpec,
+): void {
+  const ids = (networks: readonly NetworkAttachmentConfig[] = []): string =>
+    JSON.stringify(networks.map((attachment) => networkTarget(tx, attachment)))
+  const top = { was: ids(spec.Networks), is: ids(asked.Networks) }
+  const inTask = spec.Networks === undefined ? spec.TaskTemplate.Networks : []
+  const task = { was: ids(inTask), is: ids(asked.TaskTemplate.Networks) }
+  if (top.was === top.is || task.was !== task.is) return
+  throw rpcError('Unimplemented', 'networks must be migrated to TaskSpec before being changed')
 }
 
 /** The Docker Engine does not give this error a status of its own: it is a 500. */

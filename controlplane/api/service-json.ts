@@ -4,7 +4,9 @@
 import type { ReadTransaction } from '../store/contract.ts'
 import { isTerminal, type ServiceObject, stateRank, type TaskObject } from '../store/objects.ts'
 import type { ServiceSpec, TaskSpec, UpdateConfig } from '../store/specs.ts'
+import { inOrder } from './decode.ts'
 import { head, time, version } from './render.ts'
+import { SERVICE_SPEC } from './types-service.ts'
 
 const SECOND_NS = 1e9
 
@@ -51,9 +53,9 @@ export function serviceJson(
 /** Without the credentials for the registry; networks where they were given, and only there. */
 function shownSpec(spec: ServiceSpec): ServiceSpec {
   const task = shownTask(spec.TaskTemplate)
-  if (spec.Networks === undefined) return { ...spec, TaskTemplate: task }
+  if (spec.Networks === undefined) return inOrder(SERVICE_SPEC, { ...spec, TaskTemplate: task })
   const { Networks: _, ...TaskTemplate } = task
-  return { ...spec, TaskTemplate }
+  return inOrder(SERVICE_SPEC, { ...spec, TaskTemplate })
 }
 
 export function shownTask(task: TaskSpec): TaskSpec {
@@ -115,16 +117,8 @@ function statusJson(service: ServiceObject, tasks: readonly TaskObject[]) {
 }
 
 function withDefaultsOf(spec: ServiceSpec): ServiceSpec {
-  const { TaskTemplate: task, Mode } = spec
-  const isJob = Mode.ReplicatedJob !== undefined || Mode.GlobalJob !== undefined
+  const { TaskTemplate: task } = spec
   const { ContainerSpec: container } = task
-  const updates = isJob
-    ? {}
-    : {
-        UpdateConfig: { ...UPDATE_DEFAULT, ...spec.UpdateConfig },
-        RollbackConfig: { ...UPDATE_DEFAULT, ...spec.RollbackConfig },
-      }
-  const restart = isJob ? { ...RESTART_DEFAULT, Condition: 'on-failure' as const } : RESTART_DEFAULT
   return {
     ...spec,
     TaskTemplate: {
@@ -132,11 +126,11 @@ function withDefaultsOf(spec: ServiceSpec): ServiceSpec {
       ...(container === undefined
         ? {}
         : { ContainerSpec: { StopGracePeriod: 10 * SECOND_NS, DNSConfig: {}, ...container } }),
-      Resources: { Limits: {}, Reservations: {}, ...task.Resources },
-      RestartPolicy: { ...restart, ...task.RestartPolicy },
+      Resources: task.Resources ?? {},
+      RestartPolicy: { ...RESTART_DEFAULT, ...task.RestartPolicy },
       Placement: task.Placement ?? {},
     },
-    ...updates,
-    EndpointSpec: { Mode: 'vip', ...spec.EndpointSpec },
+    UpdateConfig: { ...UPDATE_DEFAULT, ...spec.UpdateConfig },
+    RollbackConfig: { ...UPDATE_DEFAULT, ...spec.RollbackConfig },
   }
 }

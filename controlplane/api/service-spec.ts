@@ -12,7 +12,7 @@ import type {
   TaskSpec,
   UpdateConfig,
 } from '../store/specs.ts'
-import { checkContainer } from './container-spec.ts'
+import { checkContainer, completeContainer } from './container-spec.ts'
 import { badRequest, invalidArgument, rpcError } from './errors.ts'
 import { randomName } from './random-name.ts'
 
@@ -61,7 +61,7 @@ export function completeServiceSpec(
   }
   checkName(spec.Name)
   checkTask(spec.TaskTemplate)
-  if (isJob && (spec.UpdateConfig !== undefined || spec.RollbackConfig !== undefined)) {
+  if (isJob && spec.UpdateConfig !== undefined) {
     throw invalidArgument('Jobs may not have an update config')
   }
   checkUpdate(spec.UpdateConfig)
@@ -91,21 +91,24 @@ function completeTask(
   serviceNetworks: readonly NetworkAttachmentConfig[] | undefined,
 ): TaskSpec {
   const runtime = given.Runtime ?? 'container'
-  if (runtime === 'plugin') {
+  if (runtime === 'plugin' && given.PluginSpec !== undefined) {
     throw rpcError('Unimplemented', 'services of the plugin runtime are not supported')
   }
-  const isContainer = runtime === 'container' && given.ContainerSpec !== undefined
-  if (!isContainer || given.PluginSpec !== undefined || given.NetworkAttachmentSpec !== undefined) {
+  if (runtime !== 'container' && runtime !== 'plugin') throw badRequest('unsupported runtime')
+  if (runtime === 'plugin' || given.ContainerSpec === undefined) {
     throw badRequest('mismatched Runtime and *Spec fields')
   }
   checkRestart(given)
   // The place at the service's top is the old one: it is shown there again, and counts here.
   const Networks = (given.Networks ?? []).length > 0 ? given.Networks : serviceNetworks
-  const { ContainerSpec, Networks: _, ...rest } = given
-  const container = { ...ContainerSpec!, Isolation: ContainerSpec!.Isolation ?? 'default' }
+  const { ContainerSpec, RestartPolicy, Networks: _n, ...rest } = given
+  const { PluginSpec: _p, NetworkAttachmentSpec: _a, ...kept } = rest
   return {
-    ContainerSpec: container,
-    ...rest,
+    ContainerSpec: completeContainer(ContainerSpec),
+    ...kept,
+    ...(RestartPolicy === undefined
+      ? {}
+      : { RestartPolicy: { Condition: 'any' as const, ...RestartPolicy } }),
     ...(Networks === undefined ? {} : { Networks }),
     ForceUpdate: given.ForceUpdate,
     Runtime: 'container',
@@ -132,7 +135,7 @@ function update<K extends string>(
   }
   const order: string = given.Order || 'stop-first'
   if (order !== 'stop-first' && order !== 'start-first') {
-    throw badRequest(`unrecognized updateconfig order ${order}`)
+    throw badRequest(`unrecognized ${canRollBack ? 'update' : 'rollback'} order ${order}`)
   }
   const complete = { ...given, FailureAction: action, Order: order } as UpdateConfig
   return { [key]: complete } as { readonly [key in K]?: UpdateConfig }
@@ -141,7 +144,7 @@ function update<K extends string>(
 function completeEndpoint(given: NonNullable<ServiceSpec['EndpointSpec']>) {
   const mode: string = given.Mode ?? 'vip'
   if (mode !== 'vip' && mode !== 'dnsrr') {
-    throw badRequest(`invalid ResolutionMode: ${JSON.stringify(mode)}`)
+    throw badRequest(`invalid resolution mode: ${JSON.stringify(mode)}`)
   }
   const Ports = (given.Ports ?? []).map(completePort)
   return { Mode: mode, ...(Ports.length === 0 ? {} : { Ports }) } as const
@@ -187,14 +190,12 @@ function checkTask(task: TaskSpec): void {
   for (const given of [Resources?.Limits, Resources?.Reservations]) {
     const { NanoCPUs: cpus = 0, MemoryBytes: memory = 0 } = given ?? {}
     if (cpus !== 0 && cpus < NANO_CPUS_MIN) {
-      throw invalidArgument(`invalid cpu value ${cpus / 1e9}: Must be at least 0.001`)
+      const cores = String(cpus / 1e9).replace(/e-(\d)$/, 'e-0$1')
+      throw invalidArgument(`invalid cpu value ${cores}: Must be at least 0.001`)
     }
     if (memory !== 0 && memory < MEMORY_MIN) {
       throw invalidArgument(`invalid memory value ${memory}: Must be at least 4MiB`)
     }
-  }
-  if ((Resources?.Limits?.Pids ?? 0) < 0) {
-    throw invalidArgument('invalid pids limit: must not be negative')
   }
   if ((RestartPolicy?.Delay ?? 0) < 0) {
     throw invalidArgument('TaskSpec: restart-delay cannot be negative')

@@ -169,7 +169,7 @@ const REFUSED: readonly (readonly [string, unknown, number, string])[] = [
     400,
     `${INVALID} ContainerSpec: "Bad Image" is not a valid repository/tag`,
   ],
-  ['order', minimal({ UpdateConfig: { Order: 'x' } }), 400, 'unrecognized updateconfig order x'],
+  ['order', minimal({ UpdateConfig: { Order: 'x' } }), 400, 'unrecognized update order x'],
 ]
 
 t.test('what is refused, and how', async (t) => {

@@ -21,13 +21,12 @@ import {
 import { byId } from './render.ts'
 import { resolve } from './resolve.ts'
 import { type Route, read, write } from './route.ts'
-import { checkPorts, checkReferences, withNetworkIds } from './service-check.ts'
+import { checkNetworkPlace, checkPorts, checkReferences, withNetworkIds } from './service-check.ts'
 import { serviceJson } from './service-json.ts'
 import { completeServiceSpec, type GivenServiceSpec } from './service-spec.ts'
 import { SERVICE_SPEC } from './types-service.ts'
 
 const FILTER_KEYS = ['id', 'label', 'mode', 'name', 'runtime']
-const MODES = ['replicated', 'global', 'replicated-job', 'global-job']
 const REGISTRY_AUTH_LENGTH_MAX = 64 * 1024
 
 export const isShown = ({ pendingDelete }: { readonly pendingDelete: boolean }): boolean =>
@@ -51,9 +50,6 @@ function isWanted({ id, spec }: ServiceObject, filters: Filters): boolean {
 
 function list(call: Call, _: Environment, store: Store): Reply {
   const filters = readFilters(call.query, FILTER_KEYS, call.minor)
-  for (const mode of filters.get('mode') ?? []) {
-    if (!MODES.includes(mode)) throw new ApiError(500, `Invalid mode filter: '${mode}'`)
-  }
   const withStatus = boolValue(call.query, 'status')
   const json = store.view((tx) =>
     byId(tx.all('services').filter(isShown))
@@ -71,9 +67,12 @@ function inspect(call: Call, _: Environment, store: Store): Reply {
   return { status: 200, json }
 }
 
-async function readSpec(call: Call, { node }: Environment): Promise<ServiceSpec> {
-  const given = await call.json<GivenServiceSpec>(SERVICE_SPEC)
-  return completeServiceSpec(forVersion(given, call.minor), (size) => node.random(size))
+async function readSpec(
+  call: Call,
+  { node }: Environment,
+): Promise<{ readonly asked: GivenServiceSpec; readonly given: ServiceSpec }> {
+  const asked = forVersion(await call.json<GivenServiceSpec>(SERVICE_SPEC), call.minor)
+  return { asked, given: completeServiceSpec(asked, (size) => node.random(size)) }
 }
 
 /** Docker's base64url JSON; kept as it came, for the pull. */
@@ -92,7 +91,7 @@ function withPullOptions(spec: ServiceSpec, pull: ContainerSpec['PullOptions']):
 }
 
 async function create(call: Call, env: Environment, store: Store): Promise<Reply> {
-  const given = await readSpec(call, env)
+  const { given } = await readSpec(call, env)
   const auth = registryAuth(call)
   const id = newId((size) => env.node.random(size))
   const nowMs = env.node.clock.wallMs()
@@ -137,15 +136,16 @@ async function update(call: Call, env: Environment, store: Store): Promise<Reply
   )
   const rollback = call.query.get('rollback') ?? ''
   if (rollback !== '' && rollback !== 'previous') {
-    throw badRequest(`unrecognized rollback option ${rollback}`)
+    throw new ApiError(500, `unrecognized rollback option ${rollback}`)
   }
-  const given = await readSpec(call, env)
+  const { asked, given } = await readSpec(call, env)
   const nowMs = env.node.clock.wallMs()
   const { id } = store.view((tx) => resolve(tx, 'services', call.params[0]!, isShown))
   await inTime(
     store.update((tx) => {
       const service = existing(tx, id)
       const spec = withNetworkIds(tx, withPullOptions(given, pullOptions(call, service)))
+      checkNetworkPlace(tx, service, asked)
       const changed = changedService(tx, service, spec, rollback !== '', nowMs, version)
       tx.update('services', { ...changed, meta: { ...service.meta, version } })
     }),
@@ -159,8 +159,10 @@ function pullOptions(call: Call, service: ServiceObject): ContainerSpec['PullOpt
   if (auth !== null) return { RegistryAuth: auth }
   const from = call.query.get('registryAuthFrom') ?? ''
   if (from === '' || from === 'spec') return service.spec.TaskTemplate.ContainerSpec?.PullOptions
-  if (from !== 'previous-spec') throw badRequest('unsupported registryAuthFrom value')
-  if (service.previousSpec === null) throw badRequest('service does not have a previous spec')
+  if (from !== 'previous-spec') throw new ApiError(500, 'unsupported registryAuthFrom value')
+  if (service.previousSpec === null) {
+    throw new ApiError(500, 'service does not have a previous spec')
+  }
   return service.previousSpec.TaskTemplate.ContainerSpec?.PullOptions
 }
 

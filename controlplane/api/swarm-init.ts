@@ -64,23 +64,14 @@ export function checkInit(given: GivenInit): InitRequest {
 }
 
 export function checkJoin(given: GivenJoin): JoinRequest {
+  const own = addresses(given)
   if (given.RemoteAddrs.length === 0) {
     throw badRequest('at least 1 RemoteAddr is required to join')
   }
-  const remoteAddresses = given.RemoteAddrs.map((remote) => {
-    const parsed = parseAddress(remote)
-    if (parsed === null) {
-      throw badRequest(`invalid remoteAddr ${JSON.stringify(remote)}: invalid address`)
-    }
-    return parsed
-  })
+  const remoteAddresses = given.RemoteAddrs.map((remote) => address('remoteAddr', remote))
+  const wanted = availability(given.Availability)
   if (!JOIN_TOKEN.test(given.JoinToken)) throw new ApiError(500, 'invalid join token')
-  return {
-    ...addresses(given),
-    remoteAddresses,
-    joinToken: given.JoinToken,
-    availability: availability(given.Availability),
-  }
+  return { ...own, remoteAddresses, joinToken: given.JoinToken, availability: wanted }
 }
 
 export function availability(given: string): NodeAvailability {
@@ -95,10 +86,7 @@ function addresses(given: GivenInit | GivenJoin): {
   readonly dataPathAddress: string
 } {
   const { ListenAddr, AdvertiseAddr, DataPathAddr } = given
-  const listen = parseAddress(ListenAddr)
-  if (listen === null) {
-    throw badRequest(`invalid ListenAddr ${JSON.stringify(ListenAddr)}: invalid address`)
-  }
+  const listen = address('ListenAddr', ListenAddr)
   if (AdvertiseAddr !== '' && parseAddress(AdvertiseAddr) === null) {
     throw badRequest(
       'advertise address must be a non-zero IP address or network interface ' +
@@ -109,6 +97,13 @@ function addresses(given: GivenInit | GivenJoin): {
     throw badRequest('data path address must be a non-zero IP address or network interface')
   }
   return { listenAddress: listen, advertiseAddress: AdvertiseAddr, dataPathAddress: DataPathAddr }
+}
+
+function address(what: string, text: string): string {
+  const parsed = parseAddress(text)
+  if (parsed !== null) return parsed
+  const reason = text === '' ? 'invalid empty address' : 'invalid address'
+  throw badRequest(`invalid ${what} ${JSON.stringify(text)}: ${reason}`)
 }
 
 /** "host", "host:port", "[v6]:port", an interface's name; with the port. Null for anything else. */
@@ -125,11 +120,14 @@ function checkPools(pools: readonly string[], subnetSize: number): void {
   if (pools.length > POOLS_MAX) throw badRequest(`more than ${POOLS_MAX} default address pools`)
   const taken: Address4[] = []
   for (const pool of pools) {
-    const [address, prefix, ...more] = pool.split('/')
-    const isCidr = isIPv4(address ?? '') && /^\d{1,2}$/.test(prefix ?? '') && more.length === 0
-    if (!isCidr || Number(prefix) > 32) throw badRequest(`invalid CIDR address: ${pool}`)
+    const [base, prefix, ...more] = pool.split('/')
+    const isCidr = isIPv4(base ?? '') && /^\d{1,2}$/.test(prefix ?? '') && more.length === 0
+    if (!isCidr || Number(prefix) > 32) {
+      throw new ApiError(500, `invalid base pool ${pool}: invalid CIDR address: ${pool}`)
+    }
     if (Number(prefix) > subnetSize) {
-      throw badRequest(
+      throw new ApiError(
+        500,
         `invalid CIDR: ${JSON.stringify(pool)}. Subnet size is too small for pool: ${subnetSize}`,
       )
     }

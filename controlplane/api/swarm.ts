@@ -140,8 +140,7 @@ function rotates(query: URLSearchParams, name: string): boolean {
   const text = query.get(name) ?? ''
   if (['', '0', 'f', 'F', 'false', 'FALSE', 'False'].includes(text)) return false
   if (['1', 't', 'T', 'true', 'TRUE', 'True'].includes(text)) return true
-  const words = `strconv.ParseBool: parsing ${JSON.stringify(text)}: invalid syntax`
-  throw badRequest(`invalid value for ${name}: ${words}`)
+  throw badRequest(`invalid value for ${name}: ${text}`)
 }
 
 /** The digest of the root stays, the secret changes. */
@@ -172,7 +171,6 @@ function unlockKey(_: Call, __: Environment, store: Store): Reply {
 async function unlock(call: Call, { node }: Environment): Promise<Reply> {
   const { UnlockKey: key } = await call.json<{ readonly UnlockKey: string }>(UNLOCK_REQUEST)
   const { state } = node.status()
-  if (state === 'inactive') throw new ApiError(503, NO_SWARM)
   if (state !== 'locked') {
     requireManager(node)
     throw new ApiError(409, 'swarm is not locked')
