@@ -52,6 +52,10 @@ export const ANNOUNCE_FRAMES_MIN = 4
  * millisecond. */
 export const PAGE_ROWS = 64
 export const CONNECTION_LOOKS = 4096
+/** Frames read from a device before the first is forwarded, while there are so many flows; a frame
+ * larger than this is the last of them. Together they stay far below ARENA_BURST. */
+export const AHEAD_FRAMES_MAX = 32
+export const AHEAD_FRAME_SIZE_MAX = 2048
 /** ICMP errors and resets that this node makes, per second and as a burst (RFC 1812 section
  * 4.3.2.8). */
 export const ANSWERS_PER_SECOND = 1000

@@ -39,6 +39,7 @@ import { Frame } from './frame.ts'
 import { PeerLinks } from './peer-links.ts'
 import { type Port, readFrame } from './ports.ts'
 import { answerQuestion, type Question, type QuestionName, type Questions } from './questions.ts'
+import { ReadAhead } from './read-ahead.ts'
 import { Receiver } from './receiver.ts'
 import { packFlows, type Restored, unpackFlows } from './saved-flows.ts'
 import { SPIN_MS, Spinner, YIELD_CONTENDED_MS } from './spinner.ts'
@@ -108,6 +109,7 @@ export class Engine {
   private readonly counters: Counters
   private readonly cells: Float64Array
   private readonly frame: Frame = new Frame()
+  private readonly readAhead: ReadAhead
   private tun: Port | null = null
   /** Local ports by poll token. */
   private readonly portTokens: (LocalPort | null)[] = []
@@ -171,7 +173,8 @@ export class Engine {
       control: this.links,
       peerOfSession: this.links.peerOfSession,
     })
-    const { director, balance, topology, forwarder } = this
+    const { director, balance, topology, forwarder, transmitter } = this
+    this.readAhead = new ReadAhead({ slab, balance, forwarder, transmitter })
     this.services = new BalancedServices(director, balance, topology, forwarder.published, counters)
     parts.poller.add(socket.fd, TOKEN_SOCKET)
     if (parts.wakeFd >= 0) parts.poller.add(parts.wakeFd, TOKEN_WAKE)
@@ -346,6 +349,10 @@ export class Engine {
   }
 
   private drainPort(local: LocalPort, nowMs: number): void {
+    if (this.balance.announces) {
+      if (this.readAhead.drain(local.port, local, nowMs) === DEVICE_GONE) this.unwatch(local)
+      return
+    }
     const { transmitter, forwarder, frame } = this
     forwarder.inHand = frame
     for (let i = 0; i < DEVICE_READS_MAX; i++) {
@@ -369,6 +376,10 @@ export class Engine {
   }
 
   private drainTun(tun: Port, nowMs: number): void {
+    if (this.balance.announces) {
+      this.readAhead.drain(tun, null, nowMs)
+      return
+    }
     const { transmitter, forwarder, frame } = this
     forwarder.inHand = frame
     for (let i = 0; i < DEVICE_READS_MAX; i++) {

@@ -377,8 +377,7 @@ export class Forwarder {
     const view = this.slab.view
     this.cells[ENGINE_CELLS.framesIn]!++
     const ingress = this.topology.ingress
-    const version = view.getUint8(frame.at + ETHERNET_HEADER_SIZE) >>> 4
-    setEthernetType(view, frame.at, version === 6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4)
+    this.asEthernet(frame)
     const parsed = parseFrame(view, frame)
     if (parsed !== DROP_NONE) return this.drop(parsed)
     const offload = readOffload(view, vnetAt(tun, frame), frame, tun.linkSize)
@@ -399,6 +398,13 @@ export class Forwarder {
     this.setGatewaySource(frame, ingress)
     this.setTarget(frame, endpoint)
     this.toEndpoint(frame, ingress, endpoint, null, nowMs)
+  }
+
+  /** Gives an IP packet from the TUN the type that an Ethernet frame would have. */
+  asEthernet(frame: Frame): void {
+    const view = this.slab.view
+    const version = view.getUint8(frame.at + ETHERNET_HEADER_SIZE) >>> 4
+    setEthernetType(view, frame.at, version === 6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4)
   }
 
   /** Director's index of the service published on the frame's port, -1 when none is (a flow may
@@ -497,13 +503,12 @@ export class Forwarder {
     }
   }
 
-  /** Sends a SYN that was refused to the backend that it goes to now, in place of the refusal: that
-   * is not needed any more, and neither is its place in the arena. */
+  /** Sends a SYN that was refused to the backend that it goes to now, in place of the refusal. */
   private resend(nowMs: number): void {
     const { balance, transmitter } = this
     const frame = this.copy
     this.cells[ENGINE_CELLS.retries]!++
-    if (transmitter.full()) transmitter.flush(nowMs)
+    this.makeRoom(nowMs)
     if (!balance.takeRefused(transmitter.frameAt(), frame)) {
       this.cells[ENGINE_CELLS.control]!++
       return
@@ -537,14 +542,18 @@ export class Forwarder {
     this.tellEnds(PROBE, connection, nowMs)
   }
 
-  private tellEnds(kind: number, connection: number, nowMs: number): void {
-    const resets = kind === RESET ? 1 : 0
-    const director = this.balance.director
-    // The next free place of the arena is where the frame in hand lies, and behind it the tag of
-    // its seal.
+  /** Makes room in the arena for a frame that takes the place of no other. The next free place may
+   * be where the frame in hand lies, and behind it the tag of its seal. */
+  private makeRoom(nowMs: number): void {
     const keep = this.inHand === null ? 0 : this.inHand.extentEnd() + ENVELOPE_TAG_SIZE
     if (this.transmitter.full()) this.transmitter.flush(nowMs, keep)
     this.transmitter.claim(keep)
+  }
+
+  private tellEnds(kind: number, connection: number, nowMs: number): void {
+    const resets = kind === RESET ? 1 : 0
+    const director = this.balance.director
+    this.makeRoom(nowMs)
     const zone = director.zoneOf(connection)
     const network = zone === MESH_ZONE ? this.topology.ingress : this.topology.networks[zone - 1]
     if (network === null || network === undefined) return
