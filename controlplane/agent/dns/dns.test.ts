@@ -217,6 +217,19 @@ t.test('nobody outside answers: that is said', async (t) => {
   t.match(server.counts, { failed: 1 })
 })
 
+t.test('servers outside that cannot be reached are nobody', async (t) => {
+  const unreachable = [
+    { address: '255.255.255.255' },
+    { address: 'no address' },
+    { address: '::2' },
+  ]
+  for (const server of unreachable) {
+    const upstreams = new Upstreams(() => [server])
+    t.equal(await upstreams.ask(query('example.org'), 'udp'), null, server.address)
+    t.equal(await upstreams.ask(query('example.org'), 'tcp'), null, server.address)
+  }
+})
+
 t.test('answers to another question are not taken', async (t) => {
   const asked = query('web')
   const answer = (name: string, id: number): Buffer =>

@@ -104,11 +104,17 @@ function overUdp(
     socket.on('message', (answer) => {
       if (answersTo(asked, answer)) finish(answer)
     })
-    socket.connect(server.port ?? DNS_PORT, server.address, () => {
+    // Not by connect()'s callback: that one is called for a server that cannot be reached as well.
+    socket.on('connect', () => {
       socket.send(asked, (error) => {
         if (error) finish(null)
       })
     })
+    try {
+      socket.connect(server.port ?? DNS_PORT, server.address)
+    } catch {
+      finish(null)
+    }
   })
 }
 
