@@ -218,16 +218,10 @@ t.test('nobody outside answers: that is said', async (t) => {
 })
 
 t.test('servers outside that cannot be reached are nobody', async (t) => {
-  const unreachable = [
-    { address: '255.255.255.255' },
-    { address: 'no address' },
-    { address: '::2' },
-  ]
-  for (const server of unreachable) {
-    const upstreams = new Upstreams(() => [server])
-    t.equal(await upstreams.ask(query('example.org'), 'udp'), null, server.address)
-    t.equal(await upstreams.ask(query('example.org'), 'tcp'), null, server.address)
-  }
+  // A socket may not send to this address unless it asks to: nothing leaves.
+  const upstreams = new Upstreams(() => [{ address: '255.255.255.255' }])
+  t.equal(await upstreams.ask(query('example.org'), 'udp'), null)
+  t.equal(await upstreams.ask(query('example.org'), 'tcp'), null)
 })
 
 t.test('answers to another question are not taken', async (t) => {
@@ -247,5 +241,6 @@ t.test('the name servers of the host', async (t) => {
     { address: 'fe80::1%eth0' },
     { address: '1.1.1.1' },
   ])
-  t.same(upstreamsOf('nameserver a\n'.repeat(9), new Set()).length, 3)
+  t.same(upstreamsOf('nameserver 10.0.0.2\n'.repeat(9), new Set()).length, 3)
+  t.same(upstreamsOf('nameserver ns.example\n', new Set()), [], 'a name would be looked up')
 })

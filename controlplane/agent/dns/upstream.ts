@@ -9,7 +9,7 @@
 
 import { randomInt } from 'node:crypto'
 import { createSocket } from 'node:dgram'
-import { connect } from 'node:net'
+import { connect, isIP } from 'node:net'
 import * as dns from '../../../wire/dns.ts'
 import type { Transport } from './answerer.ts'
 import {
@@ -32,7 +32,7 @@ export function upstreamsOf(resolvConf: string, own: ReadonlySet<string>): Upstr
   return resolvConf
     .split('\n')
     .flatMap((line) => /^\s*nameserver\s+(\S+)/.exec(line)?.[1] ?? [])
-    .filter((address) => !own.has(address))
+    .filter((address) => isIP(address) !== 0 && !own.has(address))
     .slice(0, UPSTREAMS_MAX)
     .map((address) => ({ address }))
 }
