@@ -249,7 +249,7 @@ export class Engine {
 
   /** Answers a question of the rest of the process: a bounded piece of work. */
   ask<Name extends QuestionName>(question: Question<Name>): Questions[Name]['answer'] {
-    return answerQuestion(this.director, this.services, question)
+    return answerQuestion(this.director, this.services, this.links, question)
   }
 
   /** The flows as bytes for the next start (saved-flows.ts). */

@@ -33,6 +33,12 @@ interface PeerRecord {
   endpoint: number
 }
 
+/** Where a peer is heard from: "address:port" or "[IPv6 address]:port". */
+export interface PeerPlace {
+  readonly name: string
+  readonly endpoint: string
+}
+
 export class PeerLinks implements ControlHandler {
   /** Peer number by session number. */
   readonly peerOfSession: Int32Array = new Int32Array(PEERS_MAX).fill(-1)
@@ -163,6 +169,16 @@ export class PeerLinks implements ControlHandler {
       this.socket.retain(record.endpoint)
     }
     if (previous >= 0) this.socket.release(previous)
+  }
+
+  /** Where the peers are now whose place the tables do not tell: they have called us. */
+  places(): PeerPlace[] {
+    const places: PeerPlace[] = []
+    for (const [name, { place, session }] of this.records) {
+      const endpoint = place === '' && session >= 0 ? this.sessions.endpointOf(session) : -1
+      if (endpoint >= 0) places.push({ name, endpoint: this.socket.describe(endpoint) })
+    }
+    return places
   }
 
   // -- path MTU

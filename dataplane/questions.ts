@@ -13,6 +13,7 @@ import {
 import { TOTAL_ROW } from '../ipvs-emulator/statistics.ts'
 import type { BalancedServices, DrainState } from './balanced-services.ts'
 import { CONNECTION_LOOKS, PAGE_ROWS } from './engine-limits.ts'
+import type { PeerLinks, PeerPlace } from './peer-links.ts'
 
 /** Seconds of established TCP, of TCP after FIN and of UDP. */
 export type TimeoutSeconds = readonly [tcp: number, tcpFin: number, udp: number]
@@ -30,6 +31,8 @@ export interface Questions {
   capacity: { given: null; answer: number }
   /** What an endpoint still has of this node's flows. */
   drain: { given: { readonly endpoint: string }; answer: DrainState }
+  /** Where the peers are now whose place the tables do not tell. */
+  peers: { given: null; answer: readonly PeerPlace[] }
 }
 
 export type QuestionName = keyof Questions
@@ -44,6 +47,7 @@ type Answerers = {
     director: Director,
     given: Questions[Name]['given'],
     services: BalancedServices,
+    links: PeerLinks,
   ) => Questions[Name]['answer']
 }
 
@@ -59,15 +63,17 @@ const ANSWERERS: Answerers = {
   zero: (director, { key }) => zero(director, key),
   capacity: (director) => director.connections.tables[0].capacity,
   drain: (_director, { endpoint }, services) => services.drainState(endpoint),
+  peers: (_director, _given, _services, links) => links.places(),
 }
 
-/** Answers a question about the balancer. */
+/** Answers a question about the balancer or the peers. */
 export function answerQuestion<Name extends QuestionName>(
   director: Director,
   services: BalancedServices,
+  links: PeerLinks,
   { name, given }: Question<Name>,
 ): Questions[Name]['answer'] {
-  return ANSWERERS[name](director, given, services)
+  return ANSWERERS[name](director, given, services, links)
 }
 
 function zero({ services: table }: Director, key: string | null): boolean {

@@ -32,6 +32,9 @@ const timers: Timers = {
   },
 }
 
+const STARTING_MAX = 20
+let connected = 0
+
 function begin({ manager, roots }: AgentsOrder, agent: AgentsOrder['agents'][number]): void {
   const identity = new IdentityHolder({
     certificate: Buffer.from(agent.certificate),
@@ -57,7 +60,9 @@ function begin({ manager, roots }: AgentsOrder, agent: AgentsOrder['agents'][num
       onLogs: () => {},
     },
     statuses: () => new Map(),
-    onConnected: () => {},
+    onConnected: (address) => {
+      connected += address === null ? -1 : 1
+    },
     onRemoved: () => {},
     clock,
     timers,
@@ -70,7 +75,8 @@ function begin({ manager, roots }: AgentsOrder, agent: AgentsOrder['agents'][num
 process.once('message', async (order: AgentsOrder) => {
   for (const [i, agent] of order.agents.entries()) {
     begin(order, agent)
-    if (i % 10 === 9) await new Promise((resolve) => setTimeout(resolve, 5))
+    // This one process is a thousand nodes: it does not let them all start in the same moment.
+    while (i - connected > STARTING_MAX) await new Promise((resolve) => setTimeout(resolve, 10))
   }
 })
 process.on('disconnect', () => process.exit(0))

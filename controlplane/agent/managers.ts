@@ -4,10 +4,22 @@
 // hint any of the managers known is as good as another, but for those that just failed. After a
 // session ended the first tries are close together, so that a node is back within a second of the
 // election of a new leader; later ones are spread over seconds, so that a thousand nodes do not
-// storm a cluster that has just come up.
+// storm a cluster that has just come up. An attempt that itself took long
+// says that the other end has its hands full, and ends the fast ones.
 
 import type { Prng } from '../../base/prng.ts'
-import { FAST_RETRY_MS, FAST_TRIES, RECONNECT_MS_MAX, RECONNECT_MS_MIN } from './limits.ts'
+import {
+  FAST_RETRY_MS,
+  FAST_TRIES,
+  RECONNECT_MS_MAX,
+  RECONNECT_MS_MIN,
+  SLOW_TRY_MS,
+} from './limits.ts'
+
+/** Tries in a row, after one more that took `tookMs`. */
+export function countTry(tries: number, tookMs: number): number {
+  return tookMs < SLOW_TRY_MS ? tries + 1 : Math.max(tries, FAST_TRIES) + 1
+}
 
 /** Delay before the next try, after `tries` (from 1) have failed in a row. */
 export function retryDelayMs(tries: number, random: Prng): number {

@@ -9,7 +9,7 @@ import type { Timers } from '../../base/timers.ts'
 import type { DispatcherClient } from '../proto/dispatcher.ts'
 import type { TaskStatus } from '../store/objects.ts'
 import { ItemSet } from './item-set.ts'
-import { type Managers, retryDelayMs } from './managers.ts'
+import { countTry, type Managers, retryDelayMs } from './managers.ts'
 import { Session, type SessionHost } from './session.ts'
 import { StatusQueue } from './status-queue.ts'
 
@@ -39,6 +39,8 @@ export class SessionLoop {
   readonly #queue = new StatusQueue()
   #session: Session | null = null
   #tries = 0
+  /** The last attempt led to a session. */
+  #hadSession = false
   #isClosed = false
   #wake: () => void = () => {}
   #running: Promise<void> | null = null
@@ -92,12 +94,15 @@ export class SessionLoop {
         await this.#sleep(1000)
         continue
       }
+      const startMs = this.#parts.clock.nowMs()
       const error = await this.#once(address)
+      const tookMs = this.#hadSession ? 0 : this.#parts.clock.nowMs() - startMs
       if (this.#isClosed) return
       const leader = leaderOf(error)
       if (leader !== null && managers.hint(leader, address)) continue
       managers.failed(address)
-      const delayMs = retryDelayMs(++this.#tries, random)
+      this.#tries = countTry(this.#tries, tookMs)
+      const delayMs = retryDelayMs(this.#tries, random)
       log.debug('no session with a manager', { address, error: error?.message ?? '', delayMs })
       if ((error as ServiceError | null)?.code === Status.NOT_FOUND) this.#parts.onRemoved()
       await this.#sleep(delayMs)
@@ -113,7 +118,9 @@ export class SessionLoop {
     this.#session = session
     try {
       this.#queue.refill(this.#parts.statuses())
+      this.#hadSession = false
       await session.open()
+      this.#hadSession = true
       this.#tries = 0
       managers.succeeded()
       log.info('registered with the leader', { address })
