@@ -72,7 +72,7 @@ export function compileTables(tables: ForwardingTables, options: CompileOptions)
     ports.push(compilePort(gateway, gatewayInterface, endpoints.length, networks[n]!))
     endpoints.push(gateway)
   })
-  const peers = tables.peers.map(compilePeer)
+  const peers = tables.peers.map((peer) => compilePeer(peer, tables.peers))
   const services = compileServices(tables, networkIndex, networks, endpoints)
   return {
     version: tables.version,
@@ -109,6 +109,7 @@ function compileNode(node: LocalNode, options: CompileOptions): CompiledNode {
     listenPort: node.listenPort ?? LISTEN_PORT_DEFAULT,
     privateKey: node.privateKey === undefined ? options.privateKey : key(node.privateKey),
     presharedKeys: presharedKeys(node),
+    relays: node.relays ?? false,
     addresses: (node.addresses ?? []).map(address),
     balancer: { ...BALANCER_DEFAULT, ...node.balancer },
   }
@@ -119,13 +120,14 @@ function presharedKeys({ presharedKey, presharedKeys }: LocalNode): Uint8Array[]
   return [presharedKey === undefined ? new Uint8Array(KEY_SIZE) : key(presharedKey)]
 }
 
-function compilePeer(peer: Peer): CompiledPeer {
+function compilePeer(peer: Peer, peers: readonly Peer[]): CompiledPeer {
   const socket = peer.endpoint === undefined ? null : parseSocketAddress(peer.endpoint)
   return {
     name: peer.name,
     publicKey: peer.publicKey === undefined ? null : key(peer.publicKey),
     address: socket?.address ?? null,
     udpPort: socket?.port ?? 0,
+    relay: peer.relay === undefined ? NONE : peers.findIndex(({ name }) => name === peer.relay),
     keepaliveMs: (peer.keepaliveSeconds ?? KEEPALIVE_SECONDS_DEFAULT) * 1000,
   }
 }

@@ -71,6 +71,8 @@ export interface CompiledNode {
   readonly privateKey: Uint8Array | null
   /** Noise psk2, 32 bytes each, newest first; one that is all zero when the file names none. */
   readonly presharedKeys: readonly Uint8Array[]
+  /** Passes on datagrams between peers. */
+  readonly relays: boolean
   /** Addresses on which published ports answer, besides loopback. */
   readonly addresses: readonly Address[]
   /** Timeouts and defences, every default filled in. */
@@ -87,6 +89,8 @@ export interface CompiledPeer {
   /** Address and UDP port to begin with; null and 0 when the peer calls first. */
   readonly address: Address | null
   readonly udpPort: number
+  /** The peer that relays for it; NONE = it is reached directly. */
+  readonly relay: number
   readonly keepaliveMs: number
 }
 

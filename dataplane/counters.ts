@@ -70,6 +70,8 @@ export const ENGINE_CELLS = {
   probes: 29,
   /** SYNs that a backend refused and another got. */
   retries: 32,
+  /** Datagrams of other nodes that were passed on to other nodes (relay.ts). */
+  relayed: 35,
   /** Longest turn of the loop since the start, in seconds. */
   turnSecondsMax: 26,
 } as const

@@ -60,3 +60,10 @@ export const AHEAD_FRAME_SIZE_MAX = 2048
  * 4.3.2.8). */
 export const ANSWERS_PER_SECOND = 1000
 export const ANSWERS_BURST = 100
+
+/** Routes of a relay: receiver indexes, two per pair of nodes and session. A route is 100 bytes. */
+export const RELAY_ROUTES_MAX = 16_384
+/** A route that was not used for so long is void: no key lives longer (vxlan, REJECT_AFTER_MS). */
+export const RELAY_ROUTE_IDLE_MS = 180_000
+/** Initiations a relay looks at: each costs it up to a hash (3 us) per peer. */
+export const RELAY_INITIATIONS_PER_SECOND = 20

@@ -41,6 +41,7 @@ import { type Port, readFrame } from './ports.ts'
 import { answerQuestion, type Question, type QuestionName, type Questions } from './questions.ts'
 import { ReadAhead } from './read-ahead.ts'
 import { Receiver } from './receiver.ts'
+import { Relay } from './relay.ts'
 import { packFlows, type Restored, unpackFlows } from './saved-flows.ts'
 import { SPIN_MS, Spinner, YIELD_CONTENDED_MS } from './spinner.ts'
 import { Staging } from './staging.ts'
@@ -102,6 +103,7 @@ export class Engine {
   readonly balance: Balance
   readonly sessions: PeerTable
   readonly links: PeerLinks
+  readonly relay: Relay
   readonly services: BalancedServices
 
   private readonly parts: EngineParts
@@ -143,6 +145,7 @@ export class Engine {
     )
     const { peers } = this.topology
     this.transmitter = new Transmitter(slab, ARENA_AT, socket, this.sessions, peers, counters)
+    this.relay = new Relay(slab, socket, this.sessions, this.transmitter, counters)
     this.links = new PeerLinks(
       slab,
       socket,
@@ -150,6 +153,7 @@ export class Engine {
       this.topology,
       this.transmitter,
       counters,
+      this.relay,
     )
     this.director = this.makeDirector(nowMs)
     this.balance = new Balance(this.director, slab, counters)
@@ -171,6 +175,7 @@ export class Engine {
       balance: this.balance,
       counters,
       control: this.links,
+      relay: this.relay,
       peerOfSession: this.links.peerOfSession,
     })
     const { director, balance, topology, forwarder, transmitter } = this
@@ -209,6 +214,7 @@ export class Engine {
     // What this turn has made so far goes out under the tables it was made with.
     this.transmitter.flush(nowMs)
     this.sessions.setPresharedKeys(tables.node.presharedKeys)
+    this.relay.isOn = tables.node.relays
     const peers = this.links.swap(tables, nowMs)
     this.staging.retain((peer) => this.topology.peers.session[peer]! >= 0)
     this.topology.swap(tables, portOf, peers, nowMs)

@@ -169,6 +169,12 @@ export const ENGINE_METRICS: readonly EngineMetric[] = [
   single('counter', 'weft_rekeys_total', 'rekeys', 'Sessions replaced by a fresh one.'),
   single('counter', 'weft_roams_total', 'roamed', 'Peers whose underlay address changed.'),
   single('counter', 'weft_keepalives_total', 'keepalives', 'Keep-alives sent.'),
+  single(
+    'counter',
+    'weft_relayed_datagrams_total',
+    'relayed',
+    'Datagrams passed on between peers.',
+  ),
   single('counter', 'weft_loop_iterations_total', 'loops', 'Turns of the packet loop.'),
   {
     name: 'weft_loop_seconds_total',

@@ -15,6 +15,7 @@ import type { CompiledPeer, CompiledTables } from './compiled.ts'
 import { type Counters, TX_PACKETS } from './counters.ts'
 import { PEERS_MAX } from './engine-limits.ts'
 import type { ControlHandler } from './receiver.ts'
+import type { Relay } from './relay.ts'
 import type { Topology } from './topology.ts'
 import { ENCRYPTED_OVERHEAD, type Transmitter } from './transmitter.ts'
 
@@ -31,6 +32,9 @@ interface PeerRecord {
   /** Underlay address as configured, "" = none, and its handle. */
   place: string
   endpoint: number
+  /** The same of the peer that relays for it. */
+  relayPlace: string
+  relay: number
 }
 
 /** Where a peer is heard from: "address:port" or "[IPv6 address]:port". */
@@ -57,6 +61,7 @@ export class PeerLinks implements ControlHandler {
   private readonly probedPackets: number[] = []
   private dueMs: number = Number.POSITIVE_INFINITY
   private readonly slab: Slab
+  private readonly relay: Relay
 
   constructor(
     slab: Slab,
@@ -65,7 +70,9 @@ export class PeerLinks implements ControlHandler {
     topology: Topology,
     transmitter: Transmitter,
     counters: Counters,
+    relay: Relay,
   ) {
+    this.relay = relay
     this.slab = slab
     this.socket = socket
     this.sessions = sessions
@@ -90,6 +97,7 @@ export class PeerLinks implements ControlHandler {
     this.plainPeers = []
     this.plainAddresses = []
     const numbers = tables.peers.map((peer) => this.take(peer, nowMs))
+    for (const peer of tables.peers) this.placeRelay(peer, tables.peers[peer.relay])
     if (changed) for (const peer of numbers) this.searchAnew(peer, nowMs)
     return numbers
   }
@@ -122,7 +130,7 @@ export class PeerLinks implements ControlHandler {
       record = undefined
     }
     if (record === undefined) {
-      record = { id, key, session: -1, place: '', endpoint: -1 }
+      record = { id, key, session: -1, place: '', endpoint: -1, relayPlace: '', relay: -1 }
       this.records.set(peer.name, record)
     }
     this.place(record, peer)
@@ -179,6 +187,19 @@ export class PeerLinks implements ControlHandler {
       if (endpoint >= 0) places.push({ name, endpoint: this.socket.describe(endpoint) })
     }
     return places
+  }
+
+  /** Takes over which peer relays for a peer: its configured address is where to send to. */
+  private placeRelay({ name }: CompiledPeer, relay: CompiledPeer | undefined): void {
+    const record = this.records.get(name)!
+    const address = relay?.address ?? null
+    const place = address === null ? '' : `${address.text} ${relay!.udpPort}`
+    if (place === record.relayPlace || record.session < 0) return
+    const previous = record.relay
+    record.relayPlace = place
+    record.relay = address === null ? -1 : this.socket.endpoint(address.text, relay!.udpPort)
+    this.sessions.setRelay(record.session, record.relay)
+    if (previous >= 0) this.socket.release(previous)
   }
 
   // -- path MTU
@@ -269,10 +290,12 @@ export class PeerLinks implements ControlHandler {
     if (record.session >= 0) {
       const endpoint = this.sessions.endpointOf(record.session)
       this.sessions.removePeer(record.session)
+      this.relay.forget(record.session)
       this.peerOfSession[record.session] = -1
       if (endpoint >= 0) this.socket.release(endpoint)
     }
     if (record.endpoint >= 0) this.socket.release(record.endpoint)
+    if (record.relay >= 0) this.socket.release(record.relay)
   }
 }
 

@@ -71,6 +71,7 @@ import {
 import { ANNOUNCE_FRAMES_MIN, COALESCE_FRAMES_MAX, SOCKET_READS_MAX } from './engine-limits.ts'
 import type { Forwarder } from './forwarder.ts'
 import { FAMILY_ARP, Frame, GATHERED, LATER_FRAGMENT, NOT_A_FRAGMENT, parseFrame } from './frame.ts'
+import type { Relay } from './relay.ts'
 import type { NetworkState, Topology } from './topology.ts'
 
 /** What the receiver asks of the engine for sealed control messages. */
@@ -89,6 +90,7 @@ export interface ReceiverParts {
   readonly balance: Balance
   readonly counters: Counters
   readonly control: ControlHandler
+  readonly relay: Relay
   /** Engine's peer number of a session number. */
   readonly peerOfSession: Int32Array
 }
@@ -109,6 +111,7 @@ export class Receiver {
   private readonly counters: Counters
   private readonly cells: Float64Array
   private readonly control: ControlHandler
+  private readonly relay: Relay
   private readonly peerOfSession: Int32Array
   private readonly coalescer: Coalescer
   private readonly frame: Frame = new Frame()
@@ -139,6 +142,7 @@ export class Receiver {
     this.counters = parts.counters
     this.cells = parts.counters.cells
     this.control = parts.control
+    this.relay = parts.relay
     this.peerOfSession = parts.peerOfSession
     this.coalescer = new Coalescer(parts.slab.view)
   }
@@ -200,6 +204,10 @@ export class Receiver {
     // Whoever keeps the endpoint has taken a reference of its own.
     this.socket.release(endpoint)
     this.lastIndex = -1
+    if (outcome < 0 && this.relay.handshake(message, bytes[0]!, at, end, this.nowMs)) {
+      this.cells[ENGINE_CELLS.control]!++
+      return
+    }
     if (outcome < 0) return this.drop(DROP_HANDSHAKE_REFUSED)
     this.cells[ENGINE_CELLS.control]!++
   }
@@ -208,7 +216,7 @@ export class Receiver {
     const view = this.slab.view
     const sessions = this.sessions
     const index = envelopeReceiverIndex(view, at)
-    if (index !== this.lastIndex && !this.select(index)) return this.drop(DROP_UNKNOWN_RECEIVER)
+    if (index !== this.lastIndex && !this.select(index)) return this.strange(message, at, end)
     const slot = this.lastSlot
     const counter = envelopeCounter(view, at)
     if (!sessions.windowCheck(slot, counter)) return this.drop(DROP_REPLAYED)
@@ -242,6 +250,12 @@ export class Receiver {
     }
     const partial = (flags & VXLAN_INNER_CHECKSUM_PARTIAL) !== 0
     this.merge(inner + VXLAN_HEADER_SIZE, innerEnd, network, peer, partial)
+  }
+
+  /** A sealed datagram that is not for this node. */
+  private strange(message: number, at: number, end: number): void {
+    if (!this.relay.datagram(message, at, end, this.nowMs)) return this.drop(DROP_UNKNOWN_RECEIVER)
+    this.cells[ENGINE_CELLS.control]!++
   }
 
   /** Makes the session that `index` names the current one. */

@@ -160,6 +160,7 @@ const node = object({
   privateKeyFile: optional(path),
   privateKey: optional(secretKey),
   presharedKey: optional(secretKey),
+  relays: optional(flag),
   presharedKeys: optional(list(secretKey, { min: 1, max: PRESHARED_KEYS_MAX })),
   addresses: optional(list(address, { max: NODE_ADDRESSES_MAX })),
   zone: optional(name),
@@ -171,6 +172,7 @@ const peer = object({
   publicKey: optional(key),
   endpoint: optional(socketAddress),
   zone: optional(name),
+  relay: optional(name),
   keepaliveSeconds: optional(integer(0, KEEPALIVE_SECONDS_MAX)),
 })
 

@@ -34,6 +34,8 @@ export interface LocalNode {
   readonly presharedKeys?: readonly string[]
   /** Addresses of this host on which published ports answer, loopback always included. */
   readonly addresses?: readonly string[]
+  /** Passes on sealed datagrams between peers that do not reach each other. Default false. */
+  readonly relays?: boolean
   /** Where the node stands, for services that prefer what is near: a rack, a room, a region. */
   readonly zone?: string
   /** Timeouts and defences of the balancer on this node. */
@@ -75,6 +77,10 @@ export interface Peer {
   readonly zone?: string
   /** Where to reach it, "address:port" or "[v6]:port"; absent when it calls first (behind NAT). */
   readonly endpoint?: string
+  /** Name of a peer that passes on what this node and the peer say to each other where they do not
+   * reach each other; the relay cannot read it. It has a key and an endpoint, and `relays` in its
+   * tables. */
+  readonly relay?: string
   /** Keep-alive interval in seconds while idle, 0 = only when needed; default 0, at most 3600. */
   readonly keepaliveSeconds?: number
 }

@@ -119,9 +119,9 @@ export class Transmitter {
     if (encrypted) {
       if (session < 0) return DROP_NO_SESSION
       if (packet > this.peers.packetMax[peer]!) return DROP_TOO_BIG
-      // Without an address there is nobody to call: staging would wait for nothing.
-      if (this.sessions.endpointOf(session) < 0) return DROP_NO_ENDPOINT
       if (this.sessions.sealerOf(session) === null) {
+        // Without an address there is nobody to call: staging would wait for nothing.
+        if (!this.sessions.canCall(session)) return DROP_NO_ENDPOINT
         // The handshake message must not be written where the frame lies.
         this.claim(frame.end())
         this.sessions.wantSession(session, nowMs)
@@ -262,6 +262,16 @@ export class Transmitter {
     const number = this.begin(endpoint)
     this.socket.sending.append(number, at, message.length)
     this.at = at + message.length
+  }
+
+  /** Sends a datagram on as it came: [at, at + size) of the slab, copied to the arena. */
+  sendOn(endpoint: number, from: number, size: number, nowMs: number): void {
+    if (this.full()) this.flush(nowMs)
+    const at = this.frameAt()
+    this.slab.bytes.copyWithin(at, from, from + size)
+    const number = this.begin(endpoint)
+    this.socket.sending.append(number, at, size)
+    this.at = at + size
   }
 
   /** Adds a datagram to the peer's open message, or begins one. */

@@ -9,7 +9,7 @@ import {
   specialKind,
 } from './address.ts'
 import type { Problem } from './shape.ts'
-import type { ForwardingTables } from './tables.ts'
+import type { ForwardingTables, Peer } from './tables.ts'
 import { type Context, isEncrypted } from './validate-context.ts'
 
 /** PKCS #8 around a raw X25519 private key (RFC 8410 section 7): everything before its 32 bytes. */
@@ -61,6 +61,17 @@ function checkLocalNode({ tables, report }: Context): void {
   }
 }
 
+function checkRelay({ tables, peers, report }: Context, peer: Peer, path: string): void {
+  if (peer.relay === undefined) return
+  const relay = tables.peers[peers.get(peer.relay) ?? -1]
+  if (peer.publicKey === undefined) report(`${path}.relay`, 'only what is sealed can be relayed')
+  if (relay === undefined) report(`${path}.relay`, `there is no peer "${peer.relay}"`)
+  else if (relay === peer) report(`${path}.relay`, 'is the peer itself')
+  else if (relay.publicKey === undefined || relay.endpoint === undefined) {
+    report(`${path}.relay`, `"${peer.relay}" has no key or no endpoint`)
+  }
+}
+
 export function checkNodes(context: Context): void {
   const { tables, report } = context
   checkLocalNode(context)
@@ -78,6 +89,7 @@ export function checkNodes(context: Context): void {
         keys.set(peer.publicKey, `also that of peers[${p}] ("${peer.name}")`)
       else report(`${path}.publicKey`, `is ${earlier}`)
     }
+    checkRelay(context, peer, path)
     if (peer.endpoint === undefined) {
       // Who has no key cannot make itself known, so it has to be known.
       if (peer.publicKey === undefined) report(path, 'needs a publicKey, an endpoint or both')

@@ -254,6 +254,28 @@ const SHAPE_MISTAKES: readonly Mistake[] = [
     'node.presharedKey: must be text',
   ],
   [
+    'preshared keys given twice',
+    (x) => {
+      x.node.presharedKey = OTHER_KEY
+      x.node.presharedKeys = [OTHER_KEY]
+    },
+    'node.presharedKeys: is given beside presharedKey: give one of them',
+  ],
+  [
+    'relay that is not there',
+    (x) => {
+      x.peers[0].relay = 'nobody'
+    },
+    'peers[0].relay: there is no peer "nobody"',
+  ],
+  [
+    'relay of itself',
+    (x) => {
+      x.peers[0].relay = x.peers[0].name
+    },
+    'peers[0].relay: is the peer itself',
+  ],
+  [
     'endpoint without port',
     (x) => {
       x.peers[0].endpoint = '192.168.0.2'

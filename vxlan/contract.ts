@@ -126,6 +126,8 @@ export interface SessionTable {
   receiverIndexOf(peer: number): number
   /** Where the peer is, -1 = unknown. */
   endpointOf(peer: number): number
+  /** False when nobody knows where the peer is, and no other node relays for it. */
+  canCall(peer: number): boolean
   /** Starts a handshake unless one is under way. */
   wantSession(peer: number, nowMs: number): void
   /** `datagrams` were sealed and sent; `data` = at least one held a frame. */

@@ -118,6 +118,11 @@ export class MacWriter {
     this.#cookieKey = sha256(COOKIE_LABEL, peerPublicKey)
   }
 
+  /** True when a handshake message is for this peer: its sender knew the peer's public key. */
+  fits(message: Uint8Array): boolean {
+    return timingSafeEqual(mac(this.#mac1Key, beforeMac1(message), MAC_SIZE), mac1Of(message))
+  }
+
   /** Writes both macs at the end of `message`. */
   write(message: Uint8Array, nowMs: number): void {
     const mac1 = mac(this.#mac1Key, beforeMac1(message), MAC_SIZE)

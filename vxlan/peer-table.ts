@@ -26,6 +26,7 @@ import {
   type SessionTable,
 } from './contract.ts'
 import {
+  checkHandshake,
   compareTimestamps,
   cookieReceiverIndex,
   responseReceiverIndex,
@@ -186,7 +187,35 @@ export class PeerTable implements SessionTable {
   }
 
   setEndpoint(number: number, endpoint: number): void {
-    this.#peer(number).endpoint = endpoint
+    const peer = this.#peer(number)
+    peer.endpoint = endpoint
+    peer.home = endpoint
+  }
+
+  /** Names the endpoint of a node that relays for this peer, -1 = none. Calls go both ways; where
+   * the first answer comes from is where the peer is then, until the next call. */
+  setRelay(number: number, relay: number): void {
+    this.#peer(number).relay = relay
+  }
+
+  /** The peer with a session whose endpoint `matches`, -1 = none. */
+  find(matches: (endpoint: number) => boolean): number {
+    for (const peer of this.#peers) {
+      if (peer === null || peer.endpoint < 0 || peer.ring.current === null) continue
+      if (matches(peer.endpoint)) return peer.number
+    }
+    return -1
+  }
+
+  /** The peer with a session, other than `sender`, that an initiation is for; -1 = none of them. */
+  addressee(initiation: Uint8Array, sender: number): number {
+    if (checkHandshake(initiation) !== ENVELOPE_INITIATION) return -1
+    for (const peer of this.#peers) {
+      if (peer === null || peer.number === sender) continue
+      if (peer.endpoint < 0 || peer.ring.current === null) continue
+      if (peer.remote.macs.fits(initiation)) return peer.number
+    }
+    return -1
   }
 
   setKeepalive(number: number, keepaliveMs: number, nowMs: number): void {
@@ -207,6 +236,11 @@ export class PeerTable implements SessionTable {
 
   endpointOf(peer: number): number {
     return this.#peer(peer).endpoint
+  }
+
+  canCall(number: number): boolean {
+    const { endpoint, relay } = this.#peer(number)
+    return endpoint >= 0 || relay >= 0
   }
 
   wantSession(number: number, nowMs: number): void {
@@ -463,9 +497,10 @@ export class PeerTable implements SessionTable {
     this.#endInitiation(peer)
     if (!again) {
       peer.hurried = false
+      peer.tries = 0
       this.#arm(peer, GIVE_UP_TIMER, nowMs + REKEY_ATTEMPT_MS)
     }
-    if (peer.endpoint < 0) {
+    if (!this.canCall(peer.number)) {
       // Nobody has told us where it is, and it has not called: trying again would not help.
       this.#step(peer, GIVE_UP, nowMs)
       return
@@ -477,7 +512,8 @@ export class PeerTable implements SessionTable {
     peer.call = { initiator, slot, index }
     peer.handshakeMs = nowMs
     this.stats.initiationsSent++
-    this.#hooks.sendHandshake(peer.endpoint, message)
+    for (const endpoint of waysTo(peer)) this.#hooks.sendHandshake(endpoint, message)
+    peer.tries++
   }
 
   #promote(peer: Peer, nowMs: number): void {
@@ -581,6 +617,15 @@ export class PeerTable implements SessionTable {
     assert(peer !== null && peer !== undefined, 'a peer number comes from addPeer()')
     return peer
   }
+}
+
+/** Where an initiation is sent. With a relay it goes both ways, and what the peer answers first
+ * counts: the direct way if it is open. Every second try goes by the relay alone, for the case that
+ * the direct way is open in one direction only. */
+function waysTo({ endpoint, home, relay, tries }: Peer): Iterable<number> {
+  if (relay < 0) return [endpoint]
+  const ways = tries % 2 === 1 ? [relay] : [home, endpoint, relay]
+  return new Set(ways.filter((way) => way >= 0))
 }
 
 function keyName(publicKey: Uint8Array): string {

@@ -35,6 +35,12 @@ export class Peer {
   readonly remote: RemoteIdentity
   readonly ring: Keyring
   endpoint: number
+  /** Where the tables say that it is, -1 = they do not. */
+  home: number
+  /** Endpoint of a node that passes on what is for the peer, -1 = none. */
+  relay = -1
+  /** Initiations of the call under way. */
+  tries = 0
   keepaliveMs: number
   state: SessionState = IDLE
   call: Call | null = null
@@ -61,6 +67,7 @@ export class Peer {
     this.remote = remote
     this.ring = ring
     this.endpoint = endpoint
+    this.home = endpoint
     this.keepaliveMs = keepaliveMs
   }
 

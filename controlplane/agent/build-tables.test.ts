@@ -129,6 +129,28 @@ t.test('options of networks, services and peers', async (t) => {
   t.equal(tables.peers[0]?.keepaliveSeconds, 25)
 })
 
+t.test('relays', async (t) => {
+  const of = (isBehindNat: boolean, own: boolean) =>
+    valid(
+      t,
+      buildTables(
+        input({
+          isBehindNat,
+          peers: byId([
+            ['a', peer('a', { relays: own })],
+            ['b', peer('b', { endpoint: null })],
+            ['c', peer('c')],
+            ['m', peer('m', { relays: true })],
+          ]),
+        }),
+      ),
+    )
+  const relaysOf = ({ peers }: ForwardingTables): unknown[] => peers.map(({ relay }) => relay)
+  t.same(relaysOf(of(false, false)), ['m', undefined, undefined], 'for who is behind NAT')
+  t.same(relaysOf(of(true, false)), ['m', 'm', undefined], 'for all, from there')
+  t.equal(of(false, true).node.relays, true)
+})
+
 t.test('bad items are left out, and the others are not', async (t) => {
   const built = buildTables(
     input({

@@ -90,7 +90,7 @@ export function buildTables(input: TablesInput): BuiltTables {
   }
   const tables = {
     version: input.version,
-    node: input.node,
+    node: input.peers.get(input.node.name)?.relays ? { ...input.node, relays: true } : input.node,
     peers,
     networks: [...networks.values()].map((network) => buildNetwork(network, input)),
     endpoints: placed.map((one) => buildEndpoint(one, input)),
@@ -110,6 +110,10 @@ type Drop = (item: string, reason: string) => void
 function buildPeers(input: TablesInput, drop: Drop): Peer[] {
   const keys = new Map<string, string>()
   const places = new Set<string>()
+  const relays = [...input.peers.values()]
+    .filter(({ nodeId, relays }) => relays && nodeId !== input.node.name)
+    .map(({ nodeId }) => nodeId)
+    .sort()
   const peers: Peer[] = []
   for (const [id, item] of input.peers) {
     if (id === input.node.name) continue
@@ -124,15 +128,25 @@ function buildPeers(input: TablesInput, drop: Drop): Peer[] {
     const endpoint = asked === null || places.has(asked) ? null : asked
     if (endpoint !== null) places.add(endpoint)
     const isFar = input.isBehindNat || item.endpoint === null
+    const relay = isFar ? relayFor(id, relays) : undefined
     peers.push({
       name: id,
       publicKey: item.publicKey,
       ...(endpoint === null ? {} : { endpoint }),
       ...(item.zone === undefined || item.zone === '' ? {} : { zone: item.zone }),
+      ...(relay === undefined ? {} : { relay }),
       ...(isFar ? { keepaliveSeconds: KEEPALIVE_SECONDS } : {}),
     })
   }
   return peers
+}
+
+/** Of the managers that relay one other than the peer itself, so that each has its share. */
+function relayFor(id: string, relays: readonly string[]): string | undefined {
+  const others = relays.filter((relay) => relay !== id)
+  let sum = 0
+  for (let i = 0; i < id.length; i++) sum = (sum * 31 + id.charCodeAt(i)) >>> 0
+  return others[sum % Math.max(1, others.length)]
 }
 
 function buildNetwork(item: NetworkItem, input: TablesInput): Network {

@@ -33,12 +33,12 @@ export function dataItem({ id, spec }: SecretObject | ConfigObject): DataItem {
   return { id, name: spec.Name, data: spec.Data ?? '', templating: spec.Templating ?? null }
 }
 
-export function peerItem({ id, tunnel, description, role }: NodeObject): PeerItem | null {
+export function peerItem({ id, tunnel, description, role, status }: NodeObject): PeerItem | null {
   if (tunnel === null) return null
   return {
     nodeId: id,
     hostname: description?.hostname ?? '',
-    isManager: role === 'manager',
+    relays: role === 'manager' && status.state === 'ready' && tunnel.endpoint !== null,
     ...tunnel,
   }
 }

@@ -36,8 +36,8 @@ export interface PeerItem {
   readonly zone?: string
   /** Behind NAT: where managers hear it. */
   readonly seenAt?: string
-  /** Its data plane forwards for nodes that do not reach each other. */
-  readonly isManager: boolean
+  /** A manager that is up and that everybody reaches: it relays between nodes behind NAT. */
+  readonly relays: boolean
 }
 
 /** A network that concerns the node: one of its tasks is on it, or it is the ingress network. */

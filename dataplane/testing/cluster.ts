@@ -18,6 +18,12 @@ export interface ClusterNode {
   readonly plain?: boolean
   /** True when others do not know where it is until it calls. */
   readonly hidden?: boolean
+  /** It relays for others. */
+  readonly relays?: boolean
+  /** Others keep the way to it open. */
+  readonly keepaliveSeconds?: number
+  /** Name of the node that relays to it. */
+  readonly relay?: string
 }
 
 export interface ClusterEndpoint {
@@ -155,15 +161,20 @@ export function tablesOf(cluster: Cluster, node: string): ForwardingTables {
       name: node,
       privateKey: Buffer.from(privateKeyOf(node)).toString('base64'),
       addresses: [underlayOf(node)],
+      ...(cluster.nodes.some(({ name, relays }) => name === node && relays)
+        ? { relays: true }
+        : {}),
       ...zoneOf(cluster, node),
       ...(cluster.balancer === undefined ? {} : { balancer: cluster.balancer }),
     },
     peers: cluster.nodes
       .filter(({ name }) => name !== node)
-      .map(({ name, plain, hidden }) => ({
+      .map(({ name, plain, hidden, relay, keepaliveSeconds }) => ({
         name,
         ...zoneOf(cluster, name),
+        ...(keepaliveSeconds === undefined ? {} : { keepaliveSeconds }),
         ...(hidden === true ? {} : { endpoint: placeOf(name) }),
+        ...(relay === undefined || relay === node ? {} : { relay }),
         ...(plain === true ? {} : { publicKey: publicKeyText(name) }),
       })),
     networks: cluster.networks,

@@ -8,7 +8,7 @@ export function peer(nodeId: string, changes: Partial<PeerItem> = {}): PeerItem 
     hostname: nodeId,
     publicKey: Buffer.alloc(32, nodeId).toString('base64'),
     endpoint: `127.0.0.${1 + (nodeId.charCodeAt(0) % 200)}:4789`,
-    isManager: false,
+    relays: false,
     ...changes,
   }
 }
