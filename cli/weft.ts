@@ -25,6 +25,14 @@ const VERBS: Readonly<Record<string, VerbEntry>> = {
     load: () => import('./ipvs.ts'),
   },
   keygen: { summary: "Make a node's private key", load: () => import('./keygen.ts') },
+  node: {
+    summary: "Show and change the swarm's nodes, as docker node does",
+    load: async () => (await import('./node.ts')).verb,
+  },
+  swarm: {
+    summary: 'Found, join and leave swarms, as docker swarm does',
+    load: async () => (await import('./swarm.ts')).verb,
+  },
   up: {
     summary: 'Run this node: the Engine API, and its part in a swarm',
     load: () => import('./up.ts'),

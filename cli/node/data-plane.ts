@@ -41,6 +41,7 @@ export class NodeDataPlane implements AgentDataPlane {
   #names: DnsTables = { networks: [], clients: [] }
   #gateways: readonly string[] = []
   #port = 0
+  #starting: Promise<void> = Promise.resolve()
 
   constructor(options: DataPlaneOptions, engine: NodeEngine) {
     this.#options = options
@@ -48,8 +49,13 @@ export class NodeDataPlane implements AgentDataPlane {
     this.#cells = new Float64Array(engine.counters)
   }
 
-  /** Starts the name server. */
-  async start(): Promise<void> {
+  /** Starts the name server, which takes longer than a node needs to join; `onReady` is called when
+   * there are gateway interfaces. */
+  start(onReady: () => void): void {
+    this.#starting = this.#startNames().then(onReady)
+  }
+
+  async #startNames(): Promise<void> {
     const { log } = this.#options
     const dns = new DnsThread({
       log,
@@ -69,6 +75,7 @@ export class NodeDataPlane implements AgentDataPlane {
 
   async stop(): Promise<void> {
     await this.#engine.stop()
+    await this.#starting
     await this.#dns?.stop()
     this.#dns = null
   }
@@ -98,6 +105,8 @@ export class NodeDataPlane implements AgentDataPlane {
   }
 
   async apply(tables: ForwardingTables): Promise<void> {
+    // No manager has said anything yet.
+    if (tables.node.listenPort === 0) return
     const checked = validateTables(tables, { schedulers: SCHEDULERS })
     if (checked.tables === null) throw new TablesRefused(checked.problems)
     await this.#engine.apply(compileTables(checked.tables, { privateKey: null }))

@@ -359,7 +359,8 @@ export class Node implements NodeControl {
     )
     let membership: SwarmMembership | null = null
     const gateways = (networkId: string): readonly string[] => membership?.gateways(networkId) ?? []
-    const [executor] = await Promise.all([openExecutor(gateways), dataPlane.start()])
+    const executor = await openExecutor(gateways)
+    dataPlane.start(() => membership?.agent.redescribe())
     membership = new SwarmMembership({
       files,
       paths: identityPaths(files.directory),
