@@ -141,9 +141,9 @@ export async function runNoun(
       name,
       commands.map((one) => one.name),
     )
-    throw new UsageError(`unknown command "${name}"${hint || '; see --help'}`)
+    throw new UsageError(`unknown command "${name}"${hint}`)
   }
-  const { values, positionals } = parse(noun, command, rest)
+  const { values, positionals } = parse(command, rest)
   if (values.help === true) {
     terminal.out(commandUsage(noun, command))
     return EXIT_OK
@@ -162,7 +162,6 @@ export async function runNoun(
 }
 
 function parse(
-  noun: string,
   command: Command,
   args: readonly string[],
 ): { values: Readonly<Record<string, unknown>>; positionals: string[] } {
@@ -186,8 +185,7 @@ function parse(
     if (unknown === null) throw new UsageError(`${command.name}: ${(error as Error).message}`)
     const names = Object.keys(known).map((one) => `--${one}`)
     const hint = didYouMean(unknown[1]!, names)
-    const words = `${command.name}: unknown option "${unknown[1]}"`
-    throw new UsageError(`${words}${hint || `; see "weft ${noun} ${command.name} --help"`}`)
+    throw new UsageError(`${command.name}: unknown option "${unknown[1]}"${hint}`)
   }
 }
 

@@ -31,13 +31,12 @@ export function renderTemplate(template: string, values: unknown): string {
     const parts = /^(?:([a-z]+)\s+)?(\.[\w.]*)(?:\s+"((?:[^"\\]|\\.)*)"|\s+(\d+))?$/.exec(action)
     const [, name, path, quoted, number] = parts ?? []
     if (path === undefined || !PATH.test(path)) throw unknownTemplate(action)
-    const value = valueAt(values, path)
-    if (name === undefined) return shown(value)
+    if (name === undefined) return shown(valueAt(values, path))
     const call = Object.hasOwn(CALLS, name) ? CALLS[name] : undefined
     if (call === undefined) {
       throw new CommandError(`template parsing error: template: function "${name}" not defined`)
     }
-    return call(value, quoted ?? number)
+    return call(valueAt(values, path), quoted ?? number)
   })
 }
 
