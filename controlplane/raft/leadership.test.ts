@@ -216,3 +216,18 @@ t.test('read: a lease needs no round of heartbeats', async (t) => {
 t.test('read: without a leader it is refused', async (t) => {
   t.equal(new TestCluster([1, 2]).node(1).readIndex(bytes('r')), 'no-leader')
 })
+
+t.test('a member that answers is reachable whenever one asks', async (t) => {
+  const cluster = new TestCluster([1, 2, 3], { checkQuorum: true })
+  cluster.elect(1)
+  const reachable = (id: number): boolean =>
+    cluster.node(1).status().progress.find((progress) => progress.id === id)!.reachable
+  for (let i = 0; i < 3 * ELECTION_TICKS; i++) {
+    cluster.tick(1, [1])
+    if (!(reachable(1) && reachable(2) && reachable(3))) t.fail(`not after ${i} ticks`)
+  }
+  cluster.partition([1, 2], [3])
+  cluster.tick(2 * ELECTION_TICKS, [1])
+  t.ok(reachable(2))
+  t.notOk(reachable(3), 'gone for two rounds')
+})

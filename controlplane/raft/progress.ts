@@ -30,6 +30,8 @@ export class Progress {
   next: number
   /** Heard from since the last quorum check. */
   recentActive = false
+  /** The same for the check before. */
+  #wasActive = false
   /** Nothing is sent until the member answers a heartbeat or acknowledges something. */
   flowPaused = false
   /** In snapshot: the index of the snapshot on its way. */
@@ -44,6 +46,18 @@ export class Progress {
     this.match = match
     this.next = next
     this.inflights = inflights
+  }
+
+  /** Heard from not long ago, whenever that is asked. (Just after a quorum check `recentActive` is
+   * false for everybody.) */
+  get reachable(): boolean {
+    return this.recentActive || this.#wasActive
+  }
+
+  /** Begins another round of the quorum check. */
+  nextRound(): void {
+    this.#wasActive = this.recentActive
+    this.recentActive = false
   }
 
   get paused(): boolean {
@@ -137,6 +151,7 @@ export interface ProgressStatus
   > {
   /** No entries are sent at present. */
   readonly paused: boolean
+  readonly reachable: boolean
   readonly inflightMessages: number
   readonly inflightFull: boolean
 }
@@ -147,6 +162,7 @@ export function progressStatus(progress: Progress): ProgressStatus {
   return {
     ...own,
     paused: progress.paused,
+    reachable: progress.reachable,
     inflightMessages: inflights.count,
     inflightFull: inflights.count > 0 && inflights.full,
   }

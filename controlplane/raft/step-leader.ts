@@ -53,7 +53,7 @@ export function checkQuorum(raft: Raft): void {
     raft.becomeFollower(raft.term, NONE)
   }
   for (const member of raft.tracker.members) {
-    if (member.id !== raft.id) member.recentActive = false
+    if (member.id !== raft.id) member.nextRound()
   }
 }
 

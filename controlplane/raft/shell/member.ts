@@ -232,7 +232,7 @@ export class Member {
   status(): MemberStatus {
     const { confState } = this.#driver
     const { progress, ...status } = this.#driver.node.status()
-    const reachable = new Set(progress.filter((p) => p.recentActive).map(({ id }) => id))
+    const reachable = new Set(progress.filter((p) => p.reachable).map(({ id }) => id))
     for (const peer of this.#transport.peers()) if (peer.connected) reachable.add(peer.id)
     const members = this.#book.all().map((member) => ({
       ...member,
@@ -338,7 +338,7 @@ export class Member {
   #successor(): NodeId | null {
     const { progress } = this.#driver.node.status()
     const voters = progress.filter(({ id, learner }) => id !== this.id && !learner)
-    const active = voters.filter(({ recentActive }) => recentActive)
+    const active = voters.filter(({ reachable }) => reachable)
     return active.sort((a, b) => b.match - a.match)[0]?.id ?? null
   }
 

@@ -110,7 +110,7 @@ function checkLoss(
   mustBe(voters.length > 1, 'the last voter cannot go')
   mustBe(id !== self, 'a leader hands over before it goes: transfer the leadership')
   const staying = voters.filter((voter) => voter !== id)
-  const active = new Set(progress.filter((p) => p.recentActive).map((p) => p.id))
+  const active = new Set(progress.filter((p) => p.reachable).map((p) => p.id))
   const reachable = staying.filter((voter) => voter === self || active.has(voter)).length
   const needed = Math.floor(staying.length / 2) + 1
   const text = `without ${id} only ${reachable} of ${staying.length} voters are in reach`
