@@ -221,7 +221,10 @@ t.test('a member that answers is reachable whenever one asks', async (t) => {
   const cluster = new TestCluster([1, 2, 3], { checkQuorum: true })
   cluster.elect(1)
   const reachable = (id: number): boolean =>
-    cluster.node(1).status().progress.find((progress) => progress.id === id)!.reachable
+    cluster
+      .node(1)
+      .status()
+      .progress.find((progress) => progress.id === id)!.reachable
   for (let i = 0; i < 3 * ELECTION_TICKS; i++) {
     cluster.tick(1, [1])
     if (!(reachable(1) && reachable(2) && reachable(3))) t.fail(`not after ${i} ticks`)
