@@ -111,16 +111,25 @@ export class EngineThread implements EngineHandle {
       const result = applyChanges(this.manual, changes, restoring)
       if (result.made === 0) return result
       try {
-        saveManual(options.runDirectory, this.manual.list())
-      } catch (error) {
         // What would not outlive the agent must not be in force either.
+        saveManual(options.runDirectory, this.manual.list())
+        await this.swapLoop(current)
+        return result
+      } catch (error) {
         this.manual.restore(before)
+        await this.swapLoop(current)
+        saveManual(options.runDirectory, before)
         throw error
       }
-      this.tell({ kind: 'swap', next: this.message(current) })
-      await this.reply()
-      return result
     })
+  }
+
+  /** Gives the loop tables and waits until it runs them. Throws when it cannot. */
+  private async swapLoop(tables: CompiledTables): Promise<void> {
+    if (this.worker === null) throw new Error('the packet loop does not run')
+    this.tell({ kind: 'swap', next: this.message(tables) })
+    const reply = await this.reply()
+    if (reply.kind === 'refused') throw new Error(`${reply.subject}: ${reply.sentence}`)
   }
 
   start(tables: CompiledTables, options: EngineOptions): Promise<void> {
@@ -147,9 +156,13 @@ export class EngineThread implements EngineHandle {
         await devices.open(this.current!.ports, []).catch(() => {})
         throw error
       }
-      const next = this.message(tables)
-      this.tell({ kind: 'swap', next })
-      await this.reply()
+      try {
+        await this.swapLoop(tables)
+      } catch (error) {
+        if (this.worker !== null) await this.swapLoop(this.current!)
+        for (const key of made) devices.close(key)
+        throw error
+      }
       this.current = tables
       this.manual.setTables(() => tableClaims(tables))
       await devices.applyIngress(tables)
@@ -179,7 +192,8 @@ export class EngineThread implements EngineHandle {
     await this.openMesh(tables)
     this.wakeFd = openWake()
     this.manual.setTables(() => tableClaims(tables))
-    this.manual.restore(loadManual(options.runDirectory, options.log))
+    const lost = this.manual.restore(loadManual(options.runDirectory, options.log))
+    if (lost > 0) options.log.warn('services added by hand are lost', { services: lost })
     const first = this.message(tables)
     const captures = [...options.captures]
     const flows = takeFlowsFile(options.runDirectory, options.log)

@@ -19,6 +19,7 @@ import { drainWake } from '../dataplane/edge/wake.ts'
 import { Engine, SLAB_SOCKET_AT } from '../dataplane/engine.ts'
 import { Port } from '../dataplane/ports.ts'
 import type { Restored } from '../dataplane/saved-flows.ts'
+import { ConfigError } from '../ipvs-emulator/config.ts'
 import { FlowStateError } from '../ipvs-emulator/flow-state.ts'
 import type {
   DeviceHandle,
@@ -73,8 +74,7 @@ function main(port: MessagePort, data: EngineWorkerData): void {
         else if (message.kind === 'ask') {
           say({ kind: 'answer', answer: engine.ask(message.question) })
         } else {
-          swap(engine, captures, ports, message.next)
-          say({ kind: 'swapped', rows: counters.list(), balancer: engine.services.rows() })
+          say(swapOrRefuse(engine, captures, ports, counters, message.next))
         }
       })
     },
@@ -96,6 +96,24 @@ function main(port: MessagePort, data: EngineWorkerData): void {
   socket.close()
   const bytes = engine.saveFlows()
   port.postMessage({ kind: 'flows', bytes } satisfies FromEngine, [bytes.buffer])
+}
+
+/** Swaps the tables. What the balancer cannot hold is refused, and the sender puts the tables that
+ * ran before back. */
+function swapOrRefuse(
+  engine: Engine,
+  captures: Captures,
+  ports: Map<number, Port>,
+  counters: Counters,
+  next: TablesMessage,
+): FromEngine {
+  try {
+    swap(engine, captures, ports, next)
+    return { kind: 'swapped', rows: counters.list(), balancer: engine.services.rows() }
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    return { kind: 'refused', code: 'CONFIG', subject: 'the tables', sentence: error.message }
+  }
 }
 
 /** Takes over saved flows. Returns what became of them, or why they are of no use. */

@@ -48,6 +48,8 @@ export const EXPIRY_BUDGET = 256
 export const ANNOUNCE_FLOWS_MIN = 65_536
 /** Frames of a burst from which on that pays. */
 export const ANNOUNCE_FRAMES_MIN = 4
+/** A turn of the loop that takes longer is counted: packets waited for it. */
+export const SLOW_TURN_SECONDS = 0.001
 /** Lines of one page of a listing, and entries of the flow table looked at for it: well under a
  * millisecond. */
 export const PAGE_ROWS = 64

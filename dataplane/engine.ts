@@ -33,7 +33,13 @@ import { Balance } from './balance.ts'
 import { BalancedServices } from './balanced-services.ts'
 import type { CompiledTables } from './compiled.ts'
 import { type Counters, ENGINE_CELLS, STATE_CELLS } from './counters.ts'
-import { ARENA_SIZE, DEVICE_READS_MAX, EXPIRY_BUDGET, PEERS_MAX } from './engine-limits.ts'
+import {
+  ARENA_SIZE,
+  DEVICE_READS_MAX,
+  EXPIRY_BUDGET,
+  PEERS_MAX,
+  SLOW_TURN_SECONDS,
+} from './engine-limits.ts'
 import { Forwarder } from './forwarder.ts'
 import { Frame } from './frame.ts'
 import { PeerLinks } from './peer-links.ts'
@@ -314,6 +320,7 @@ export class Engine {
     cells[ENGINE_CELLS.loops]!++
     cells[ENGINE_CELLS.busySeconds]! += busy
     cells[ENGINE_CELLS.waitSeconds]! += (nowMs - before) / 1000
+    if (busy > SLOW_TURN_SECONDS) cells[ENGINE_CELLS.slowTurns]!++
     if (busy > cells[ENGINE_CELLS.turnSecondsMax]!) cells[ENGINE_CELLS.turnSecondsMax] = busy
   }
 

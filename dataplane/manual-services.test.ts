@@ -74,6 +74,7 @@ t.test('changes and their errors', async (t) => {
     ],
     ['not to delete', { verb: 'delete-service', key: keyOf('10.1.0.8') }, 'ESRCH'],
     ['every port without persistence', add(keyOf('10.1.0.8', 0)), 'EINVAL'],
+    ['a prefix too long', add(keyOf('10.1.0.8'), { persistencePrefix: 33 }), 'EINVAL'],
     ['an endpoint', add(keyOf('10.1.0.11')), 'TAKEN'],
     ['a gateway', add(keyOf('10.1.0.1')), 'TAKEN'],
     ['of the tables', add(keyOf('10.1.0.2')), 'EEXIST'],
@@ -103,6 +104,24 @@ t.test('changes and their errors', async (t) => {
   t.equal(services.apply(away), null)
   t.equal(services.apply({ verb: 'delete-service', key: A }), null)
   t.same(services.list(), [])
+})
+
+t.test('what an earlier agent had is taken over as far as it can be used', async (t) => {
+  const services = servicesOf()
+  const good = { ...A, ...OPTIONS, servers: [serverOf('10.1.0.21')] }
+  const bad = [
+    { ...good },
+    { ...good, port: 81, scheduler: 'gone' },
+    { ...good, port: 82, persistencePrefix: 33 },
+    { ...good, port: 0 },
+    { ...good, port: 83, servers: [serverOf('fd00:1::21')] },
+    { ...good, port: 84, servers: [serverOf('10.1.0.21', 1, { lowerThreshold: 2 })] },
+    { ...good, port: 85, servers: [serverOf('10.1.0.21'), serverOf('10.1.0.21')] },
+  ]
+  t.equal(services.restore([good, ...bad]), bad.length)
+  t.strictSame(services.list(), [good])
+  // Of an address that an endpoint has now it is only in the shade.
+  t.equal(services.restore([{ ...good, address: '10.1.0.11' }]), 0)
 })
 
 t.test('changes are made up to the first that is refused', async (t) => {

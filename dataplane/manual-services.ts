@@ -13,8 +13,7 @@
 // Pure: values in, values out. Merging makes ordinary CompiledTables, so that the engine knows
 // nothing of all this.
 
-import { parseAddress } from './address.ts'
-import type { Address } from './compiled.ts'
+import { familyOf, parseAddress } from './address.ts'
 import { MANUAL_SERVERS_MAX, MANUAL_SERVICES_MAX } from './limits.ts'
 
 export type ManualProtocol = 'tcp' | 'udp' | 'sctp'
@@ -139,10 +138,23 @@ export class ManualServices {
     return count
   }
 
-  /** Replaces everything by what an earlier agent had. */
-  restore(services: readonly ManualService[]): void {
+  /** Replaces everything by what an earlier agent had. What cannot be used is left out; returns how
+   * many services that were. */
+  restore(services: readonly ManualService[]): number {
     this.services.clear()
-    for (const service of services) this.services.set(keyText(service), service)
+    let lost = 0
+    let servers = 0
+    for (const service of services) {
+      servers += service.servers.length
+      const isUsable =
+        servers <= MANUAL_SERVERS_MAX &&
+        !this.services.has(keyText(service)) &&
+        this.serviceError(service) === null &&
+        serversError(service) === null
+      if (isUsable) this.services.set(keyText(service), service)
+      else lost++
+    }
+    return lost
   }
 
   /** Makes one change. Null, or why nothing was changed. With `restoring`, a rule that says what
@@ -175,6 +187,17 @@ export class ManualServices {
     return null
   }
 
+  /** What is wrong with a service by itself. */
+  private serviceError(service: ServiceKey & ManualOptions): ManualError | null {
+    if (!this.schedulers.includes(service.scheduler)) return 'ENOENT'
+    if (service.persistencePrefix > (service.family === 4 ? 32 : 128)) return 'EINVAL'
+    if (service.mark !== 0) return null
+    const parsed = parseAddress(service.address)
+    if (parsed === null || familyOf(parsed) !== service.family) return 'EINVAL'
+    // Which port a client meant is lost unless it keeps its server; only tables may do that.
+    return service.port === 0 && service.persistenceSeconds === 0 ? 'EINVAL' : null
+  }
+
   private putService(
     isNew: boolean,
     name: string,
@@ -183,16 +206,32 @@ export class ManualServices {
   ): ManualError | null {
     if (isNew && known !== undefined) return 'EEXIST'
     if (!isNew && known === undefined) return 'ESRCH'
-    if (!this.schedulers.includes(service.scheduler)) return 'ENOENT'
-    if (service.mark === 0 && parseAddress(service.address) === null) return 'EINVAL'
+    const error = this.serviceError(service)
+    if (error !== null) return error
     if (this.claims.taken.has(service.address)) return 'TAKEN'
-    // Which port a client meant is lost unless it keeps its server; only tables may do that.
-    if (service.mark === 0 && service.port === 0 && service.persistenceSeconds === 0)
-      return 'EINVAL'
     if (isNew && this.services.size >= MANUAL_SERVICES_MAX) return 'ENOMEM'
     this.services.set(name, { ...service, servers: known?.servers ?? [] })
     return null
   }
+}
+
+/** What is wrong with a list of real servers. */
+function serversError({ family, servers }: ManualService): ManualError | null {
+  const seen = new Set<string>()
+  for (const server of servers) {
+    const error = serverError(family, server)
+    if (error !== null) return error
+    seen.add(`${server.address}/${server.port}`)
+  }
+  return seen.size === servers.length ? null : 'EEXIST'
+}
+
+function serverError(family: 4 | 6, server: ManualServer): ManualError | null {
+  const parsed = parseAddress(server.address)
+  if (parsed === null) return 'EINVAL'
+  // Nothing here translates between the families.
+  if (familyOf(parsed) !== family) return 'EAFNOSUPPORT'
+  return server.lowerThreshold > server.upperThreshold ? 'ERANGE' : null
 }
 
 type ServerChange = Extract<
@@ -210,20 +249,13 @@ function changedServers(
     return at < 0 ? 'ENOENT' : service.servers.filter((_, i) => i !== at)
   }
   const { server } = change
-  const parsed = parseAddress(address)
-  if (parsed === null) return 'EINVAL'
-  // Nothing here translates between the families.
-  if (familyOfText(parsed) !== service.family) return 'EAFNOSUPPORT'
-  if (server.lowerThreshold > server.upperThreshold) return 'ERANGE'
+  const error = serverError(service.family, server)
+  if (error !== null) return error
   if (change.verb === 'edit-server') {
     return at < 0 ? 'ENOENT' : service.servers.map((one, i) => (i === at ? server : one))
   }
   if (at >= 0) return 'EEXIST'
   return [...service.servers, server]
-}
-
-function familyOfText(address: Address): 4 | 6 {
-  return address.bytes.length === 4 ? 4 : 6
 }
 
 /** True when a rule describes what the tables have. */

@@ -188,6 +188,12 @@ export const ENGINE_METRICS: readonly EngineMetric[] = [
     ],
   },
   single(
+    'counter',
+    'weft_loop_slow_turns_total',
+    'slowTurns',
+    'Turns of the packet loop that took longer than a millisecond.',
+  ),
+  single(
     'gauge',
     'weft_loop_turn_max_seconds',
     'turnSecondsMax',
