@@ -6,8 +6,13 @@
 //   paced   300 services of 100 replicas, one every 100 ms: 1,000 tasks a second, for half a
 // minute;
 //           the delay is from a task's creation (new) to its node (assigned)
+//
+// Time is the processor's: the clock that the loops see goes on by what this process computes, and
+// jumps to the next timer when nothing is left to do. So figures are those of a core of one's own,
+// whatever else the machine does; `wall` is what the same burst took by the clock on the wall.
 
 import process from 'node:process'
+import type { Clock } from '../base/clock.ts'
 import { silentLogger } from '../base/log.ts'
 import { prng } from '../base/prng.ts'
 import type { Timers } from '../base/timers.ts'
@@ -15,6 +20,7 @@ import { Allocator } from '../controlplane/allocator/allocator.ts'
 import { Orchestrator } from '../controlplane/orchestrator/orchestrator.ts'
 import { Reaper } from '../controlplane/orchestrator/reaper.ts'
 import { Scheduler } from '../controlplane/scheduler/scheduler.ts'
+import type { WriteTransaction } from '../controlplane/store/contract.ts'
 import type { ControlLoop, LoopContext } from '../controlplane/store/control-loop.ts'
 import { newId } from '../controlplane/store/ids.ts'
 import { counterBytes, localStore } from '../controlplane/store/local-store.ts'
@@ -32,29 +38,59 @@ const TASKS = 30_000
 const REPORT_MS = 100
 const DEADLINE_MS = 120_000
 
-const clock = { nowMs: () => performance.now(), wallMs: () => Date.now() }
-const timers: Timers = {
-  after(delayMs, run) {
-    const timer = setTimeout(run, delayMs)
-    return () => clearTimeout(timer)
-  },
+/** Clock and timers by processor time. */
+class ProcessorTime implements Clock, Timers {
+  private skippedMs = 0
+  private readonly startMs = Date.now()
+  private readonly waiting = new Set<{ readonly atMs: number; readonly run: () => void }>()
+
+  nowMs(): number {
+    const { user, system } = process.cpuUsage()
+    return (user + system) / 1000 + this.skippedMs
+  }
+
+  wallMs(): number {
+    return this.startMs + this.nowMs()
+  }
+
+  after(delayMs: number, run: () => void): () => void {
+    const timer = { atMs: this.nowMs() + delayMs, run }
+    this.waiting.add(timer)
+    return () => this.waiting.delete(timer)
+  }
+
+  /** Runs what is due, and time with it, until `isDone`. */
+  async runUntil(isDone: () => boolean): Promise<void> {
+    const endMs = this.nowMs() + DEADLINE_MS
+    while (!isDone()) {
+      // All that promises alone can do is done after that.
+      await new Promise((resolve) => setImmediate(resolve))
+      const nowMs = this.nowMs()
+      if (nowMs > endMs) throw new Error(`not done after ${DEADLINE_MS} ms`)
+      const next = [...this.waiting].sort((a, b) => a.atMs - b.atMs)[0]
+      if (next === undefined) throw new Error('nothing is left to wait for')
+      if (next.atMs > nowMs) this.skippedMs += next.atMs - nowMs
+      this.waiting.delete(next)
+      next.run()
+    }
+  }
 }
 
 /** A leader with its nodes; counts tasks as they are placed and as they run. */
 class Scene {
-  readonly store = localStore(clock, counterBytes(), { freezes: false })
+  readonly time = new ProcessorTime()
+  readonly store = localStore(this.time, counterBytes(), { freezes: false })
   readonly delaysMs: number[] = []
   running = 0
   private readonly loops: readonly ControlLoop[]
   private readonly assigned: string[] = []
-  private readonly stopReports: () => void
 
   constructor() {
     const bytes = counterBytes()
     const context: LoopContext = {
       store: this.store,
-      clock,
-      timers,
+      clock: this.time,
+      timers: this.time,
       random: prng(1),
       log: silentLogger,
       newId: () => newId(bytes),
@@ -69,11 +105,10 @@ class Scene {
         if (object.status.state === 'running') this.running++
         if (object.status.state !== 'assigned') continue
         this.assigned.push(object.id)
-        this.delaysMs.push(Date.now() - object.meta.createdMs)
+        this.delaysMs.push(this.time.wallMs() - object.meta.createdMs)
       }
     })
-    const reports = setInterval(() => void this.report(), REPORT_MS)
-    this.stopReports = () => clearInterval(reports)
+    this.report()
   }
 
   async start(): Promise<void> {
@@ -85,7 +120,6 @@ class Scene {
   }
 
   stop(): void {
-    this.stopReports()
     for (const loop of this.loops) loop.stop()
   }
 
@@ -101,22 +135,20 @@ class Scene {
     })
   }
 
-  async until(tasks: number): Promise<void> {
-    const endMs = clock.nowMs() + DEADLINE_MS
-    while (this.running < tasks) {
-      if (clock.nowMs() > endMs) throw new Error(`${this.running} of ${tasks} tasks run`)
-      await new Promise((resolve) => setTimeout(resolve, 10))
-    }
+  until(tasks: number): Promise<void> {
+    return this.time.runUntil(() => this.running >= tasks)
   }
 
-  private report(): Promise<void> {
-    return this.store.batch(
-      this.assigned.splice(0).map((id) => (tx) => {
+  private report(): void {
+    this.time.after(REPORT_MS, () => {
+      const steps = this.assigned.splice(0).map((id) => (tx: WriteTransaction) => {
         const task = tx.get('tasks', id)!
-        const status = { ...task.status, state: 'running', atMs: Date.now() } as const
+        const status = { ...task.status, state: 'running', atMs: this.time.wallMs() } as const
         tx.update('tasks', { ...task, status })
-      }),
-    )
+      })
+      void this.store.batch(steps)
+      this.report()
+    })
   }
 }
 
@@ -128,16 +160,13 @@ function percentile(values: readonly number[], share: number): number {
 async function burst(): Promise<Yield> {
   const scene = new Scene()
   await scene.start()
-  const startMs = clock.nowMs()
-  const cpu = process.cpuUsage()
+  const [startMs, wallMs] = [scene.time.nowMs(), performance.now()]
   await Promise.all(Array.from({ length: 30 }, (_, i) => scene.service(`s${i}`, TASKS / 30)))
   await scene.until(TASKS)
-  const seconds = (clock.nowMs() - startMs) / 1000
-  const { user, system } = process.cpuUsage(cpu)
   scene.stop()
   return {
-    'burst: all run after': seconds,
-    'burst: processor time': (user + system) / 1e6,
+    'burst: all run after': (scene.time.nowMs() - startMs) / 1000,
+    'burst: wall': (performance.now() - wallMs) / 1000,
     resident: process.memoryUsage().rss / 1e6,
   }
 }
@@ -145,12 +174,9 @@ async function burst(): Promise<Yield> {
 async function paced(): Promise<Yield> {
   const scene = new Scene()
   await scene.start()
-  const startMs = clock.nowMs()
   const services = TASKS / 100
   for (let i = 0; i < services; i++) {
-    const waitMs = startMs + i * 100 - clock.nowMs()
-    if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs))
-    await scene.service(`s${i}`, TASKS / services)
+    scene.time.after(i * 100, () => void scene.service(`s${i}`, TASKS / services))
   }
   await scene.until(TASKS)
   scene.stop()
@@ -166,7 +192,7 @@ export const bench: Bench = {
   lab: false,
   metrics: [
     { name: 'burst: all run after', unit: 's' },
-    { name: 'burst: processor time', unit: 's' },
+    { name: 'burst: wall', unit: 's' },
     { name: 'resident', unit: 'MB' },
     { name: 'paced: delay, median', unit: 'ms' },
     { name: 'paced: delay, p99', unit: 'ms' },

@@ -33,7 +33,7 @@ interface Counters extends Record<string, number> {
   stale: number
   /** Tasks that wait because no node suits, now. */
   waiting: number
-  /** Sum over assigned tasks of the time since they became pending, and the longest of late. */
+  /** Sum over assigned tasks of the time since they became pending, and the longest. */
   delayMsSum: number
   delayMsMax: number
 }
