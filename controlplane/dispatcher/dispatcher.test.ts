@@ -238,6 +238,43 @@ t.test('tasks, secrets and configs', async (t) => {
   s.dispatcher.stop()
 })
 
+t.test('where nodes behind NAT are heard', async (t) => {
+  const s = await scene(['a', 'm', 'w'])
+  await s.write((tx) => tx.update('nodes', { ...tx.get('nodes', 'm')!, role: 'manager' }))
+  const key = (byte: number): string => Buffer.alloc(32, byte).toString('base64')
+  const a = s.agent('a').register({ key: key(1) })
+  const m = s.agent('m').register({ key: key(2), endpoint: '127.0.0.2:4789' })
+  const w = s.agent('w').register({ key: key(3), endpoint: '127.0.0.3:4789' })
+  const all = [a, m, w]
+  await s.pass(100, all)
+  const seenAt = (): string | undefined =>
+    s.store.view((tx) => tx.get('nodes', 'a')!.tunnel?.seenAt)
+  const seen = (endpoint: string) => ({ seen: [{ nodeId: 'a', endpoint }] })
+  w.beat(seen('127.0.0.9:1'))
+  await s.pass(100, all)
+  t.equal(seenAt(), undefined, 'only managers are believed')
+  m.beat(seen('127.0.0.9:1111'))
+  m.beat({ seen: [{ nodeId: 'w', endpoint: '127.0.0.9:2' }] })
+  await s.pass(100, all)
+  t.equal(seenAt(), '127.0.0.9:1111')
+  t.equal(
+    s.store.view((tx) => tx.get('nodes', 'w')!.tunnel?.seenAt),
+    undefined,
+  )
+  m.beat(seen('127.0.0.9:2222'))
+  await s.pass(100, all)
+  t.equal(seenAt(), '127.0.0.9:1111', 'not too often')
+  await s.pass(30_000, all)
+  m.beat(seen('127.0.0.9:2222'))
+  await s.pass(100, all)
+  t.equal(seenAt(), '127.0.0.9:2222')
+  t.equal(
+    refusal(() => m.beat(seen('x'))),
+    'invalid-argument',
+  )
+  s.dispatcher.stop()
+})
+
 t.test('tasks of a node that stays away are orphaned after a day', async (t) => {
   const s = await scene(['a'])
   s.agent('a').register()

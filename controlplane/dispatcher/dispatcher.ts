@@ -72,6 +72,8 @@ export class Dispatcher {
   readonly #endings: (() => void)[] = []
   /** Nodes that are down, and since when we know it. */
   readonly #downSince = new Map<string, number>()
+  /** When a node behind NAT was last given another endpoint. */
+  readonly #seenMs = new Map<string, number>()
   #isRunning = false
 
   constructor(parts: DispatcherParts) {
@@ -291,6 +293,7 @@ export class Dispatcher {
       this.#sessions.close(id, new DispatchError('not-found', 'the node was removed'))
       this.#liveness.forget(id)
       this.#downSince.delete(id)
+      this.#seenMs.delete(id)
       this.#drains.forget(id)
       this.#drains.check()
     }
@@ -321,9 +324,12 @@ export class Dispatcher {
     const { store } = this.#parts
     const [node, by] = store.view((tx) => [tx.get('nodes', nodeId), tx.get('nodes', reporter)])
     // Managers are believed: their data planes are the ones that nodes behind NAT keep calling.
-    if (node?.tunnel === null || node === undefined || by?.role !== 'manager') return
-    if (node.tunnel.seenAt === undefined && node.tunnel.endpoint !== null) return
-    if (node.tunnel.seenAt === endpoint) return
+    if (node === undefined || node.tunnel === null || by?.role !== 'manager') return
+    if (node.tunnel.endpoint !== null || node.tunnel.seenAt === endpoint) return
+    // Some NATs show another address to each who looks: that must not keep the store busy.
+    const nowMs = this.#nowMs()
+    if (nowMs - (this.#seenMs.get(nodeId) ?? Number.NEGATIVE_INFINITY) < limits.SEEN_MS) return
+    this.#seenMs.set(nodeId, nowMs)
     this.#writer.node(nodeId, (now) =>
       now.tunnel === null ? now : { ...now, tunnel: { ...now.tunnel, seenAt: endpoint } },
     )

@@ -30,6 +30,8 @@ export const FLUSH_SOON_MS = 10
 export const SILENT_HEARTBEATS_MISSED = 1.6
 /** A report about a peer counts for this many periods. */
 export const REPORT_PERIODS = 2.5
+/** The endpoint of a node behind NAT is changed at most this often. */
+export const SEEN_MS = 30_000
 /** How often overdue nodes are looked for. */
 export const LIVENESS_TICK_MS = 100
 /** How often tasks of dead nodes and old tunnel keys are looked for. */
