@@ -156,6 +156,7 @@ function newNode(settings: UpSettings, engine: NodeEngine, log: Logger): Node {
       engineSocket: hasEngine ? settings.engineSocket : null,
       defaultAdvertise: settings.advertise,
       zone: labels.zone ?? '',
+      isBehindNat: labels['behind-nat'] === 'true',
     },
     {
       files: new NodeFiles(join(dataDirectory, 'swarm')),

@@ -28,6 +28,8 @@ export interface DataPlaneOptions {
   readonly publicKey: string
   readonly dataPathHost: string
   readonly zone: string
+  /** Other nodes cannot call this one. */
+  readonly isBehindNat: boolean
   /** Addresses of this host at which published ports answer. */
   readonly addresses: () => readonly string[]
   readonly log: Logger
@@ -41,6 +43,7 @@ export class NodeDataPlane implements AgentDataPlane {
   #names: DnsTables = { networks: [], clients: [] }
   #gateways: readonly string[] = []
   #port = 0
+  #places: readonly { readonly nodeId: string; readonly endpoint: string }[] = []
   #starting: Promise<void> = Promise.resolve()
 
   constructor(options: DataPlaneOptions, engine: NodeEngine) {
@@ -86,19 +89,19 @@ export class NodeDataPlane implements AgentDataPlane {
   }
 
   tunnel(): NodeTunnel | null {
-    const { publicKey, dataPathHost, zone } = this.#options
-    const endpoint = this.#port === 0 ? null : joinAddress(dataPathHost, this.#port)
+    const { publicKey, dataPathHost, zone, isBehindNat } = this.#options
+    const isUnknown = isBehindNat || this.#port === 0
+    const endpoint = isUnknown ? null : joinAddress(dataPathHost, this.#port)
     return { publicKey, endpoint, ...(zone === '' ? {} : { zone }) }
   }
 
   localNode({ tunnelKeys, dataPathPort }: ClusterFacts): LocalNode {
     const { nodeId, privateKey, zone, addresses } = this.#options
-    const [newest] = tunnelKeys
     return {
       name: nodeId,
       listenPort: dataPathPort,
       privateKey,
-      ...(newest === undefined ? {} : { presharedKey: newest }),
+      ...(tunnelKeys.length === 0 ? {} : { presharedKeys: tunnelKeys }),
       addresses: addresses(),
       ...(zone === '' ? {} : { zone }),
     }
@@ -137,7 +140,16 @@ export class NodeDataPlane implements AgentDataPlane {
     }
   }
 
-  *seen(): Generator<{ readonly nodeId: string; readonly endpoint: string }> {}
+  /** As of the last call: the packet loop answers when it has a moment. */
+  seen(): Iterable<{ readonly nodeId: string; readonly endpoint: string }> {
+    this.#engine.ask('peers', null).then(
+      (places) => {
+        this.#places = places.map(({ name, endpoint }) => ({ nodeId: name, endpoint }))
+      },
+      () => {},
+    )
+    return this.#places
+  }
 
   gatewayInterface(networkId: string): LocalInterface | null {
     const netns = this.#dns?.namespace ?? ''

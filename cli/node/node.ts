@@ -54,6 +54,8 @@ export interface NodeOptions {
   /** '' = the one address of this system. */
   readonly defaultAdvertise: string
   readonly zone: string
+  /** Other nodes cannot call this one. */
+  readonly isBehindNat: boolean
 }
 
 export interface NodeParts {
@@ -345,12 +347,13 @@ export class Node implements NodeControl {
 
   async #newMembership(identity: NodeIdentity, state: NodeState): Promise<SwarmMembership> {
     const { files, engine, openExecutor, publishedAddresses, clock, timers, log } = this.#parts
-    const { hostname, zone } = this.#options
+    const { hostname, zone, isBehindNat } = this.#options
     const dataPlane = new NodeDataPlane(
       {
         nodeId: identity.subject.nodeId,
         ...files.tunnelKeys(),
         dataPathHost: state.dataPathHost,
+        isBehindNat,
         zone,
         addresses: publishedAddresses,
         log,

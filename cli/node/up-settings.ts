@@ -44,7 +44,8 @@ over.
   --metrics ADDR:PORT      Serve Prometheus metrics there; PORT alone = loopback
   --hostname NAME          Name of the node (default: the host's)
   --label KEY=VALUE        Label of the engine; repeatable. "zone" says where the
-                           node stands
+                           node stands; "behind-nat=true" that other nodes
+                           cannot call it
   --generic-resource KIND=VALUE
                            A number, or the name of one thing; repeatable
   --log-format FORMAT      text (default) or json
