@@ -3,34 +3,46 @@
 // transaction is undone by forgetting its layer, and a search costs what it finds.
 
 import type { AnyObject, TableName } from './contract.ts'
-import { newTables, type TableSet } from './table.ts'
+import { Table, type TableSet } from './table.ts'
 
 export class Layer {
-  readonly tables: TableSet = newTables()
-  /** Ids per table that the layer removed; none of them is in `tables`. */
+  /** Only of tables that it wrote to: most transactions touch one. */
+  readonly #written = new Map<TableName, Table>()
+  /** Ids per table that the layer removed; none of them is among the written. */
   readonly removed: Map<TableName, Set<string>> = new Map()
+
+  written(table: TableName): Table | undefined {
+    return this.#written.get(table)
+  }
 
   set(table: TableName, object: AnyObject): void {
     this.removed.get(table)?.delete(object.id)
-    this.tables[table].set(object)
+    let written = this.#written.get(table)
+    if (written === undefined) {
+      written = new Table(table)
+      this.#written.set(table, written)
+    }
+    written.set(object)
   }
 
   remove(table: TableName, id: string): void {
-    this.tables[table].delete(id)
+    this.#written.get(table)?.delete(id)
     const ids = this.removed.get(table)
     if (ids === undefined) this.removed.set(table, new Set([id]))
     else ids.add(id)
   }
 
   hides(table: TableName, id: string): boolean {
-    return this.tables[table].get(id) !== undefined || this.removed.get(table)?.has(id) === true
+    return (
+      this.#written.get(table)?.get(id) !== undefined || this.removed.get(table)?.has(id) === true
+    )
   }
 
   /** Takes over all that `newer` changed. */
   absorb(newer: Layer): void {
     for (const [table, ids] of newer.removed) for (const id of ids) this.remove(table, id)
-    for (const table of Object.values(newer.tables)) {
-      for (const object of table.values()) this.set(table.name, object)
+    for (const [name, table] of newer.#written) {
+      for (const object of table.values()) this.set(name, object)
     }
   }
 }
@@ -48,7 +60,7 @@ export class LayeredReader {
   get(table: TableName, id: string): AnyObject | undefined {
     for (let at = this.#layers.length - 1; at >= 0; at -= 1) {
       const layer = this.#layers[at]!
-      if (layer.hides(table, id)) return layer.tables[table].get(id)
+      if (layer.hides(table, id)) return layer.written(table)?.get(id)
     }
     return this.#base[table].get(id)
   }
@@ -56,21 +68,25 @@ export class LayeredReader {
   find(table: TableName, index: string, key: string): AnyObject[] {
     const found = [...this.#base[table].find(index, key)]
     return this.#layers.reduce(
-      (below, layer) => this.#over(below, layer, table, layer.tables[table].find(index, key)),
+      (below, layer) => this.#over(below, layer, table, layer.written(table)?.find(index, key)),
       found,
     )
   }
 
   all(table: TableName): AnyObject[] {
     return this.#layers.reduce(
-      (below, layer) => this.#over(below, layer, table, layer.tables[table].values()),
+      (below, layer) => this.#over(below, layer, table, layer.written(table)?.values()),
       [...this.#base[table].values()],
     )
   }
 
-  #over(below: AnyObject[], layer: Layer, table: TableName, own: Iterable<AnyObject>): AnyObject[] {
-    const isUntouched = layer.tables[table].size === 0 && !layer.removed.has(table)
-    if (isUntouched) return below
-    return [...below.filter(({ id }) => !layer.hides(table, id)), ...own]
+  #over(
+    below: AnyObject[],
+    layer: Layer,
+    table: TableName,
+    own: Iterable<AnyObject> | undefined,
+  ): AnyObject[] {
+    if (own === undefined && !layer.removed.has(table)) return below
+    return [...below.filter(({ id }) => !layer.hides(table, id)), ...(own ?? [])]
   }
 }

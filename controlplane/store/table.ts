@@ -3,7 +3,7 @@
 // changed (layers.ts).
 
 import type { AnyObject, TableName } from './contract.ts'
-import { INDICES, UNIQUE_NAMES } from './indices.ts'
+import { INDICES } from './indices.ts'
 
 type KeysOf = (object: AnyObject) => readonly string[]
 
@@ -11,7 +11,6 @@ const NONE: ReadonlySet<AnyObject> = new Set()
 
 export class Table {
   readonly name: TableName
-  readonly hasUniqueNames: boolean
   readonly #objects = new Map<string, AnyObject>()
   readonly #indices: readonly {
     readonly name: string
@@ -21,7 +20,6 @@ export class Table {
 
   constructor(name: TableName) {
     this.name = name
-    this.hasUniqueNames = UNIQUE_NAMES.has(name)
     this.#indices = Object.entries(INDICES[name] as Record<string, KeysOf>).map(
       ([index, keysOf]) => ({ name: index, keysOf, byKey: new Map() }),
     )

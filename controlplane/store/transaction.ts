@@ -14,6 +14,7 @@ import {
   type WriteTransaction,
 } from './contract.ts'
 import type { Action } from './entry.ts'
+import { UNIQUE_NAMES } from './indices.ts'
 import { Layer, LayeredReader } from './layers.ts'
 import { TABLE_NAMES, type TableSet } from './table.ts'
 
@@ -94,7 +95,7 @@ export class Transaction extends Reader implements WriteTransaction {
       }
     }
     for (const table of TABLE_NAMES) {
-      for (const object of this.layer.tables[table].values()) {
+      for (const object of this.layer.written(table)?.values() ?? []) {
         const { meta: _, ...bare } = object
         const isNew = this.#base.get(table, object.id) === undefined
         actions.push([isNew ? 'create' : 'update', table, bare as AnyObject])
@@ -116,7 +117,7 @@ export class Transaction extends Reader implements WriteTransaction {
   }
 
   #checkName(table: TableName, object: AnyObject): void {
-    if (!this.layer.tables[table].hasUniqueNames) return
+    if (!UNIQUE_NAMES.has(table)) return
     // It has given its name back.
     if ('pendingDelete' in object && object.pendingDelete) return
     const { Name } = object.spec as { readonly Name: string }
