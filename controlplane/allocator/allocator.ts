@@ -25,7 +25,12 @@ import { isEndpointDone } from './endpoints.ts'
 import { endNetwork, endService, isNetworkOver, isServiceOver } from './ends.ts'
 import { AllocationError } from './errors.ts'
 import { ensureIngress } from './ingress.ts'
-import { ALLOCATE_QUIET_MS, ALLOCATE_WAIT_MS_MAX, TASKS_PER_PASS } from './limits.ts'
+import {
+  ALLOCATE_QUIET_MS,
+  ALLOCATE_WAIT_MS_MAX,
+  LOOKS_PER_PASS,
+  TASKS_PER_PASS,
+} from './limits.ts'
 import { AllocatorState, isOver } from './state.ts'
 import { explanationStep, networkStep, type Step, serviceStep, taskStep } from './steps.ts'
 
@@ -291,8 +296,9 @@ export class Allocator implements ControlLoop {
   private planTasks(tx: ReadTransaction): Step[] {
     const steps: Step[] = []
     const nowMs = this.context.clock.wallMs()
+    let looks = 0
     for (const id of this.due.tasks) {
-      if (steps.length >= TASKS_PER_PASS) break
+      if (steps.length >= TASKS_PER_PASS || looks++ >= LOOKS_PER_PASS) break
       this.due.tasks.delete(id)
       const task = tx.get('tasks', id)
       if (task === undefined) continue

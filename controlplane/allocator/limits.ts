@@ -20,6 +20,8 @@ export const SUBNET_SIZE_IPV6: number = 64
 export const OFFSETS_MAX: bigint = 1n << 32n
 /** Tasks that one pass allocates. Bounds how long the loop holds the thread. */
 export const TASKS_PER_PASS: number = 1_000
+/** And that it looks at: those that are refused come on top. */
+export const LOOKS_PER_PASS: number = 5_000
 /** Under load a pass waits until events pause for so long, at most so long. */
 export const ALLOCATE_QUIET_MS: number = 10
 export const ALLOCATE_WAIT_MS_MAX: number = 100

@@ -20,20 +20,20 @@ export function planReplicatedJob(view: ServiceView, plan: Plan): void {
   const slots = slotsByNumber(dropEarlier(view, plan))
   let done = 0
   let live = 0
-  const dead: number[] = []
+  const dead = new Set<number>()
   for (const [number, slot] of slots) {
     const kind = kindOf(slot, view)
     if (isComplete(slot) || kind === 'finished') done++
     else if (kind === 'live') {
       live++
       tend(slot, view, plan)
-    } else dead.push(number)
+    } else dead.add(number)
   }
   const concurrent = MaxConcurrent === 0 ? TotalCompletions : MaxConcurrent
   let missing = Math.min(concurrent - live, TotalCompletions - done - live)
-  for (let number = 0; missing > 0; number++) {
+  for (let number = 0; missing > 0 && !plan.isFull; number++) {
     const slot = slots.get(number)
-    if (slot !== undefined && !dead.includes(number)) continue
+    if (slot !== undefined && !dead.has(number)) continue
     missing--
     addTo(slot ?? { number, nodeId: '', tasks: [] }, view, plan)
   }

@@ -10,6 +10,7 @@ import {
   type TaskObject,
   type TaskState,
 } from '../store/objects.ts'
+import { STEPS_PER_PASS } from './limits.ts'
 
 export type Action =
   /** `slotSize`: how many tasks the slot had when the plan was made. */
@@ -35,6 +36,11 @@ export class Plan {
   readonly steps: Step[] = []
   /** Milliseconds until something is due without any event; null = never. */
   wakeMs: number | null = null
+
+  /** More than one pass writes: no use in planning on. The rest is planned when this is written. */
+  get isFull(): boolean {
+    return this.steps.length > STEPS_PER_PASS
+  }
 
   add(...step: Step): void {
     this.steps.push(step)

@@ -289,3 +289,13 @@ t.test('a service that cannot be read keeps no other from its tasks', async (t) 
   t.ok(leader.orchestrator.counters.unplannable > 0)
   t.match(leader.world.warnings.join(), /a service cannot be planned.*tasks cannot be placed/)
 })
+
+t.test('a service of absurd size is made pass by pass', async (t) => {
+  const leader = await Leader.make(t)
+  leader.agents.stop()
+  await leader.world.add('services', serviceObject('web', replicas(1e9)))
+  await leader.run(20)
+  const { length } = leader.tasks('web')
+  t.ok(length >= 1_000 && length <= 10_000, `${length} tasks so far`)
+  await leader.world.change('services', 'web', (web) => ({ ...web, pendingDelete: true }))
+})

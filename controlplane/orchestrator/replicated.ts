@@ -23,7 +23,7 @@ export function planReplicated(view: ServiceView, plan: Plan): void {
 
   const taken = new Set(active.map(({ number }) => number))
   const refilled = new Set<Slot>()
-  for (let number = 1, missing = replicas - kept.length; missing > 0; number++) {
+  for (let number = 1, missing = replicas - kept.length; missing > 0 && !plan.isFull; number++) {
     if (taken.has(number)) continue
     missing--
     const slot = slots.get(number) ?? { number, nodeId: '', tasks: [] }

@@ -18,6 +18,9 @@ export const TASKS_PER_PASS: number = 1_000
 /** Tasks whose explanation one pass rewrites. */
 export const EXPLANATIONS_PER_PASS: number = 1_000
 
+/** Versions of services whose failures are remembered per node. */
+export const FAILING_VERSIONS_MAX: number = 1_000
+
 /** Rebalancing: from one move to the next, and between looks whether there is one to make. */
 export const REBALANCE_PAUSE_MS: number = 10_000
 export const REBALANCE_LOOK_MS: number = 1_000

@@ -4,7 +4,7 @@
 import type { NodeObject, TaskObject } from '../store/objects.ts'
 import type { GenericResource, Resources } from '../store/specs.ts'
 import { GenericPool } from './generic-resources.ts'
-import { FAILURE_WINDOW_MS, FAILURES_BAD } from './limits.ts'
+import { FAILING_VERSIONS_MAX, FAILURE_WINDOW_MS, FAILURES_BAD } from './limits.ts'
 
 const NOTHING: Resources = {}
 
@@ -116,8 +116,12 @@ export class NodeInfo {
   recordFailure(version: string, nowMs: number): void {
     const times = this.recentFailures(version, nowMs)
     times.push(nowMs)
-    // More than counts is not kept.
+    // More than counts is not kept, nor are versions that fail no more.
     this.failures.set(version, times.slice(-2 * FAILURES_BAD))
+    if (this.failures.size <= FAILING_VERSIONS_MAX) return
+    for (const known of [...this.failures.keys()]) this.recentFailures(known, nowMs)
+    const [oldest] = this.failures.keys()
+    if (this.failures.size > FAILING_VERSIONS_MAX) this.failures.delete(oldest!)
   }
 
   /** Failures of late, 0 while they are too few to matter. */
