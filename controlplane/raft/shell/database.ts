@@ -3,12 +3,12 @@
 //
 //   meta      name, value     format, identity, number of starts, first peers
 //   log       seq, first, last, term, key, sealed     one row per durable write: record.ts
-//   snapshot  idx, term, key, sealed                  at most one row: encodeSnapshot()
+//   snapshot, part                                    snapshot-store.ts
 //
-// One write is one transaction: snapshot, record, and the removal of what a snapshot makes
-// superfluous become durable together or not at all. With journal_mode WAL and synchronous FULL
-// that is one append and one sync of SQLite's write-ahead log; it is copied into the database
-// between writes, not within them.
+// A write is one transaction: with journal_mode WAL and synchronous FULL, one append and one sync
+// of SQLite's write-ahead log. Everything else happens between writes and in small pieces (chore):
+// this member's own snapshots are written, what they make superfluous is removed, and SQLite's log
+// is copied into the database.
 //
 // Rows are removed only from the front: a row may cut back what rows before it hold, so it must not
 // go before them. Numbers of rows have no gap, or something is missing.
@@ -19,17 +19,17 @@
 //   - a damaged file (SQLite notices) or row (its seal does not open).
 //   - a log without the snapshot it follows; another member's database; another key.
 
-import type { DatabaseSync, SQLOutputValue, StatementSync } from 'node:sqlite'
-import { decodeSnapshot, encodeSnapshot } from '../codec.ts'
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { EMPTY_HARD_STATE, type Entry, type HardState, type Snapshot } from '../messages.ts'
 import { openDatabase, PAGE_BYTES, putIdentity, readMeta, writeMeta } from './database-file.ts'
 import { checkIdentity, type Directory, type Identity } from './directory.ts'
 import { StorageError } from './errors.ts'
 import type { DataKeys } from './keys.ts'
-import { CHECKPOINT_PAGES, RESEAL_ROWS } from './limits.ts'
+import { CHECKPOINT_PAGES, RESEAL_ROWS, SWEEP_RECORDS } from './limits.ts'
 import { decodeRecord } from './record.ts'
-import { keyIdOf, open, Sealer } from './seal.ts'
+import { SnapshotStore } from './snapshot-store.ts'
 import { named } from './sqlite-errors.ts'
+import { type SealedRow, Vault } from './vault.ts'
 
 /** What a start finds. */
 export interface StoredState {
@@ -46,11 +46,8 @@ export interface StoredState {
 
 /** One durable write. */
 export interface DatabaseWrite {
-  /** Replaces the snapshot, and with `dropsLog` the whole log. */
+  /** From the leader: takes the place of the whole log, and of any other snapshot. */
   readonly snapshot: Snapshot | null
-  readonly dropsLog: boolean
-  /** Records whose entries all lie at or before this index may go. */
-  readonly compactTo: number
   /** encodeRecord(), the lowest and highest index in it (0 for no entries) and the last term. */
   readonly record: Uint8Array
   readonly first: number
@@ -58,35 +55,44 @@ export interface DatabaseWrite {
   readonly term: number
 }
 
-interface LogRow {
+/** This member's own snapshot; records up to `compactTo` may go once it is there. */
+export interface Checkpoint {
+  readonly snapshot: Snapshot
+  readonly compactTo: number
+}
+
+interface LogRow extends SealedRow {
   readonly seq: number
   readonly first: number
   readonly last: number
   readonly term: number
-  readonly key: string
-  readonly sealed: Uint8Array
 }
 
 export class RaftDatabase {
   readonly handle: DatabaseSync
   readonly #directory: Directory
-  readonly #keys = new Map<string, Uint8Array>()
+  readonly #vault: Vault
+  readonly #snapshots: SnapshotStore
   readonly #insertRecord: StatementSync
   readonly #begin: StatementSync
   readonly #commit: StatementSync
   #identity: Identity
-  #sealer: Sealer
   #seq = 0
-  #walPages = 0
+  #walBytes = 0
+  #checkpoint: Checkpoint | null = null
+  #nextCheckpoint: Checkpoint | null = null
+  /** Records with a lower number and nothing behind this index may go. */
+  #sweepTo = 0
 
   /** Opens the database of `directory` and checks that it is whole and this member's. Throws a
    * StorageError that names what is wrong. */
   constructor(directory: Directory, keys: DataKeys) {
     this.#directory = directory
-    this.#sealer = this.#useKeys(keys)
+    this.#vault = new Vault(keys)
     const { db, identity } = openDatabase(directory)
     this.handle = db
     this.#identity = identity
+    this.#snapshots = new SnapshotStore(db, this.#vault, () => this.#owner())
     this.#begin = db.prepare('BEGIN IMMEDIATE')
     this.#commit = db.prepare('COMMIT')
     this.#insertRecord = db.prepare(
@@ -98,17 +104,10 @@ export class RaftDatabase {
     return this.#identity
   }
 
-  #useKeys(keys: DataKeys): Sealer {
-    for (const key of [keys.current, keys.pending]) {
-      if (key !== null) this.#keys.set(keyIdOf(key), key)
-    }
-    return new Sealer(keys.pending ?? keys.current)
-  }
-
   /** Reads all there is, and counts the start. Throws a StorageError that names what is wrong. */
   load(): StoredState {
     try {
-      const snapshot = this.#loadSnapshot()
+      const snapshot = this.#snapshots.load()
       const { hardState, entries } = this.#loadLog(snapshot?.index ?? 0)
       const confirmed = this.#directory.confirmedRecord()
       if (this.#seq < confirmed) {
@@ -133,22 +132,6 @@ export class RaftDatabase {
     }
   }
 
-  #loadSnapshot(): Snapshot | null {
-    const rows = this.handle.prepare('SELECT idx, term, key, sealed FROM snapshot').all()
-    const row = rows[0]
-    if (row === undefined) return null
-    const [index, term] = [Number(row.idx), Number(row.term)]
-    const what = `The snapshot at ${index}`
-    const plain = this.#open(row, this.#snapshotPlace(index, term), what)
-    try {
-      const snapshot = decodeSnapshot(plain)
-      if (snapshot.index === index && snapshot.term === term) return snapshot
-    } catch {
-      // Falls through to the same complaint.
-    }
-    throw new StorageError('corrupt', `${what} is not one.`)
-  }
-
   #loadLog(base: number): { hardState: HardState; entries: Entry[] } {
     const entries: Entry[] = []
     let hardState = EMPTY_HARD_STATE
@@ -161,7 +144,7 @@ export class RaftDatabase {
       }
       this.#seq = row.seq
       const what = `Record ${row.seq} of the log (entries ${row.first} to ${row.last})`
-      const record = decodeRecord(this.#open(value, this.#logPlace(row), what))
+      const record = decodeRecord(this.#vault.open(row, this.#logPlace(row), what))
       if (record === null) throw new StorageError('corrupt', `${what} is not one.`)
       hardState = record.hardState
       for (const entry of record.entries) {
@@ -184,27 +167,12 @@ export class RaftDatabase {
     return { hardState, entries }
   }
 
-  #open(row: Record<string, SQLOutputValue>, place: string, what: string): Uint8Array {
-    const keyId = String(row.key)
-    const key = this.#keys.get(keyId)
-    if (key === undefined) {
-      const known = [...this.#keys.keys()].join(' and ')
-      const reason = `${what} is sealed under the key ${keyId}; this process has ${known}.`
-      throw new StorageError('wrong-key', reason)
-    }
-    const plain = open(key, row.sealed as Uint8Array, place)
-    if (plain === null) throw new StorageError('corrupt-entry', `${what} fails its seal.`)
-    return plain
+  #owner(): string {
+    return `${this.#identity.clusterId}|${this.#identity.raftId}`
   }
 
-  #logPlace({ seq, first, last, term }: Omit<LogRow, 'key' | 'sealed'>): string {
-    const { clusterId, raftId } = this.#identity
-    return `weft raft log|${clusterId}|${raftId}|${seq}|${first}|${last}|${term}`
-  }
-
-  #snapshotPlace(index: number, term: number): string {
-    const { clusterId, raftId } = this.#identity
-    return `weft raft snapshot|${clusterId}|${raftId}|${index}|${term}`
+  #logPlace({ seq, first, last, term }: Omit<LogRow, keyof SealedRow>): string {
+    return `weft raft log|${this.#owner()}|${seq}|${first}|${last}|${term}`
   }
 
   /** Makes `write` durable. A failure throws, and leaves it open what the disk holds. */
@@ -225,74 +193,92 @@ export class RaftDatabase {
   }
 
   /** Ends the transaction that was begun. */
-  #put({ snapshot, dropsLog, compactTo, record, first, last, term }: DatabaseWrite): void {
+  #put({ snapshot, record, first, last, term }: DatabaseWrite): void {
     const seq = this.#seq + 1
-    if (dropsLog) this.handle.exec('DELETE FROM log')
-    if (snapshot !== null) this.#putSnapshot(snapshot)
-    const { keyId } = this.#sealer
-    const sealed = this.#sealer.seal(record, this.#logPlace({ seq, first, last, term }))
-    this.#insertRecord.run(seq, first, last, term, keyId, sealed)
-    if (compactTo > 0) this.#compact(compactTo, seq)
+    if (snapshot !== null) {
+      this.handle.exec('DELETE FROM log')
+      this.#walBytes += this.#snapshots.replace(snapshot)
+      this.#checkpoint = null
+      this.#nextCheckpoint = null
+      this.#sweepTo = 0
+    }
+    const { key, sealed } = this.#vault.seal(record, this.#logPlace({ seq, first, last, term }))
+    this.#insertRecord.run(seq, first, last, term, key, sealed)
     this.#commit.run()
     this.#seq = seq
-    this.#walPages += 2 + Math.ceil((sealed.length + (snapshot?.data.length ?? 0)) / PAGE_BYTES)
+    this.#walBytes += 2 * PAGE_BYTES + sealed.length
     this.#directory.confirm(seq)
   }
 
-  #putSnapshot(snapshot: Snapshot): void {
-    const { index, term } = snapshot
-    const sealed = this.#sealer.seal(encodeSnapshot(snapshot), this.#snapshotPlace(index, term))
-    this.handle.exec('DELETE FROM snapshot')
-    this.handle
-      .prepare('INSERT INTO snapshot (idx, term, key, sealed) VALUES (?, ?, ?, ?)')
-      .run(index, term, this.#sealer.keyId, sealed)
+  /** Begins to write this member's own snapshot: chore() does the rest. One that is under way is
+   * finished first, and of those that wait the newest is enough. */
+  checkpoint(checkpoint: Checkpoint): void {
+    if (this.#checkpoint !== null) {
+      this.#nextCheckpoint = checkpoint
+      return
+    }
+    this.#checkpoint = checkpoint
+    this.#snapshots.begin(checkpoint.snapshot)
   }
 
-  /** Removes the records from the front whose entries all lie at or before `index`; never the
-   * `newest`, which has the hard state. */
-  #compact(index: number, newest: number): void {
-    const keep = this.handle.prepare('SELECT min(seq) AS seq FROM log WHERE last > ?').get(index)
-    const end = Math.min(Number(keep?.seq ?? newest), newest)
+  /** Does a little of what can be done between writes. False when there is nothing to do. */
+  chore(): boolean {
+    if (this.#walBytes >= CHECKPOINT_PAGES * PAGE_BYTES) {
+      this.handle.exec('PRAGMA wal_checkpoint(PASSIVE)')
+      this.#walBytes = 0
+    } else if (this.#snapshots.isBusy) {
+      const { bytes, completed } = this.#snapshots.step()
+      this.#walBytes += bytes
+      if (completed !== null) this.#checkpointDone()
+    } else if (this.#sweepTo > 0) {
+      this.#sweepLog()
+    } else {
+      return false
+    }
+    return true
+  }
+
+  #checkpointDone(): void {
+    this.#sweepTo = this.#checkpoint?.compactTo ?? 0
+    this.#checkpoint = null
+    const next = this.#nextCheckpoint
+    this.#nextCheckpoint = null
+    if (next !== null) this.checkpoint(next)
+  }
+
+  /** Removes records from the front whose entries all lie at or before the mark; never the newest,
+   * which has the hard state. */
+  #sweepLog(): void {
+    const sql = 'SELECT seq FROM log WHERE last > ? ORDER BY seq LIMIT 1'
+    const keep = Number(this.handle.prepare(sql).get(this.#sweepTo)?.seq ?? this.#seq)
+    const first = Number(this.handle.prepare('SELECT min(seq) AS seq FROM log').get()?.seq ?? 0)
+    const end = Math.min(keep, this.#seq, first + SWEEP_RECORDS)
     this.handle.prepare('DELETE FROM log WHERE seq < ?').run(end)
-  }
-
-  /** Copies the write-ahead log into the database if it has grown long. Between writes. */
-  tidyUp(): void {
-    if (this.#walPages < CHECKPOINT_PAGES) return
-    this.handle.exec('PRAGMA wal_checkpoint(PASSIVE)')
-    this.#walPages = 0
+    if (end < first + SWEEP_RECORDS) this.#sweepTo = 0
   }
 
   /** Seals with the pending key from now on; resealSome() does the rest. */
   changeKey(keys: DataKeys): void {
-    this.#sealer = this.#useKeys(keys)
+    this.#vault.change(keys)
   }
 
   /** Seals some of the rows under other keys again. True when none is left. */
   resealSome(): boolean {
-    const { keyId } = this.#sealer
     this.#begin.run()
     const rows = this.handle
       .prepare('SELECT * FROM log WHERE key <> ? ORDER BY seq LIMIT ?')
-      .all(keyId, RESEAL_ROWS)
+      .all(this.#vault.keyId, RESEAL_ROWS) as unknown as LogRow[]
     const update = this.handle.prepare('UPDATE log SET key = ?, sealed = ? WHERE seq = ?')
     for (const row of rows) {
-      const place = this.#logPlace(row as unknown as LogRow)
-      const plain = this.#open(row, place, `Record ${row.seq} of the log`)
-      update.run(keyId, this.#sealer.seal(plain, place), row.seq as number)
+      const place = this.#logPlace(row)
+      const plain = this.#vault.open(row, place, `Record ${row.seq} of the log`)
+      const { key, sealed } = this.#vault.seal(plain, place)
+      update.run(key, sealed, row.seq)
     }
-    const old = this.handle.prepare('SELECT * FROM snapshot WHERE key <> ?').get(keyId)
-    if (old !== undefined) {
-      const place = this.#snapshotPlace(Number(old.idx), Number(old.term))
-      const sealed = this.#sealer.seal(this.#open(old, place, 'The snapshot'), place)
-      this.handle.prepare('UPDATE snapshot SET key = ?, sealed = ?').run(keyId, sealed)
-    }
+    const isDone = this.#snapshots.resealSome() && rows.length < RESEAL_ROWS
     this.#commit.run()
-    if (rows.length === RESEAL_ROWS) return false
-    const key = this.#keys.get(keyId)!
-    this.#keys.clear()
-    this.#keys.set(keyId, key)
-    return true
+    if (isDone) this.#vault.forgetOthers()
+    return isDone
   }
 
   setFirstPeers(text: string): void {

@@ -44,8 +44,15 @@ export const MAX_MEMBERS: number = 64
 /** Characters of an address, and of a node or cluster id. */
 export const MAX_ADDRESS_LENGTH: number = 256
 export const MAX_ID_LENGTH: number = 64
-/** Pages of the write-ahead log of SQLite before they are copied into the database: 8 MB. */
-export const CHECKPOINT_PAGES: number = 2_048
+/** Pages of SQLite's write-ahead log before they are copied into the database: 2 MB, some
+ * milliseconds that the log may have to wait. */
+export const CHECKPOINT_PAGES: number = 512
+/** Bytes of a snapshot written at a time: about a millisecond that the log may have to wait. */
+export const PART_BYTES: number = 128 * 1024
+/** Parts of old snapshots that are removed, or sealed again, at a time. */
+export const SWEEP_PARTS: number = 16
+/** Records of the log that are removed at a time. */
+export const SWEEP_RECORDS: number = 1_000
 /** Pages copied at a time by a backup; writes go on in between. */
 export const BACKUP_STEP_PAGES: number = 256
 /** Rows that a change of the data key seals again in one transaction. */

@@ -1,6 +1,6 @@
 // What the member's thread and its disk's thread tell each other.
 
-import type { DatabaseWrite, StoredState } from './database.ts'
+import type { Checkpoint, DatabaseWrite, StoredState } from './database.ts'
 import type { Identity } from './directory.ts'
 import type { StorageErrorCode } from './errors.ts'
 import type { DataKeys } from './keys.ts'
@@ -26,6 +26,8 @@ export interface StorageStart {
 
 export type StorageRequest =
   | { readonly id: number; readonly kind: 'write'; readonly write: DatabaseWrite }
+  /** Answered when it begins. */
+  | { readonly id: number; readonly kind: 'checkpoint'; readonly checkpoint: Checkpoint }
   | { readonly id: number; readonly kind: 'change-key'; readonly keys: DataKeys }
   | { readonly id: number; readonly kind: 'reseal' }
   | { readonly id: number; readonly kind: 'backup'; readonly path: string }

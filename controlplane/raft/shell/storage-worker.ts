@@ -22,6 +22,7 @@ let backups: Promise<void> = Promise.resolve()
 let backupCount = 0
 let isClosing = false
 let isOpen = true
+let isServing = false
 /** Keeps the event loop from ending while a backup is under way. */
 const AWAKE_MS = 60_000
 
@@ -59,7 +60,10 @@ function handle(request: StorageRequest): void {
     case 'write':
       database.write(request.write)
       reply(id, { tookMs: performance.now() - began })
-      database.tidyUp()
+      break
+    case 'checkpoint':
+      database.checkpoint(request.checkpoint)
+      reply(id)
       break
     case 'change-key':
       database.changeKey(request.keys)
@@ -123,9 +127,8 @@ function writeLetter(): void {
   if (letter === null) return
   const began = performance.now()
   try {
-    database.write({ snapshot: null, dropsLog: false, compactTo: 0, ...letter })
+    database.write({ snapshot: null, ...letter })
     mailbox.answer(performance.now() - began)
-    database.tidyUp()
   } catch (error) {
     reply(-1, { error: plain(error) })
     mailbox.answer(null)
@@ -150,6 +153,7 @@ async function serve(): Promise<void> {
     writeLetter()
     readPort()
     if (!isOpen) break
+    if (!isClosing && database.chore()) continue
     if (isClosing || backupCount > 0) await Promise.race([mailbox.doze(), backups])
     else mailbox.sleep()
   }
@@ -159,9 +163,10 @@ async function serve(): Promise<void> {
 
 try {
   reply(0, { state: start(workerData) })
+  isServing = true
   await serve()
 } catch (error) {
-  reply(0, { error: plain(error) })
+  reply(isServing ? -1 : 0, { error: plain(error) })
   // What was opened goes with the thread; its locks, too.
   process.exit()
 }

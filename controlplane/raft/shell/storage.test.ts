@@ -10,6 +10,7 @@ import t from 'tap'
 import { hasState } from './database-file.ts'
 import { Directory } from './directory.ts'
 import type { StorageErrorCode } from './errors.ts'
+import { PART_BYTES } from './limits.ts'
 import { decodeRecord, encodeRecord } from './record.ts'
 import { keyIdOf, newDataKey, open, Sealer } from './seal.ts'
 import * as stored from './testing/stored.ts'
@@ -78,7 +79,7 @@ t.test('a snapshot drops what it covers, and nothing that cuts back what stays',
   // Cuts back 6 to 10 of the records before it.
   one.database.write(writeOf([entry(6, 2)], {}, { term: 2, vote: 0, commit: 6 }))
   const hard = { term: 2, vote: 0, commit: 6 }
-  one.database.write(writeOf([], { snapshot: snapshotAt(6, 2), compactTo: 6 }, hard))
+  one.checkpoint(snapshotAt(6, 2), 6)
   one.close()
   const { entries, snapshot } = load(path, one.keys)
   t.equal(snapshot?.index, 6)
@@ -88,14 +89,53 @@ t.test('a snapshot drops what it covers, and nothing that cuts back what stays',
   for (let index = 7; index <= 40; index++)
     again.database.write(writeOf([entry(index, 2)], {}, hard))
   const later = { term: 2, vote: 0, commit: 40 }
-  again.database.write(writeOf([], { snapshot: snapshotAt(40, 2), compactTo: 35 }, later))
+  again.database.write(writeOf([], {}, later))
+  again.checkpoint(snapshotAt(40, 2), 35)
   const rows = again.database.handle.prepare('SELECT count(*) AS n FROM log').get()
   t.ok(Number(rows?.n) < 10, `${rows?.n} records are left`)
-  again.database.write(writeOf([], { snapshot: snapshotAt(90, 3), dropsLog: true }, later))
+  again.database.write(writeOf([], { snapshot: snapshotAt(90, 3) }, later))
   again.close()
   const last = load(path, one.keys)
   t.equal(last.snapshot?.index, 90)
   t.same(last.entries, [], 'the leader said so')
+})
+
+t.test('a snapshot that a crash interrupted never was', async (t) => {
+  const path = folder(t)('x')
+  const one = new Stored(path).fill(30)
+  const large = { ...snapshotAt(25), data: new Uint8Array(5 * PART_BYTES).fill(7) }
+  one.database.checkpoint({ snapshot: large, compactTo: 20 })
+  const at: string[] = []
+  do at.push(one.copy(`${path}-${at.length}`))
+  while (one.database.chore())
+  one.close()
+  t.ok(at.length > 6, `${at.length} moments`)
+  const snapshots = at.map((copy) => {
+    const again = new Stored(copy, one.keys, false)
+    const { snapshot, entries } = again.database.load()
+    t.equal(entries.at(-1)?.index, 30)
+    t.equal(entries[0]?.index, snapshot!.index + 1)
+    while (again.database.chore());
+    const left = again.database.handle.prepare('SELECT DISTINCT idx FROM part').all()
+    t.same(left, [{ idx: snapshot!.index }], 'what is left of others is swept up')
+    again.close()
+    return snapshot!.index
+  })
+  t.same([...new Set(snapshots)], [1, 25])
+  t.equal(snapshots.at(-1), 25)
+})
+
+t.test('a snapshot waits for the one before it, and the newest wins', async (t) => {
+  const path = folder(t)('x')
+  const one = new Stored(path).fill(30)
+  for (const index of [10, 15, 20]) {
+    one.database.checkpoint({ snapshot: snapshotAt(index), compactTo: index - 2 })
+  }
+  while (one.database.chore());
+  const rows = one.database.handle.prepare('SELECT min(last) AS first FROM log').get()
+  t.equal(rows?.first, 19)
+  one.close()
+  t.equal(load(path, one.keys).snapshot?.index, 20)
 })
 
 t.test('a write that a crash tore is dropped, if nobody was told', async (t) => {
@@ -190,6 +230,9 @@ t.test('rows that were moved, left out or taken away are noticed', async (t) => 
     ['UPDATE log SET last = last + 1 WHERE seq = 9', 'corrupt-entry'],
     ['DELETE FROM snapshot', 'missing-snapshot'],
     ['UPDATE snapshot SET term = 9', 'corrupt-entry'],
+    ['DELETE FROM part', 'missing-snapshot'],
+    ['UPDATE part SET n = 1', 'missing-snapshot'],
+    ['UPDATE part SET idx = 2; UPDATE snapshot SET idx = 2', 'corrupt-entry'],
     ['DELETE FROM log WHERE seq < 5', 'missing-snapshot'],
     ["UPDATE meta SET value = '2' WHERE name = 'format'", 'unknown-format'],
     ["UPDATE meta SET value = 'other' WHERE name = 'node_id'", 'foreign-identity'],

@@ -13,7 +13,7 @@ import { Worker } from 'node:worker_threads'
 import type { LogWrite } from '../driver.ts'
 import { MemoryStorage } from '../memory-storage.ts'
 import type { Entry, HardState, Snapshot } from '../messages.ts'
-import type { DatabaseWrite, StoredState } from './database.ts'
+import type { Checkpoint, DatabaseWrite, StoredState } from './database.ts'
 import type { Identity } from './directory.ts'
 import { StorageError } from './errors.ts'
 import { Histogram } from './histogram.ts'
@@ -131,9 +131,9 @@ export class MemberStorage {
       queueMicrotask(() => done(null))
       return
     }
-    const write = databaseWrite(writes, this.#hardState)
-    const isPlain = write.snapshot === null && !write.dropsLog && write.compactTo === 0
-    if (isPlain && write.record.length <= LETTER_BYTES && !this.#ended) {
+    const { write, checkpoint } = databaseWrite(writes, this.#hardState)
+    if (checkpoint !== null) this.#startCheckpoint(checkpoint)
+    if (write.snapshot === null && write.record.length <= LETTER_BYTES && !this.#ended) {
       this.queued++
       this.#mailbox.post(write, (tookMs) => {
         this.queued--
@@ -153,6 +153,13 @@ export class MemberStorage {
         done(error.message)
         this.#failed(error.message)
       },
+    )
+  }
+
+  /** A member's own snapshot is nobody's promise: the log goes on while it is written. */
+  #startCheckpoint(checkpoint: Checkpoint): void {
+    this.#send({ kind: 'checkpoint', checkpoint }).catch((error: Error) =>
+      this.#failed(error.message),
     )
   }
 
@@ -235,31 +242,30 @@ function revive(error: PlainError | null): Error {
 }
 
 /** Many steps as one transaction. Later ones win. */
-function databaseWrite(writes: readonly LogWrite[], hardState: HardState): DatabaseWrite {
+function databaseWrite(
+  writes: readonly LogWrite[],
+  hardState: HardState,
+): { write: DatabaseWrite; checkpoint: Checkpoint | null } {
   let snapshot: Snapshot | null = null
-  let dropsLog = false
-  let compactTo = 0
+  let checkpoint: Checkpoint | null = null
   let entries: Entry[] = []
   for (const write of writes) {
     if (write.snapshot !== null) {
       snapshot = write.snapshot
-      dropsLog = true
-      compactTo = 0
+      checkpoint = null
       entries = []
     }
     for (const entry of write.entries) entries.push(entry)
-    const { checkpoint } = write
-    if (checkpoint !== null && checkpoint.index >= (snapshot?.index ?? 0)) {
-      snapshot = checkpoint
-      compactTo = Math.max(compactTo, write.compactTo)
+    if (write.checkpoint !== null && write.checkpoint.index >= (snapshot?.index ?? 0)) {
+      checkpoint = { snapshot: write.checkpoint, compactTo: write.compactTo }
     }
   }
-  return { snapshot, dropsLog, compactTo, ...recordOf(entries, hardState) }
+  return { write: { snapshot, ...recordOf(entries, hardState) }, checkpoint }
 }
 
 /** What a founder starts with. */
 export function foundingWrite(snapshot: Snapshot, hardState: HardState): DatabaseWrite {
-  return { snapshot, dropsLog: true, compactTo: 0, ...recordOf([], hardState) }
+  return { snapshot, ...recordOf([], hardState) }
 }
 
 function recordOf(

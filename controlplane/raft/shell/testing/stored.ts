@@ -43,8 +43,6 @@ export function writeOf(
   const indexes = entries.map(({ index }) => index)
   return {
     snapshot: null,
-    dropsLog: false,
-    compactTo: 0,
     record: encodeRecord({ hardState, entries }),
     first: entries.length === 0 ? 0 : Math.min(...indexes),
     last: entries.length === 0 ? 0 : Math.max(...indexes),
@@ -80,9 +78,15 @@ export class Stored {
   /** With a snapshot at 1 and entries 2 to `last`, one write each. */
   fill(last: number): this {
     this.database.load()
-    this.database.write(writeOf([], { snapshot: snapshotAt(1), dropsLog: true }))
+    this.database.write(writeOf([], { snapshot: snapshotAt(1) }))
     for (let index = 2; index <= last; index++) this.database.write(writeOf([entry(index)]))
     return this
+  }
+
+  /** Writes a snapshot of its own to the end. */
+  checkpoint(snapshot: Snapshot, compactTo: number): void {
+    this.database.checkpoint({ snapshot, compactTo })
+    while (this.database.chore());
   }
 
   /** What a kill would leave, in a directory of its own. */
