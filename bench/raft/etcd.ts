@@ -4,7 +4,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { freePort, leaderAddress } from './processes.ts'
+import { answers, freePort, leaderAddress } from './processes.ts'
 
 /** The version, or null where it is not installed. */
 export function etcdVersion(): string | null {
@@ -61,6 +61,7 @@ export class EtcdCluster {
 
   #run(member: EtcdMember): void {
     const child = spawn('etcd', member.arguments, { stdio: 'ignore' })
+    process.on('exit', () => child.kill('SIGKILL'))
     member.child = child
     child.on('error', () => {})
     child.on('exit', () => {
@@ -68,22 +69,31 @@ export class EtcdCluster {
     })
   }
 
-  get addresses(): readonly string[] {
-    return this.#members.map(({ clients }) => clients)
+  /** Client addresses of the members that run. */
+  get running(): readonly string[] {
+    return this.#members.filter(({ child }) => child !== null).map(({ clients }) => clients)
   }
 
   /** The client address of the member that leads. */
   leader(): Promise<string> {
-    return leaderAddress(this.#members.filter(({ child }) => child !== null).map((m) => m.clients))
+    return leaderAddress(this.running)
   }
 
-  kill(address: string): void {
-    this.#members.find(({ clients }) => clients === address)?.child?.kill('SIGKILL')
+  /** Resolves when it is gone. */
+  async kill(address: string): Promise<void> {
+    const child = this.#members.find(({ clients }) => clients === address)?.child
+    if (child === undefined || child === null) return
+    const gone = new Promise((resolve) => child.once('exit', resolve))
+    child.kill('SIGKILL')
+    await gone
   }
 
-  restart(address: string): void {
+  /** Resolves when it answers. */
+  async restart(address: string): Promise<void> {
     const member = this.#members.find(({ clients }) => clients === address)
-    if (member !== undefined && member.child === null) this.#run(member)
+    if (member === undefined || member.child !== null) return
+    this.#run(member)
+    await answers(address)
   }
 
   async close(): Promise<void> {

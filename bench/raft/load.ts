@@ -7,17 +7,17 @@
 
 import { randomBytes } from 'node:crypto'
 import { quantile } from '../statistics.ts'
-import { KvClient } from './kv-client.ts'
+import { PutConnection } from './put-connection.ts'
 
 const [address, clients, seconds, keys, valueBytes] = process.argv.slice(2)
 /** Connections are shared, as a service's would be. */
 const CLIENTS_PER_CONNECTION = 64
-const WARM_UP_MS = 500
+const WARM_UP_MS = 2_000
 
 const count = Number(clients)
 const connections = Array.from(
   { length: Math.ceil(count / CLIENTS_PER_CONNECTION) },
-  () => new KvClient(address!),
+  () => new PutConnection(address!),
 )
 const values = Array.from({ length: 64 }, () => randomBytes(Number(valueBytes)))
 const latencies: number[] = []

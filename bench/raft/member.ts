@@ -20,6 +20,7 @@ import type { Member } from '../../controlplane/raft/shell/member.ts'
 import type { ChangeRequest } from '../../controlplane/raft/shell/membership.ts'
 import { openMember, type StartMode } from '../../controlplane/raft/shell/open-member.ts'
 import { KvMachine, putEntry } from './kv-machine.ts'
+import { servePuts } from './put-server.ts'
 
 export interface MemberConfig {
   readonly directory: string
@@ -27,6 +28,8 @@ export interface MemberConfig {
   /** host:port for the other members, and for clients. */
   readonly address: string
   readonly clients: string
+  /** For the benchmark's load, if there is to be any. */
+  readonly puts?: string
   /** PEM files. */
   readonly tls: { readonly certificate: string; readonly key: string; readonly roots: string }
   readonly snapshotEntries?: number
@@ -37,14 +40,25 @@ export type Order =
   | { readonly id: number; readonly kind: 'change'; readonly request: ChangeRequest }
   | { readonly id: number; readonly kind: 'status' }
   | { readonly id: number; readonly kind: 'metrics' }
+  /** Puts so many keys, as fast as they go. */
+  | {
+      readonly id: number
+      readonly kind: 'fill'
+      readonly count: number
+      readonly valueBytes: number
+    }
   /** Which of these keys this member does not have, after a read barrier. */
   | { readonly id: number; readonly kind: 'missing'; readonly keys: readonly string[] }
   | { readonly id: number; readonly kind: 'close' }
+
+/** Puts under way while a member is filled. */
+const FILLERS = 1_000
 
 const config: MemberConfig = JSON.parse(readFileSync(process.argv[2]!, 'utf8'))
 const machine = new KvMachine()
 const { member, rpc } = await open()
 const clients = await serveClients()
+const putServer = config.puts === undefined ? null : await servePuts(config.puts, putValue)
 
 function say(fields: object): void {
   process.stdout.write(`${JSON.stringify(fields)}\n`)
@@ -117,6 +131,10 @@ function failed(error: Error): { code: number; details: string } {
   return { code: isUnknown ? status.UNKNOWN : status.UNAVAILABLE, details: error.message }
 }
 
+async function putValue(key: Uint8Array, value: Uint8Array): Promise<number> {
+  return (await member.propose(putEntry(key, value))).index
+}
+
 function put({ request }: { request: { key: Uint8Array; value: Uint8Array } }, reply: Reply): void {
   member.propose(putEntry(request.key, request.value)).then(
     ({ index }) => reply(null, { header: { revision: index } }),
@@ -142,6 +160,16 @@ function leaderStatus(_call: unknown, reply: Reply): void {
   reply(null, { header, leader: isReady ? lead : 0, raftIndex: applied, raftTerm: term })
 }
 
+async function fill(count: number, valueBytes: number): Promise<number> {
+  const value = Buffer.alloc(valueBytes, 120)
+  let next = 0
+  const worker = async (): Promise<void> => {
+    while (next < count) await putValue(Buffer.from(`fill-${next++}`), value)
+  }
+  await Promise.all(Array.from({ length: FILLERS }, worker))
+  return member.appliedIndex
+}
+
 async function obey(order: Order): Promise<unknown> {
   switch (order.kind) {
     case 'change':
@@ -151,11 +179,14 @@ async function obey(order: Order): Promise<unknown> {
       return { ...member.status(), keys: machine.size }
     case 'metrics':
       return member.metrics()
+    case 'fill':
+      return fill(order.count, order.valueBytes)
     case 'missing':
       await member.readBarrier(20_000)
       return order.keys.filter((key) => machine.get(key) === undefined)
     case 'close':
       clients.forceShutdown()
+      putServer?.close()
       await member.close()
       await rpc.close()
       return null

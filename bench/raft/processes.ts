@@ -36,6 +36,7 @@ export interface MemberSetup {
   /** For members and for clients. */
   readonly address: string
   readonly clients: string
+  readonly puts?: string
   /** Put before the command, to run it in a namespace, say. */
   readonly prefix?: readonly string[]
   /** Where its data are, instead of in the cluster's folder. */
@@ -73,13 +74,20 @@ export class MemberProcess {
 
   /** Resolves when it serves, rejects when it ends instead. */
   async start(start: StartMode): Promise<void> {
-    const { address, clients, prefix = [], directory = join(this.folder, 'raft') } = this.setup
+    const {
+      address,
+      clients,
+      puts,
+      prefix = [],
+      directory = join(this.folder, 'raft'),
+    } = this.setup
     const tls = {
       certificate: join(this.folder, 'node.crt'),
       key: join(this.folder, 'node.key'),
       roots: join(this.folder, 'root.crt'),
     }
-    const config: MemberConfig = { directory, start, address, clients, tls, ...this.#snapshots }
+    const common = { directory, start, address, clients, tls, ...this.#snapshots }
+    const config: MemberConfig = puts === undefined ? common : { ...common, puts }
     const path = join(this.folder, 'member.json')
     writeFileSync(path, JSON.stringify(config), { mode: 0o600 })
     const program = fileURLToPath(new URL('member.ts', import.meta.url))
@@ -181,11 +189,12 @@ export class ProcessCluster {
   }
 
   async addLocal(name: string): Promise<MemberProcess> {
-    const [members, clients] = [await freePort(), await freePort()]
+    const [members, clients, puts] = [await freePort(), await freePort(), await freePort()]
     return this.add({
       name,
       address: `127.0.0.1:${members}`,
       clients: `127.0.0.1:${clients}`,
+      puts: `127.0.0.1:${puts}`,
     })
   }
 
@@ -221,7 +230,23 @@ export class ProcessCluster {
   }
 }
 
-/** A client of the member that leads, by asking all of them. */
+/** Resolves once somebody at `address` knows a leader. */
+export async function answers(address: string): Promise<void> {
+  const endMs = Date.now() + READY_MS
+  const client = new KvClient(address)
+  try {
+    for (;;) {
+      const status = await client.status().catch(() => null)
+      if (status !== null && status.leader !== 0) return
+      if (Date.now() > endMs) throw new Error(`${address} does not answer`)
+      await sleep(20)
+    }
+  } finally {
+    client.close()
+  }
+}
+
+/** Where the member answers that leads, by asking all of them. */
 export async function leaderAddress(addresses: readonly string[]): Promise<string> {
   const endMs = Date.now() + READY_MS
   for (;;) {

@@ -57,6 +57,8 @@ export const SWEEP_RECORDS: number = 1_000
 export const BACKUP_STEP_PAGES: number = 256
 /** Rows that a change of the data key seals again in one transaction. */
 export const RESEAL_ROWS: number = 512
+/** Rounds of applying in a row before the event loop has its turn. */
+export const DEFERRALS_AT_ONCE: number = 8
 /** Milliseconds that the news of a commit may wait for a message that says more. */
 export const COMMIT_NEWS_MS: number = 4
 /** A write slower than this is worth a warning, milliseconds. */

@@ -92,6 +92,7 @@ export class Member {
   readonly #applyLatency = new Histogram()
   #timer: ReturnType<typeof setInterval> | null = null
   #isRemoved = false
+  #deferrals = 0
   #closing: Promise<void> | null = null
 
   /** Use openMember(). */
@@ -369,7 +370,7 @@ export class Member {
     return {
       send: (message) => this.#outbox.send(message),
       write: (writes: readonly LogWrite[], sync, done) => this.#storage.write(writes, sync, done),
-      defer: (run) => void setImmediate(run),
+      defer: (run) => this.#defer(run),
       apply: (entry) => this.#apply(entry),
       configure: (config, index) => this.#configure(config, index),
       checkpoint: () => joinSnapshot(this.#book, this.#options.machine.snapshot()),
@@ -377,6 +378,19 @@ export class Member {
       observe: (ready) => this.#observe(ready),
       failed: () => this.halt(),
     }
+  }
+
+  /** Applying what was committed follows at once, unless there is so much that the event loop would
+   * have to wait for it. */
+  #defer(run: () => void): void {
+    if (this.#deferrals++ < limits.DEFERRALS_AT_ONCE) {
+      queueMicrotask(run)
+      return
+    }
+    setImmediate(() => {
+      this.#deferrals = 0
+      run()
+    })
   }
 
   #apply(entry: Entry): void {

@@ -53,9 +53,13 @@ export class Proposals {
           }
         },
       }
+      // One that is alone goes at once. While others are under way, those of one turn of the event
+      // loop gather: they would only wait for the disk one by one.
+      const isAlone = this.#pending.size === 0
       this.#pending.add(proposal)
-      if (this.#batch.length === 0) setImmediate(() => this.#append())
       this.#batch.push(proposal)
+      if (isAlone) queueMicrotask(() => this.#append())
+      else if (this.#batch.length === 1) setImmediate(() => this.#append())
     })
   }
 

@@ -6,7 +6,7 @@
 // A member's own snapshot may be large, and the log must not wait for it: it is written a part at a
 // time, each a transaction between the log's, and counts once its row in `snapshot` is there. Then
 // its predecessor's parts go, a few at a time. What a crash leaves of one is swept up by the next.
-// A snapshot from the leader takes the place of the log and is written in one transaction with that.
+// A snapshot from the leader takes the place of the log and is written in one transaction with it.
 
 import type { DatabaseSync } from 'node:sqlite'
 import { decodeSnapshot, encodeSnapshot } from '../codec.ts'
@@ -59,7 +59,8 @@ export class SnapshotStore {
     throw new StorageError('corrupt', `${what} is not one.`)
   }
 
-  /** Within the caller's transaction: `snapshot` takes the place of any other. Returns its bytes. */
+  /** Within the caller's transaction: `snapshot` takes the place of any other. Returns its
+   * bytes. */
   replace(snapshot: Snapshot): number {
     this.#staged = null
     this.#db.exec('DELETE FROM snapshot; DELETE FROM part')
@@ -97,7 +98,7 @@ export class SnapshotStore {
 
   /** Seals some of the parts under other keys again. True when none is left. */
   resealSome(): boolean {
-    const sql = `SELECT part.id, part.idx, part.n, part.key, part.sealed, snapshot.term, snapshot.parts
+    const sql = `SELECT part.id, part.idx, n, key, sealed, term, parts
       FROM part JOIN snapshot ON snapshot.idx = part.idx WHERE part.key <> ? LIMIT ?`
     const rows = this.#db.prepare(sql).all(this.#vault.keyId, SWEEP_PARTS)
     const update = this.#db.prepare('UPDATE part SET key = ?, sealed = ? WHERE id = ?')
