@@ -20,6 +20,8 @@ const KILLS = 20
 const CATCH_UP_ENTRIES = 100_000
 const LOAD_SLACK_MS = 60_000
 const PROBE_MS = 5
+/** A put that a member without a leader holds on to is asked again. */
+const ATTEMPT_MS = 200
 const FAILOVER_MS = 30_000
 
 /** Puts for `seconds` from `clients` at a time; everybody is driven by the same program. */
@@ -67,7 +69,7 @@ async function firstPut(addresses: readonly string[], nth: number): Promise<void
   try {
     for (;;) {
       const puts = clients.map((client) =>
-        client.put(Buffer.from(`failover-${nth}`), Buffer.alloc(VALUE_BYTES), FAILOVER_MS),
+        client.put(Buffer.from(`failover-${nth}`), Buffer.alloc(VALUE_BYTES), ATTEMPT_MS),
       )
       try {
         await Promise.any(puts)

@@ -27,6 +27,9 @@ export class EtcdCluster {
 
   static async start(folder: string, count: number): Promise<EtcdCluster> {
     const cluster = new EtcdCluster()
+    process.on('exit', () => {
+      for (const { child } of cluster.#members) child?.kill('SIGKILL')
+    })
     mkdirSync(folder, { recursive: true, mode: 0o700 })
     const tls = makeCertificates(folder)
     const names = Array.from({ length: count }, (_, i) => `etcd${i + 1}`)
@@ -61,7 +64,7 @@ export class EtcdCluster {
 
   #run(member: EtcdMember): void {
     const child = spawn('etcd', member.arguments, { stdio: 'ignore' })
-    process.on('exit', () => child.kill('SIGKILL'))
+
     member.child = child
     child.on('error', () => {})
     child.on('exit', () => {
