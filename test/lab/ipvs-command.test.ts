@@ -120,7 +120,7 @@ function balanceTests(scene: Scene, ipvs: Command): void {
     await ipvs.must(`-E -u ${vip}:53 -s wrr -p 600 -M 255.255.255.0`)
   })
 
-  t.test('rates rise with traffic and fall without', async (t) => {
+  t.test('rates rise with traffic and fall without', async (_t) => {
     const [vip] = VIPS
     const rate = async (): Promise<string> => {
       const text = await ipvs.must(`-L -n --rate -t ${vip}:80`)

@@ -16,6 +16,7 @@ import { type Prng, prng } from '../../base/prng.ts'
 import type { MemberProcess } from '../../bench/raft/processes.ts'
 import { labObstacle } from '../../cli/lab/enter.ts'
 import { Lab } from '../../cli/lab/lab.ts'
+import type { Test } from './lab-test.ts'
 import { RaftScene, until } from './raft-scene.ts'
 
 const RESTARTS = Number(process.env.WEFT_RAFT_RESTARTS ?? 12)
@@ -72,7 +73,7 @@ async function torment(scene: RaftScene, random: Prng, restarts: number): Promis
   )
 }
 
-function scene(name: string, body: (lab: Lab) => Promise<void>): void {
+function scene(name: string, body: (t: Test, lab: Lab) => Promise<void>): void {
   if (obstacle !== undefined) {
     t.test(name, { skip: obstacle }, async () => {})
     return
@@ -80,7 +81,7 @@ function scene(name: string, body: (lab: Lab) => Promise<void>): void {
   t.test(name, { timeout: TIMEOUT_MS }, async (test) => {
     const lab = new Lab()
     test.teardown(() => lab.close())
-    await body(lab)
+    await body(test as unknown as Test, lab)
   })
 }
 
@@ -88,7 +89,7 @@ for (const [count, share] of [
   [3, 0.6],
   [5, 0.4],
 ] as const) {
-  scene(`${count} members are killed, stopped and cut off while clients write`, async (lab) => {
+  scene(`${count} members are killed, stopped and cut off while clients write`, async (t, lab) => {
     const random = prng(SEED + count)
     const cluster = await RaftScene.start(lab, count, random.nextU32())
     try {
@@ -103,7 +104,7 @@ for (const [count, share] of [
 
 scene(
   'a member whose disk is full ends, says so, and comes back when there is room',
-  async (lab) => {
+  async (t, lab) => {
     const cluster = await RaftScene.start(lab, 3, SEED)
     try {
       const victim = cluster.members[2]!
