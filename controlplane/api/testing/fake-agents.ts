@@ -9,6 +9,15 @@ import type { NetworkObject, ServiceObject, TaskObject } from '../../store/objec
 import { isTaskDirty } from '../../store/task-dirty.ts'
 import type { FakeNode } from './fake-node.ts'
 
+/** The network of published ports, as the allocator makes it first. */
+export async function fakeIngress({ store, clock }: FakeNode): Promise<void> {
+  const spec = { Name: 'ingress', Labels: {}, Driver: 'overlay', Ingress: true }
+  const id = newId((size) => new Uint8Array(size).fill(clock.wallMs() % 251))
+  await store.update((tx) => {
+    tx.create('networks', { id, spec, allocation: null, pendingDelete: false })
+  })
+}
+
 /** Returns a function that ends it. */
 export function fakeAgents(node: FakeNode): () => void {
   const { store } = node
