@@ -12,6 +12,9 @@ import { PEERS_REMEMBERED_MAX } from './limits.ts'
 export const MANAGER_ROLE = 'swarm-manager'
 export const WORKER_ROLE = 'swarm-worker'
 
+/** Layers of interceptors around a call. */
+const DEPTH_MAX = 16
+
 export interface Peer {
   /** Common name. */
   readonly nodeId: string
@@ -32,17 +35,38 @@ export interface Callee {
 }
 
 const remembered = new Map<string, Peer>()
-/** A call has one connection, and a connection one certificate: a stream asks for every message. */
-const ofCalls = new WeakMap<Callee, Peer | null>()
+/** A connection has one certificate, and to look at it costs as much as the rest of a short call: a
+ * thousand nodes with a heartbeat each second ask here. By connection, or by call where grpc-js
+ * does not show the connection. */
+const ofConnections = new WeakMap<object, Peer | null>()
 
 /** The verified caller, or null. `nowMs` is wall time. */
 export function peerOf(call: Callee, nowMs: number): Peer | null {
-  let peer = ofCalls.get(call)
+  const connection = connectionOf(call) ?? call
+  let peer = ofConnections.get(connection)
   if (peer === undefined) {
     peer = certified(call)
-    ofCalls.set(call, peer)
+    ofConnections.set(connection, peer)
   }
   return peer !== null && isCurrent(peer, nowMs) ? peer : null
+}
+
+/** What of grpc-js's objects leads to the connection; none of it is promised. */
+interface Inside {
+  readonly stream?: { readonly session?: object }
+  readonly call?: Inside
+  readonly nextCall?: Inside
+}
+
+/** The HTTP/2 session behind a call; null where it cannot be seen. */
+function connectionOf(call: Callee): object | null {
+  let inside = call as Inside | undefined
+  for (let depth = 0; inside !== undefined && depth < DEPTH_MAX; depth++) {
+    const session = inside.stream?.session
+    if (typeof session === 'object') return session
+    inside = inside.nextCall ?? inside.call
+  }
+  return null
 }
 
 function certified(call: Callee): Peer | null {
