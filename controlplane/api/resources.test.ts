@@ -283,6 +283,16 @@ t.test('upgraded connections are joined to the engine', async (t) => {
   t.same(engine.seen, ['UPGRADE /v1.41/containers/x/attach'])
 })
 
+t.test('an offer of another protocol on a path of ours is declined', async (t) => {
+  const { api } = await start(t)
+  const offer = { connection: 'Upgrade, HTTP2-Settings', upgrade: 'h2c', 'http2-settings': '' }
+  const { status, body } = await api.call('GET', '/nodes', undefined, offer)
+  t.equal(status, 200)
+  t.equal(body.length, 1)
+  const engines = await api.call('POST', '/v1.50/session', undefined, offer)
+  t.equal(engines.status, 501, 'a path of the engine that is not there')
+})
+
 t.test('an engine that is down is said to be', async (t) => {
   const { api } = await start(t, '/nonexistent/engine.sock')
   const { status, body } = await api.get('/containers/json')

@@ -23,6 +23,8 @@ import type { EngineApi } from './engine-api.ts'
 import { toApiError } from './errors.ts'
 import { CONNECTIONS_MAX, HEADER_BYTES_MAX, HEADERS_TIMEOUT_MS } from './limits.ts'
 import type { ApiRequest } from './node-control.ts'
+import { findRoute, isOurs } from './routes.ts'
+import { parseTarget } from './target.ts'
 
 export type ListenOn =
   | { readonly kind: 'unix'; readonly path: string; readonly gid?: number }
@@ -49,6 +51,8 @@ export async function listen(api: EngineApi, on: ListenOn): Promise<Listener> {
     headersTimeout: HEADERS_TIMEOUT_MS,
     // Bodies may take as long as they like: an image is loaded through here.
     requestTimeout: 0,
+    // Who offers another protocol on a path of ours (curl --http2 does) is answered in this one.
+    shouldUpgradeCallback: (request: IncomingMessage) => isEngines(request),
   }
   const server =
     on.kind === 'unix'
@@ -180,6 +184,16 @@ async function upgrade(
       `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nConnection: close\r\n` +
         `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
     )
+  }
+}
+
+/** True for paths that nothing here answers. */
+function isEngines({ method = '', url = '/' }: IncomingMessage): boolean {
+  try {
+    const { path } = parseTarget(url)
+    return !isOurs(path) && findRoute(method, path) === null
+  } catch {
+    return false
   }
 }
 
