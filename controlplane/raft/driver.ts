@@ -8,8 +8,9 @@
 // - Applying is deferred through the host, and reported Ready by Ready.
 // - Reads: one round of ReadIndex at a time for all reads that wait. A round that is not answered
 //   within an election timeout is asked again under a new context.
-// - Checkpoints: after every `checkpointEntries` applied entries the state machine is written out,
-//   and the log is dropped up to `keptEntries` before it, once the checkpoint is durable.
+// - Checkpoints: after every `checkpointEntries` applied entries (more if the state is large: see
+//   `checkpointGrowth`) the state machine is written out, and the log is dropped up to
+//   `keptEntries` before it, once the checkpoint is written.
 // - A failed write stops the member for good: what its disk holds is unknown.
 //
 // Not here: encryption, transport, files, retries of proposals.
@@ -17,6 +18,7 @@
 import { assert } from '../../base/assert.ts'
 import { decodeConfChange } from './codec.ts'
 import type { Config } from './config.ts'
+import { entryBytes } from './limits.ts'
 import type { MemoryStorage } from './memory-storage.ts'
 import type {
   ConfChange,
@@ -66,6 +68,13 @@ export interface DriverConfig extends Omit<Config, 'storage' | 'pipelinedWrites'
   /** What the disk held at the start; kept up as the cache that the core reads. */
   readonly storage: MemoryStorage
   readonly checkpointEntries: number
+  /** A checkpoint costs what the state weighs, so it waits until the entries applied since the last
+   * one weigh this many times as much (thesis, 5.1.3): what is written is then at most a share of
+   * 1 / checkpointGrowth more than the log. Default 0: only entries count. */
+  readonly checkpointGrowth?: number
+  /** However large the state: the log in memory, and the time of a restart, stay bounded. */
+  readonly maxCheckpointEntries?: number
+  readonly maxCheckpointBytes?: number
   readonly keptEntries: number
   /** Never the same twice for one member, or a late answer to a read of its former life would be
    * taken for one of this. At most 2^20; each life has room for 2^32 rounds of reads. */
@@ -117,6 +126,8 @@ export class Driver {
   #newReads: (() => void)[] = []
   #confirmed: { readonly index: number; readonly reads: readonly (() => void)[] }[] = []
   #checkpointIndex: number
+  /** Since the last checkpoint. */
+  #appliedBytes = 0
   confState: ConfState
   appliedIndex: number
 
@@ -285,6 +296,7 @@ export class Driver {
     this.confState = snapshot.confState
     this.appliedIndex = snapshot.index
     this.#checkpointIndex = snapshot.index
+    this.#appliedBytes = 0
     for (const [index, { settle }] of this.#proposals) {
       if (index > snapshot.index) continue
       this.#proposals.delete(index)
@@ -324,6 +336,7 @@ export class Driver {
         this.#host.configure(this.confState, entry.index)
       }
       this.appliedIndex = entry.index
+      this.#appliedBytes += entryBytes(entry)
       const waiting = this.#proposals.get(entry.index)
       if (waiting === undefined) continue
       this.#proposals.delete(entry.index)
@@ -335,16 +348,32 @@ export class Driver {
   }
 
   #maybeCheckpoint(): void {
-    const { storage, checkpointEntries, keptEntries } = this.#config
+    const { storage, keptEntries } = this.#config
     const index = this.appliedIndex
-    if (index - this.#checkpointIndex < checkpointEntries) return
+    if (!this.#isCheckpointDue(index)) return
     const term = storage.term(index)
     assert(typeof term === 'number', 'what is applied is stored')
     this.#checkpointIndex = index
+    this.#appliedBytes = 0
     const checkpoint = { index, term, confState: this.confState, data: this.#host.checkpoint() }
     const compactTo = Math.max(0, index - keptEntries)
     const write = { snapshot: null, entries: [], hardState: null, checkpoint, compactTo }
     this.#unwritten.push({ ready: null, write, sync: true })
+  }
+
+  #isCheckpointDue(index: number): boolean {
+    const {
+      checkpointEntries,
+      checkpointGrowth = 0,
+      maxCheckpointEntries = Number.POSITIVE_INFINITY,
+      maxCheckpointBytes = Number.POSITIVE_INFINITY,
+      storage,
+    } = this.#config
+    const entries = index - this.#checkpointIndex
+    if (entries < checkpointEntries) return false
+    const bytes = this.#appliedBytes
+    if (entries >= maxCheckpointEntries || bytes >= maxCheckpointBytes) return true
+    return bytes >= checkpointGrowth * (storage.snapshot()?.data.length ?? 0)
   }
 
   #startReads(): void {

@@ -11,11 +11,19 @@ export const HEARTBEAT_TICKS: number = 1
 export const ELECTION_TICKS: number = 10
 /** Bytes of one proposal: what SwarmKit and etcd take at most. */
 export const MAX_PROPOSAL_BYTES: number = 1.5 * 1024 * 1024
-/** Applied entries between two snapshots, and entries kept before one for slow followers. */
+/** Applied entries between two snapshots, at least, and entries kept before one for slow
+ * followers. */
 export const SNAPSHOT_ENTRIES: number = 10_000
 export const KEPT_ENTRIES: number = 500
 
 // Implementation: may be tuned; the cost is named.
+
+/** A snapshot waits until the entries since the last one weigh this many times as much, or until
+ * there are so many of them (what a restart applies again) or so many bytes (what is held in
+ * memory). */
+export const SNAPSHOT_GROWTH: number = 4
+export const MAX_SNAPSHOT_ENTRIES: number = 100_000
+export const MAX_SNAPSHOT_LOG_BYTES: number = 64 * 1024 * 1024
 
 /** Proposals that wait for their commit; more are refused. Each holds its bytes and a promise. */
 export const MAX_PENDING_PROPOSALS: number = 16_384
