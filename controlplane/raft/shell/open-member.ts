@@ -103,6 +103,7 @@ export async function openMember(
   const storage = await MemberStorage.open({
     ...storageStart(options),
     keys,
+    logger,
     fatal: (error) => {
       member?.halt()
       fatal(error)

@@ -10,6 +10,7 @@
 // ends the process.
 
 import { Worker } from 'node:worker_threads'
+import type { Logger } from '../../../base/log.ts'
 import type { LogWrite } from '../driver.ts'
 import { MemoryStorage } from '../memory-storage.ts'
 import type { Entry, HardState, Snapshot } from '../messages.ts'
@@ -18,6 +19,7 @@ import type { Identity } from './directory.ts'
 import { StorageError } from './errors.ts'
 import { Histogram } from './histogram.ts'
 import type { DataKeys, KeyProvider } from './keys.ts'
+import { SLOW_WRITE_MS } from './limits.ts'
 import { LETTER_BYTES, Mailbox } from './mailbox.ts'
 import { encodeRecord } from './record.ts'
 import { newDataKey } from './seal.ts'
@@ -27,6 +29,7 @@ export interface StorageOptions extends Omit<StorageStart, 'keys' | 'mailbox'> {
   readonly keys: KeyProvider
   /** Called once, when the disk fails. */
   readonly fatal: (error: StorageError) => void
+  readonly logger: Logger
 }
 
 /** A request without its number. */
@@ -54,6 +57,7 @@ export class MemberStorage {
   readonly #mailbox: Mailbox
   readonly #keys: KeyProvider
   readonly #fatal: (error: StorageError) => void
+  readonly #logger: Logger
   readonly #waiting = new Map<number, Waiting>()
   #hardState: HardState
   #lastId = 0
@@ -73,6 +77,7 @@ export class MemberStorage {
     this.#mailbox = mailbox
     this.#keys = options.keys
     this.#fatal = options.fatal
+    this.#logger = options.logger
     this.state = state
     this.#hardState = state.hardState
     worker.on('message', (reply: StorageReply) => this.#answered(reply))
@@ -139,14 +144,14 @@ export class MemberStorage {
         this.queued--
         // Why it failed comes through the port.
         if (tookMs === null || this.#halted) return
-        this.writeLatency.add(tookMs)
+        this.#wrote(tookMs)
         done(null)
       })
       return
     }
     this.#send({ kind: 'write', write }, [write.record.buffer as ArrayBuffer]).then(
       ({ tookMs }) => {
-        this.writeLatency.add(tookMs)
+        this.#wrote(tookMs)
         done(null)
       },
       (error: Error) => {
@@ -154,6 +159,11 @@ export class MemberStorage {
         this.#failed(error.message)
       },
     )
+  }
+
+  #wrote(tookMs: number): void {
+    this.writeLatency.add(tookMs)
+    if (tookMs > SLOW_WRITE_MS) this.#logger.warn('the disk is slow', { elapsedMs: tookMs })
   }
 
   /** A member's own snapshot is nobody's promise: the log goes on while it is written. */
