@@ -18,6 +18,8 @@ export const STOP_GRACE_MS = 10_000
  * cluster has a new leader within two seconds, and its nodes should be with it a moment later. */
 export const FAST_TRIES = 8
 export const FAST_RETRY_MS = 250
+/** A session that lasted so long was one; the next tries are fast ones again. */
+export const STEADY_SESSION_MS = 10_000
 /** A try that took longer than this met somebody who is busy. */
 export const SLOW_TRY_MS = 1_000
 /** A connection attempt to one manager. A dead host must not keep us from the next manager. */

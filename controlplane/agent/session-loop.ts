@@ -9,6 +9,7 @@ import type { Timers } from '../../base/timers.ts'
 import type { DispatcherClient } from '../proto/dispatcher.ts'
 import type { TaskStatus } from '../store/objects.ts'
 import { ItemSet } from './item-set.ts'
+import { STEADY_SESSION_MS } from './limits.ts'
 import { countTry, type Managers, retryDelayMs } from './managers.ts'
 import { Session, type SessionHost } from './session.ts'
 import { StatusQueue } from './status-queue.ts'
@@ -96,12 +97,16 @@ export class SessionLoop {
       }
       const startMs = this.#parts.clock.nowMs()
       const error = await this.#once(address)
-      const tookMs = this.#hadSession ? 0 : this.#parts.clock.nowMs() - startMs
+      const tookMs = this.#parts.clock.nowMs() - startMs
+      // A session that hardly lasted is a try like others: a leader that cannot keep its sessions
+      // is not helped by nodes that come back at once.
+      const wasSteady = this.#hadSession && tookMs >= STEADY_SESSION_MS
+      if (wasSteady) this.#tries = 0
       if (this.#isClosed) return
       const leader = leaderOf(error)
       if (leader !== null && managers.hint(leader, address)) continue
       managers.failed(address)
-      this.#tries = countTry(this.#tries, tookMs)
+      this.#tries = countTry(this.#tries, wasSteady ? 0 : tookMs)
       const delayMs = retryDelayMs(this.#tries, random)
       log.debug('no session with a manager', { address, error: error?.message ?? '', delayMs })
       if ((error as ServiceError | null)?.code === Status.NOT_FOUND) this.#parts.onRemoved()
@@ -121,7 +126,6 @@ export class SessionLoop {
       this.#hadSession = false
       await session.open()
       this.#hadSession = true
-      this.#tries = 0
       managers.succeeded()
       log.info('registered with the leader', { address })
       this.#parts.onConnected(address)
