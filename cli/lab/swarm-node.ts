@@ -214,3 +214,18 @@ export async function startNodes(
   await Promise.all(nodes.map((node) => node.start()))
   return nodes
 }
+
+/** Makes a swarm of nodes that run; the first `managers` of them are managers. */
+export async function foundSwarm(nodes: readonly SwarmNode[], managers: number): Promise<void> {
+  const [first, ...others] = nodes
+  await first!.init()
+  for (const [i, node] of others.entries()) {
+    await node.join(first!, i + 1 < managers ? 'Manager' : 'Worker')
+  }
+  await first!.untilNodes('all ready', (shown) => {
+    const all = [...shown.values()]
+    const reachable = all.filter((one) => one.ManagerStatus?.Reachability === 'reachable')
+    const ready = all.filter(({ Status }) => Status.State === 'ready')
+    return ready.length === nodes.length && reachable.length === managers
+  })
+}
