@@ -11,7 +11,7 @@
 // and ::i. veth keeps its offloads (TSO, GSO, checksum), as the virtual machines of a data centre
 // do.
 
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { insideLab } from './enter.ts'
 import { Host } from './host.ts'
 import { LINK_MEMBERS_MAX, LINKS_MAX } from './limits.ts'
@@ -162,6 +162,16 @@ export class Lab {
     const input = this.#devices.map((device) => `link del ${device}\n`).join('')
     if (input !== '') await run(['ip', '-force', '-batch', '-'], { input })
     for (const name of this.hosts.keys()) await run(['ip', 'netns', 'del', name])
+    for (const path of mountsBelow(this.folder)) await run(['umount', '-l', path])
     rmSync(this.folder, { recursive: true, force: true })
   }
+}
+
+/** Mount points below a folder, the deepest first: agents keep secrets in file systems of their own,
+ * which outlive them. */
+function mountsBelow(folder: string): string[] {
+  const paths = readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' ')[4] ?? '')
+  return paths.filter((path) => path.startsWith(`${folder}/`)).reverse()
 }

@@ -183,9 +183,9 @@ export class SwarmMembership {
 
   #onCluster(node: OwnNode, rootCa: string, facts: ClusterFacts): void {
     const { dataPlane, log } = this.#parts
-    const wasKnown = dataPlane.tunnel()?.endpoint !== null
+    const before = dataPlane.tunnel()?.endpoint
     dataPlane.usePort(facts.dataPathPort)
-    if (!wasKnown) this.agent.redescribe()
+    if (dataPlane.tunnel()?.endpoint !== before) this.agent.redescribe()
     if (facts.managers.length > 0) this.saveState({ managers: facts.managers })
     this.security.follow({ role: node.role, certificateState: node.certificate.state })
     try {

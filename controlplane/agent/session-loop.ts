@@ -109,7 +109,7 @@ export class SessionLoop {
       this.#tries = countTry(this.#tries, wasSteady ? 0 : tookMs)
       const delayMs = retryDelayMs(this.#tries, random)
       log.debug('no session with a manager', { address, error: error?.message ?? '', delayMs })
-      if ((error as ServiceError | null)?.code === Status.NOT_FOUND) this.#parts.onRemoved()
+      if (saysRemoved(error)) this.#parts.onRemoved()
       await this.#sleep(delayMs)
     }
   }
@@ -152,6 +152,16 @@ export class SessionLoop {
       if (this.#isClosed) this.#wake()
     })
   }
+}
+
+/** The dispatcher does not know the node, or the gate before it knows that it was removed
+ * (ca/authorize.ts). */
+function saysRemoved(error: Error | null): boolean {
+  const { code, details = '' } = (error ?? {}) as Partial<ServiceError>
+  return (
+    code === Status.NOT_FOUND ||
+    (code === Status.PERMISSION_DENIED && details.endsWith('was removed from this swarm'))
+  )
 }
 
 function leaderOf(error: Error | null): string | null {
