@@ -167,8 +167,8 @@ export class Lab {
   }
 }
 
-/** Mount points below a folder, the deepest first: agents keep secrets in file systems of their own,
- * which outlive them. */
+/** Mount points below a folder, the deepest first: agents keep secrets in file systems of their
+ * own, which outlive them. */
 function mountsBelow(folder: string): string[] {
   const paths = readFileSync('/proc/self/mountinfo', 'utf8')
     .split('\n')

@@ -16,6 +16,8 @@ export const WAIT_STEP_MS = 20
 export const OUTPUT_CHARACTERS_MAX = 1_048_576
 /** How long an agent may take from its start to its first metrics answer. */
 export const AGENT_READY_MS = 20_000
+/** How long a node's agent may take to its first answer: it loads the whole control plane. */
+export const SWARM_AGENT_READY_MS = 60_000
 /** How long an agent may take to run the tables of a reload. */
 export const AGENT_RELOAD_MS = 10_000
 /** Default deadline of one request of a probe. */

@@ -7,9 +7,12 @@ import { fileURLToPath } from 'node:url'
 import { ApiClient } from '../client/api-client.ts'
 import type { Host } from './host.ts'
 import type { Lab } from './lab.ts'
-import { AGENT_READY_MS } from './limits.ts'
+import { SWARM_AGENT_READY_MS } from './limits.ts'
 import type { ExecResult, LabProcess } from './process.ts'
 import { waitFor } from './wait.ts'
+
+/** As the launcher has it: agents begin several times in a test. */
+const CACHE = fileURLToPath(new URL('../../node_modules/.cache/weft', import.meta.url))
 
 const WEFT: readonly string[] = [
   process.execPath,
@@ -76,15 +79,16 @@ export class SwarmNode {
 
   /** Starts the agent; resolves when its API answers. */
   async start(more: readonly string[] = []): Promise<void> {
-    this.process = this.host.spawn([
+    const command = [
       ...WEFT,
       ...['up', '--data-dir', this.dataDirectory, '--run-dir', this.runDirectory],
       ...['--hostname', this.name, '--runtime', 'process', '--engine', 'unix:///nowhere'],
       ...['--log-level', this.#options.logLevel ?? 'info'],
       ...(this.#options.arguments ?? []),
       ...more,
-    ])
-    await this.process.output(/the node is up/, AGENT_READY_MS)
+    ]
+    this.process = this.host.spawn(command, { env: { NODE_COMPILE_CACHE: CACHE } })
+    await this.process.output(/the node is up/, SWARM_AGENT_READY_MS)
   }
 
   /** Ends it without warning. */
@@ -100,7 +104,9 @@ export class SwarmNode {
 
   /** A verb of the command line against this node. */
   weft(...args: readonly string[]): Promise<ExecResult> {
-    return this.host.exec([...WEFT, ...args], { env: { WEFT_HOST: `unix://${this.socket}` } })
+    return this.host.exec([...WEFT, ...args], {
+      env: { WEFT_HOST: `unix://${this.socket}`, NODE_COMPILE_CACHE: CACHE },
+    })
   }
 
   /** The docker CLI against this node. */
