@@ -23,6 +23,7 @@ type Handlers = {
 export function controlHandlers(
   engine: Omit<EngineHandle, 'start' | 'swap' | 'stop'>,
   version: string,
+  backup: (directory: string) => Promise<void> = noBackup,
 ): ReadonlyMap<string, Handler> {
   const cells = new Float64Array(engine.counters)
   const handlers: Handlers = {
@@ -31,6 +32,10 @@ export function controlHandlers(
       processId: process.pid,
       tablesVersion: cells[ENGINE_CELLS.tablesVersion]!,
     }),
+    backup: async (given) => {
+      await backup(text(given, 'directory'))
+      return null
+    },
     drain: (given) => engine.ask('drain', { endpoint: text(given, 'endpoint') }),
     'ipvs.services': (given) => engine.ask('services', place(given)),
     'ipvs.manual': (given) => manualPage(engine.manualServices(), place(given)),
@@ -49,6 +54,10 @@ export function controlHandlers(
     },
   }
   return new Map(Object.entries(handlers))
+}
+
+async function noBackup(): Promise<void> {
+  throw new Error('this agent runs a data plane alone: there is nothing to save')
 }
 
 function field(given: unknown, name: string): unknown {

@@ -32,6 +32,8 @@ export interface ManualPage {
 /** The verbs: what is given and what is answered. */
 export interface ControlVerbs {
   status: { given: null; answer: AgentStatus }
+  /** Writes a backup of this manager into a new directory; of `weft up` alone. */
+  backup: { given: { readonly directory: string }; answer: null }
   /** The flows that an endpoint still has on this node. */
   drain: { given: { readonly endpoint: string }; answer: DrainState }
   /** Services and their real servers as the balancer has them, a page at a time. */

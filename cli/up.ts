@@ -7,7 +7,6 @@
 
 import { createSocket } from 'node:dgram'
 import { existsSync, mkdirSync } from 'node:fs'
-import { join } from 'node:path'
 import process from 'node:process'
 import type { Logger } from '../base/log.ts'
 import { EngineApi } from '../controlplane/api/engine-api.ts'
@@ -20,10 +19,11 @@ import { STOP_TIMEOUT_MS } from './limits.ts'
 import { stderrLogger } from './log-lines.ts'
 import { type MetricsServer, serveMetrics } from './metrics-server.ts'
 import { splitAddress } from './node/addresses.ts'
+import { writeBackup } from './node/backup.ts'
 import { openExecutor, publishedAddresses, systemAddresses } from './node/executors.ts'
 import { Node } from './node/node.ts'
 import { NodeEngine } from './node/node-engine.ts'
-import { NodeFiles } from './node/node-files.ts'
+import { NodeFiles, swarmDirectory } from './node/node-files.ts'
 import { nodeServices } from './node/services.ts'
 import { systemClock, systemTimers } from './node/system.ts'
 import { parseUpSettings, type UpSettings } from './node/up-settings.ts'
@@ -110,7 +110,7 @@ async function start(settings: UpSettings, log: Logger, releases: Releases): Pro
   releases.add(() => api.close())
   node.serveWith((request) => api.handleForwarded(request))
   node.onChange(() => api.clusterChanged())
-  await serveBeside(settings, engine, version, log, releases)
+  await serveBeside(settings, engine, node, log, releases)
   releases.add(() => node.close())
   for (const on of settings.hosts) {
     const listener: Listener = await listen(api, on)
@@ -126,13 +126,16 @@ async function start(settings: UpSettings, log: Logger, releases: Releases): Pro
 async function serveBeside(
   settings: UpSettings,
   engine: NodeEngine,
-  version: string,
+  node: Node,
   log: Logger,
   releases: Releases,
 ): Promise<void> {
+  const version = weftVersion()
+  const files = new NodeFiles(swarmDirectory(settings.dataDirectory))
+  const backup = (directory: string): Promise<void> => writeBackup(directory, files, node.manager)
   const control: ControlServer = await serveControl(
     settings.runDirectory,
-    controlHandlers(engine, version),
+    controlHandlers(engine, version, backup),
     log,
   )
   releases.add(() => control.close())
@@ -159,7 +162,7 @@ function newNode(settings: UpSettings, engine: NodeEngine, log: Logger): Node {
       isBehindNat: labels['behind-nat'] === 'true',
     },
     {
-      files: new NodeFiles(join(dataDirectory, 'swarm')),
+      files: new NodeFiles(swarmDirectory(dataDirectory)),
       engine,
       openExecutor: (gateways) =>
         openExecutor({

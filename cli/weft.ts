@@ -12,6 +12,10 @@ interface VerbEntry {
 }
 
 const VERBS: Readonly<Record<string, VerbEntry>> = {
+  backup: {
+    summary: 'Save a manager that runs',
+    load: () => import('./backup.ts'),
+  },
   dataplane: {
     summary: "Run this node's data plane from a tables file",
     load: () => import('./dataplane.ts'),
@@ -28,6 +32,10 @@ const VERBS: Readonly<Record<string, VerbEntry>> = {
   node: {
     summary: "Show and change the swarm's nodes, as docker node does",
     load: async () => (await import('./node.ts')).verb,
+  },
+  restore: {
+    summary: 'Take a backup back, before the agent starts',
+    load: () => import('./restore.ts'),
   },
   swarm: {
     summary: 'Found, join and leave swarms, as docker swarm does',

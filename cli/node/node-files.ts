@@ -12,6 +12,7 @@
 
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { hasState } from '../../controlplane/raft/shell/database-file.ts'
 import { writeDurably } from '../../controlplane/raft/shell/keys.ts'
 import { publicKeyOf } from '../../dataplane/validate-nodes.ts'
 import { generatePrivateKey, readPrivateKey, writePrivateKey } from '../key-file.ts'
@@ -34,6 +35,11 @@ export interface NodeState {
   readonly managers: readonly string[]
 }
 
+/** Where an agent with this data directory keeps what belongs to its swarm. */
+export function swarmDirectory(dataDirectory: string): string {
+  return join(dataDirectory, 'swarm')
+}
+
 export class NodeFiles {
   readonly directory: string
 
@@ -53,7 +59,7 @@ export class NodeFiles {
     return join(this.directory, 'certificates')
   }
 
-  get #state(): string {
+  get state(): string {
     return join(this.directory, 'state.json')
   }
 
@@ -66,28 +72,28 @@ export class NodeFiles {
   readState(): NodeState | null {
     let text: string
     try {
-      text = readFileSync(this.#state, 'utf8')
+      text = readFileSync(this.state, 'utf8')
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
       if (!existsSync(join(this.certificates, 'swarm-node.key'))) return null
       throw new Error(
-        `${this.#state} is missing: put it back, or leave the swarm with --force and join again`,
+        `${this.state} is missing: put it back, or leave the swarm with --force and join again`,
       )
     }
     const state = text.length > STATE_FILE_SIZE_MAX ? null : parseState(text)
     if (state !== null) return state
     throw new Error(
-      `${this.#state} is damaged: put it back, or leave the swarm with --force and join again`,
+      `${this.state} is damaged: put it back, or leave the swarm with --force and join again`,
     )
   }
 
   writeState(state: NodeState): void {
     mkdirSync(this.directory, { recursive: true, mode: 0o700 })
-    writeDurably(this.#state, `${JSON.stringify({ format: FORMAT, ...state }, null, 2)}\n`)
+    writeDurably(this.state, `${JSON.stringify({ format: FORMAT, ...state }, null, 2)}\n`)
   }
 
   get hasRaft(): boolean {
-    return existsSync(join(this.raft, 'identity.json'))
+    return hasState(this.raft)
   }
 
   removeRaft(): void {
@@ -107,7 +113,7 @@ export class NodeFiles {
 
   /** Forgets the swarm. The state goes last: whoever is killed on the way does it again. */
   removeAll(): void {
-    for (const path of [this.certificates, this.raft, this.worker, this.#tunnelKey, this.#state]) {
+    for (const path of [this.certificates, this.raft, this.worker, this.#tunnelKey, this.state]) {
       rmSync(path, { recursive: true, force: true })
     }
   }

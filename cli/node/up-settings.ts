@@ -16,7 +16,7 @@ import { type Arguments, parseArguments, textOption } from '../verb.ts'
 import { splitAddress } from './addresses.ts'
 import type { Runtime } from './executors.ts'
 
-const DATA_DIRECTORY_DEFAULT = '/var/lib/weft'
+export const DATA_DIRECTORY_DEFAULT: string = '/var/lib/weft'
 const ENGINE_DEFAULT = 'unix:///var/run/docker.sock'
 const TLS_PORT = 2376
 const RUNTIMES: readonly Runtime[] = ['auto', 'docker', 'process']
