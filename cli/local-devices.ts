@@ -90,14 +90,16 @@ export class LocalDevices {
   }
 
   private make(port: CompiledPort): LocalDevice {
-    const namespace = port.netns ?? undefined
+    // One that was moved before this agent began is taken over where it is.
+    const { netns, device } = port.movedTo ?? port
+    const namespace = netns ?? undefined
     const identity = inNamespace(namespace, namespaceIdentity)
-    const entry: DeviceEntry = { namespace: port.netns, identity, device: port.device }
+    const entry: DeviceEntry = { namespace: netns, identity, device }
     const [record] = this.journal.append([entry])
     try {
       const place = namespace === undefined ? {} : { namespace }
-      const opened = openTap({ name: port.device, persistent: true, ...place })
-      if (opened.adopted) this.log.info('took over device', { device: port.device })
+      const opened = openTap({ name: device, persistent: true, ...place })
+      if (opened.adopted) this.log.info('took over device', { device })
       return { opened, record: record!, port }
     } catch (error) {
       this.journal.undone([record!.id])
@@ -123,7 +125,10 @@ export class LocalDevices {
   /** Removes what an earlier agent made and these tables do not name. */
   sweep(): void {
     for (const { id, entry } of this.journal.leftover) {
-      const isOurs = this.devices.has(keyOf(entry.namespace, entry.device))
+      const key = keyOf(entry.namespace, entry.device)
+      const isOurs = [...this.devices.values()].some(({ record }) => {
+        return keyOf(record.entry.namespace, record.entry.device) === key
+      })
       if (isOurs || this.removeLeftover(entry)) this.journal.undone([id])
     }
   }
