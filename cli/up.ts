@@ -164,7 +164,7 @@ function newNode(settings: UpSettings, engine: NodeEngine, log: Logger): Node {
     {
       files: new NodeFiles(swarmDirectory(dataDirectory)),
       engine,
-      openExecutor: (gateways) =>
+      openExecutor: (network) =>
         openExecutor({
           runtime,
           dataDirectory,
@@ -173,7 +173,10 @@ function newNode(settings: UpSettings, engine: NodeEngine, log: Logger): Node {
           hostname,
           labels,
           genericResources,
-          gateways,
+          network,
+          engineSocket: settings.engineSocket,
+          pluginDirectory: settings.pluginDirectory,
+          log,
         }),
       systemAddresses,
       publishedAddresses,

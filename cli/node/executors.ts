@@ -1,11 +1,20 @@
 // What runs this node's tasks, by `--runtime`: the Docker engine where one answers, processes of
 // the host otherwise.
 
+import { existsSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
+import { Address4, Address6 } from 'ip-address'
+import type { Logger } from '../../base/log.ts'
+import { DockerExecutor } from '../../controlplane/agent/docker/executor.ts'
 import type { Executor } from '../../controlplane/agent/executor.ts'
 import { ProcessExecutor } from '../../controlplane/agent/process/executor.ts'
+import type { NetworkItem } from '../../controlplane/store/assignment.ts'
 import type { GenericResource } from '../../controlplane/store/specs.ts'
+import { macFromAddress } from '../../dataplane/mac-derive.ts'
 import type { SystemAddress } from './addresses.ts'
+
+/** A network of the node's assignment, by its id. */
+export type NetworkOf = (networkId: string) => NetworkItem | undefined
 
 export type Runtime = 'auto' | 'docker' | 'process'
 
@@ -17,14 +26,47 @@ export interface ExecutorOptions {
   readonly hostname: string
   readonly labels: Readonly<Record<string, string>>
   readonly genericResources: readonly GenericResource[]
-  readonly gateways: (networkId: string) => readonly string[]
+  readonly network: NetworkOf
+  readonly engineSocket: string
+  /** Of the engine: where it looks for network drivers. */
+  readonly pluginDirectory: string
+  readonly log: Logger
 }
 
 /** Rejects when the runtime that was asked for cannot be had. */
 export async function openExecutor(options: ExecutorOptions): Promise<Executor> {
-  if (options.runtime === 'docker') {
-    throw new Error('the runtime "docker" is not there yet: use --runtime process')
+  const { runtime, engineSocket, log } = options
+  if (runtime === 'docker' || (runtime === 'auto' && existsSync(engineSocket))) {
+    try {
+      return await openDocker(options)
+    } catch (error) {
+      const why = `the engine at ${engineSocket} cannot be used: ${(error as Error).message}`
+      if (runtime === 'docker') throw new Error(why)
+      log.warn('tasks run as processes', { reason: why })
+    }
   }
+  return openProcess(options)
+}
+
+async function openDocker(options: ExecutorOptions): Promise<Executor> {
+  const { engineSocket, pluginDirectory, runDirectory, hostname, log, network } = options
+  const executor = new DockerExecutor({
+    socketPath: engineSocket,
+    pluginDirectory,
+    runDirectory,
+    hostname,
+    labels: options.labels,
+    genericResources: options.genericResources,
+    addresses: publishedAddresses,
+    network,
+    macOf,
+    log,
+  })
+  await executor.open()
+  return executor
+}
+
+async function openProcess(options: ExecutorOptions): Promise<Executor> {
   const { dataDirectory, runDirectory, version, hostname, labels, genericResources } = options
   const executor = new ProcessExecutor({
     dataDirectory,
@@ -34,11 +76,24 @@ export async function openExecutor(options: ExecutorOptions): Promise<Executor> 
     labels,
     genericResources,
     addresses: publishedAddresses,
-    gateways: options.gateways,
+    gateways: (networkId) => {
+      const subnets = options.network(networkId)?.subnets ?? []
+      return subnets.map(({ gateway }) => gateway).filter((text) => text !== '')
+    },
     wallNs: () => BigInt(Date.now()) * 1_000_000n,
   })
   await executor.open()
   return executor
+}
+
+/** "02:42:0a:00:01:03" for 10.0.1.3: the address under which the packet loop knows an endpoint. */
+function macOf(address: string): string {
+  const bytes = address.includes(':')
+    ? new Address6(address).toUnsignedByteArray()
+    : new Address4(address).toArray()
+  const wide = address.includes(':') ? [...Array(16 - bytes.length).fill(0), ...bytes] : bytes
+  const mac = macFromAddress(Uint8Array.from(wide))
+  return [...mac].map((byte) => byte.toString(16).padStart(2, '0')).join(':')
 }
 
 /** Every address of the interfaces that are up, loopback not among them. */

@@ -104,12 +104,6 @@ export class SwarmMembership {
     return { ...(await this.#parts.executor.describe()), tls: this.security.tlsInfo }
   }
 
-  /** Gateway addresses of a network, at which its name server answers. */
-  gateways(networkId: string): readonly string[] {
-    const network = this.agent.session.items.all('network').get(networkId)
-    return network?.subnets.map(({ gateway }) => gateway).filter((text) => text !== '') ?? []
-  }
-
   get nodeId(): string {
     return this.security.subject.nodeId
   }

@@ -41,6 +41,7 @@ import {
   leading,
   planRefounding,
 } from './entry.ts'
+import type { NetworkOf } from './executors.ts'
 import { LEAVE_TASKS_MS } from './limits.ts'
 import type { Manager } from './manager.ts'
 import { SwarmMembership } from './membership.ts'
@@ -62,7 +63,7 @@ export interface NodeParts {
   readonly files: NodeFiles
   readonly engine: NodeEngine
   /** Makes the executor of a membership, which closes it. */
-  readonly openExecutor: (gateways: (networkId: string) => readonly string[]) => Promise<Executor>
+  readonly openExecutor: (network: NetworkOf) => Promise<Executor>
   readonly systemAddresses: () => readonly SystemAddress[]
   /** Addresses of this host at which published ports answer. */
   readonly publishedAddresses: () => readonly string[]
@@ -361,8 +362,8 @@ export class Node implements NodeControl {
       engine,
     )
     let membership: SwarmMembership | null = null
-    const gateways = (networkId: string): readonly string[] => membership?.gateways(networkId) ?? []
-    const executor = await openExecutor(gateways)
+    const network: NetworkOf = (id) => membership?.agent.session.items.all('network').get(id)
+    const executor = await openExecutor(network)
     dataPlane.start(() => membership?.agent.redescribe())
     membership = new SwarmMembership({
       files,

@@ -18,6 +18,7 @@ import type { Runtime } from './executors.ts'
 
 export const DATA_DIRECTORY_DEFAULT: string = '/var/lib/weft'
 const ENGINE_DEFAULT = 'unix:///var/run/docker.sock'
+const PLUGIN_DIRECTORY_DEFAULT = '/run/docker/plugins'
 const TLS_PORT = 2376
 const RUNTIMES: readonly Runtime[] = ['auto', 'docker', 'process']
 
@@ -38,6 +39,8 @@ over.
   --tlskey FILE            Its key
   --group NAME             Group that may use the unix sockets (mode 0660)
   --engine ADDRESS         The Docker engine (default ${ENGINE_DEFAULT})
+  --plugin-dir DIR         Where the engine looks for network drivers (default
+                           ${PLUGIN_DIRECTORY_DEFAULT})
   --runtime RUNTIME        What runs tasks: auto (default), docker or process
   --advertise-addr ADDR    Address or interface to advertise when swarm init and
                            swarm join name none
@@ -58,6 +61,7 @@ export interface UpSettings {
   readonly runDirectory: string
   readonly hosts: readonly ListenOn[]
   readonly engineSocket: string
+  readonly pluginDirectory: string
   readonly runtime: Runtime
   readonly advertise: string
   readonly metrics: ListenAddress | null
@@ -82,6 +86,7 @@ export function parseUpSettings(args: readonly string[]): UpSettings {
     group: text,
     engine: text,
     runtime: text,
+    'plugin-dir': text,
     'advertise-addr': text,
     metrics: text,
     hostname: text,
@@ -103,6 +108,7 @@ export function parseUpSettings(args: readonly string[]): UpSettings {
     runDirectory,
     hosts: hosts(values, runDirectory),
     engineSocket: engine.slice('unix://'.length),
+    pluginDirectory: resolve(textOption(values, 'plugin-dir') || PLUGIN_DIRECTORY_DEFAULT),
     runtime: oneOf('runtime', values, 'auto', RUNTIMES),
     advertise: textOption(values, 'advertise-addr') ?? '',
     metrics: metricsAddress(values),
