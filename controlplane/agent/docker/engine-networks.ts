@@ -1,6 +1,6 @@
 // The engine's twins of overlay networks: what a container is attached to. A twin has the overlay's
-// name, subnets and gateways, the driver weft and a label with the overlay's id. It is made when the
-// first container needs it and goes with the last.
+// name, subnets and gateways, the driver weft and a label with the overlay's id. It is made when
+// the first container needs it and goes with the last.
 
 import type Docker from 'dockerode'
 import type { NetworkItem } from '../../store/assignment.ts'

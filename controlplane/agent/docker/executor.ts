@@ -3,8 +3,8 @@
 // engine's plugin directory is not to be had, the interfaces are made in the container right after
 // its start instead.
 //
-// The engine stays out of its own swarm mode. It outlives the agent, and the agent the engine: while
-// the engine is away nothing is said of its containers.
+// The engine stays out of its own swarm mode. It outlives the agent, and the agent the engine:
+// while the engine is away nothing is said of its containers.
 
 import { mkdir, readdir, statfs } from 'node:fs/promises'
 import { join } from 'node:path'

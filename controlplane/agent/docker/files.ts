@@ -1,5 +1,5 @@
-// Secrets and configs of a task as files on the host, which are mounted into its container read-only.
-// They lie in a directory of the task's own on a tmpfs, which root alone may enter.
+// Secrets and configs of a task as files on the host, which are mounted into its container
+// read-only. They lie in a directory of the task's own on a tmpfs, which root alone may enter.
 
 import { chmod, chown, mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'

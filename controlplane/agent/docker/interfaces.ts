@@ -28,8 +28,8 @@ export function namespaceOf(pid: number): string {
   return `/proc/${pid}/ns/net`
 }
 
-/** Where the interface of a task on `network`, its `index`-th, is to be made, and has been moved to.
- * `pid`: of the container, 0 = it does not run. */
+/** Where the interface of a task on `network`, its `index`-th, is to be made, and has been moved
+ * to. `pid`: of the container, 0 = it does not run. */
 export function interfaceOn(
   taskId: string,
   network: TaskNetwork,

@@ -1,10 +1,11 @@
-// weft as the engine's network driver (libnetwork's remote driver protocol, scope local): the engine
-// asks by HTTP over a socket in its plugin directory. A container on an overlay gets the interface
-// that the packet loop has made for it, before its process starts: in Join the engine is told the
-// interface's name, moves it into the container, renames and configures it.
+// weft as the engine's network driver (libnetwork's remote driver protocol, scope local): the
+// engine asks by HTTP over a socket in its plugin directory. A container on an overlay gets the
+// interface that the packet loop has made for it, before its process starts: in Join the engine is
+// told the interface's name, moves it into the container, renames and configures it.
 //
-// Addresses are the cluster's. The engine brings those of a task in its request; for a container that
-// a user starts on an attachable network it asks the driver's IPAM half, which asks the cluster.
+// Addresses are the cluster's. The engine brings those of a task in its request; for a container
+// that a user starts on an attachable network it asks the driver's IPAM half, which asks the
+// cluster.
 //
 // Never call the engine from a callback: it holds its locks while it asks.
 

@@ -1,0 +1,84 @@
+// Hosts with a Docker engine and an agent each, in one swarm: for the tests of the Docker executor.
+
+import { type EngineNode, engineObstacle, LabEngine } from '../../cli/lab/engine.ts'
+import type { Host } from '../../cli/lab/host.ts'
+import type { Lab } from '../../cli/lab/lab.ts'
+import { SwarmNode } from '../../cli/lab/swarm-node.ts'
+import { waitFor } from '../../cli/lab/wait.ts'
+import { labTest, type Test } from './lab-test.ts'
+
+/** As labTest(), where an engine can run. */
+export function engineTest(name: string, body: (t: Test, lab: Lab) => Promise<void>): void {
+  const obstacle = engineObstacle()
+  labTest(name, async (t, lab) => {
+    if (obstacle === undefined) await body(t, lab)
+    else t.comment(`skipped: ${obstacle}`)
+  })
+}
+
+export interface EngineScene {
+  readonly nodes: readonly EngineNode[]
+  /** A host beside them that has neither. */
+  readonly client: Host
+}
+
+/** `count` hosts named h1, h2, … on one bridge, the first a manager, the others workers. */
+export async function startEngineNodes(t: Test, lab: Lab, count: number): Promise<EngineScene> {
+  const names = Array.from({ length: count }, (_, i) => `h${i + 1}`)
+  const hosts = await lab.hostsNamed(...names)
+  const client = await lab.host('c')
+  await lab.bridge([...hosts, client])
+  const nodes = hosts.map((host): EngineNode => {
+    const engine = new LabEngine(lab, host)
+    const options = { arguments: engine.agentArguments }
+    return { engine, node: new SwarmNode(lab, host, options) }
+  })
+  t.teardown(() => Promise.all(nodes.map(({ engine }) => engine.stop())))
+  // One after another: the first makes the image's file.
+  for (const { engine } of nodes) {
+    await engine.start()
+    await engine.loadImage()
+  }
+  await Promise.all(nodes.map(({ node }) => node.start()))
+  const [first, ...others] = nodes
+  await first!.node.init()
+  for (const { node } of others) await node.join(first!.node, 'Worker')
+  await first!.node.untilNodes('all ready', (all) => {
+    return all.size === count && [...all.values()].every(({ Status }) => Status.State === 'ready')
+  })
+  return { nodes, client }
+}
+
+export interface ShownTask {
+  readonly ID: string
+  readonly NodeID: string
+  readonly DesiredState: string
+  readonly Status: {
+    readonly State: string
+    readonly Err?: string
+    readonly ContainerStatus?: { readonly ContainerID: string; readonly PID: number }
+  }
+}
+
+/** Waits until `count` tasks of a service run; returns them. */
+export async function untilRunning(
+  { node }: EngineNode,
+  service: string,
+  count: number,
+): Promise<ShownTask[]> {
+  const filters = encodeURIComponent(JSON.stringify({ service: [service] }))
+  let last: ShownTask[] = []
+  try {
+    return await waitFor(
+      async () => {
+        last = await node.api.ask<ShownTask[]>('GET', `/tasks?filters=${filters}`)
+        const running = last.filter(({ Status }) => Status.State === 'running')
+        return running.length === count ? running : null
+      },
+      { what: `${count} running tasks of ${service}`, timeoutMs: 60_000, stepMs: 100 },
+    )
+  } catch (error) {
+    const states = last.map(({ Status }) => `${Status.State} ${Status.Err ?? ''}`).join('\n')
+    throw new Error(`${(error as Error).message}\n${states}\n${node.log.slice(-4000)}`)
+  }
+}
