@@ -28,3 +28,5 @@ export const PROBE_ANSWER_BYTES_MAX = 8_388_608
 export const LINKS_MAX = 200
 /** Hosts on one link: .1 to .250. */
 export const LINK_MEMBERS_MAX = 250
+/** How long a swarm's change may take to come to its end on a machine that is busy. */
+export const SWARM_WAIT_MS = 60_000

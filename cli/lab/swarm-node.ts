@@ -54,6 +54,8 @@ export class SwarmNode {
   readonly api: ApiClient
   readonly #options: SwarmNodeOptions
   process: LabProcess | null = null
+  /** It founded a swarm or joined as a manager. */
+  isManager = false
 
   constructor(lab: Lab, host: Host, options: SwarmNodeOptions = {}) {
     this.host = host
@@ -123,6 +125,7 @@ export class SwarmNode {
 
   async init(body: object = {}): Promise<string> {
     const request = { ListenAddr: '0.0.0.0:2377', AdvertiseAddr: this.host.address, ...body }
+    this.isManager = true
     return this.api.ask('POST', '/swarm/init', request)
   }
 
@@ -136,6 +139,7 @@ export class SwarmNode {
       JoinToken: JoinTokens[role],
       ...body,
     })
+    this.isManager = role === 'Manager'
   }
 
   leave(force = false): Promise<unknown> {
