@@ -227,6 +227,18 @@ export class Swarm {
     return [...lines, ...logs].join('\n')
   }
 
+  /** Waits until a published port answers on every node that runs. */
+  async served(port: number): Promise<void> {
+    const running = this.nodes.filter((node) => node.isRunning)
+    for (const { host } of running) {
+      const url = `http://${host.address}:${port}/`
+      await waitFor(
+        async () => (await this.client.probe.try('get', url, { timeoutMs: 2_000 })).status === 200,
+        { what: `an answer of ${url}`, timeoutMs: SWARM_WAIT_MS },
+      )
+    }
+  }
+
   nodeOf(task: ShownTask, nodes: ReadonlyMap<string, { readonly ID: string }>): SwarmNode {
     const name = [...nodes].find(([, { ID }]) => ID === task.NodeID)?.[0]
     return this.nodes.find((node) => node.name === name)!

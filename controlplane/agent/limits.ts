@@ -24,6 +24,8 @@ export const STEADY_SESSION_MS = 10_000
 export const SLOW_TRY_MS = 1_000
 /** A connection attempt to one manager. A dead host must not keep us from the next manager. */
 export const CONNECT_TIMEOUT_MS = 2_000
+/** How long a task that is to be stopped waits for all nodes to give it no new flows. */
+export const QUIET_MS_MAX = 10_000
 /** A draining task is stopped after this long whatever is open, or after its stop grace period
  * where that is shorter. */
 export const DRAIN_MS_MAX = 10_000

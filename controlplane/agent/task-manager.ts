@@ -2,8 +2,11 @@
 // executor do it, remembers and tells the outcome. There is one manager per task, and it does one
 // thing at a time; what it does is aborted when something else is wanted.
 //
-// Before a running task is stopped it is drained: the cluster takes it out of service on every
-// node, and says so (drained()); with the managers away, or slow, a time limit ends the wait.
+// Before a running task is stopped it is drained, in two steps: the cluster takes it out of service
+// on every node and says so (drained()), then the flows that are open end. Each step has a time
+// limit of its own: QUIET_MS_MAX for the first, for managers may be away, and what the service
+// grants (drain-timeout.ts) for the second. The second is never taken out of the first: a task that
+// is stopped while a node still gives it flows fails them.
 
 import type { Clock } from '../../base/clock.ts'
 import type { Logger } from '../../base/log.ts'
@@ -12,7 +15,7 @@ import type { AssignedTask } from '../store/assignment.ts'
 import { isTerminal, type TaskStatus } from '../store/objects.ts'
 import { drainTimeoutMs } from './drain-timeout.ts'
 import { type TaskController, TaskError } from './executor.ts'
-import { RETRY_MS_MAX, RETRY_MS_MIN } from './limits.ts'
+import { QUIET_MS_MAX, RETRY_MS_MAX, RETRY_MS_MIN } from './limits.ts'
 import { failed, nextAction, retrying, succeeded, type TaskAction } from './task-machine.ts'
 
 export interface TaskManagerParts {
@@ -34,7 +37,7 @@ export class TaskManager {
   readonly #parts: TaskManagerParts
   #isClosed = false
   #isDraining = false
-  #isDrained = false
+  #drainStage: 'begun' | 'quiet' | 'idle' = 'begun'
   #doing: { action: TaskAction; abort: AbortController } | null = null
   readonly #waiters = new Set<() => void>()
   #retries = 0
@@ -81,9 +84,9 @@ export class TaskManager {
     this.#notify()
   }
 
-  /** The cluster has taken the task out of service. */
-  drained(): void {
-    this.#isDrained = true
+  /** The cluster has taken the task out of service; `isIdle`: and nobody uses it any more. */
+  drained(isIdle: boolean): void {
+    this.#drainStage = isIdle ? 'idle' : 'quiet'
     this.#notify()
   }
 
@@ -180,8 +183,7 @@ export class TaskManager {
   /** Waits until nobody uses the task any more. */
   async #drain(signal: AbortSignal): Promise<void> {
     const limitMs = this.#status.state === 'running' ? drainTimeoutMs(this.#task) : 0
-    if (limitMs === 0 || this.#isDrained) return
-    const untilMs = this.#parts.clock.nowMs() + limitMs
+    if (limitMs === 0) return
     if (!this.#isDraining) {
       this.#isDraining = true
       this.#set({ ...this.#status, isServing: false })
@@ -195,11 +197,18 @@ export class TaskManager {
       this.#notify()
     }
     const watching = this.#parts.controller.wait(watch.signal).then(end, end)
-    while (!this.#isDrained && !hasEnded && !this.#isClosed && !signal.aborted) {
-      const leftMs = untilMs - this.#parts.clock.nowMs()
-      if (leftMs <= 0) break
-      await this.#sleep(leftMs)
+    const until = async (isEnough: () => boolean, waitMs: number): Promise<void> => {
+      const untilMs = this.#parts.clock.nowMs() + waitMs
+      while (!isEnough() && !hasEnded && !this.#isClosed && !signal.aborted) {
+        const leftMs = untilMs - this.#parts.clock.nowMs()
+        if (leftMs <= 0) break
+        await this.#sleep(leftMs)
+      }
     }
+    await until(() => this.#drainStage !== 'begun', QUIET_MS_MAX)
+    // Who has not heard that it is quiet will not hear that it is idle.
+    const restMs = this.#drainStage === 'begun' ? limitMs - QUIET_MS_MAX : limitMs
+    await until(() => this.#drainStage === 'idle', restMs)
     watch.abort()
     await watching
     if (this.#isClosed) throw new Error('the agent ends')

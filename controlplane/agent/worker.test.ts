@@ -178,6 +178,30 @@ t.test('secrets come before the task is prepared', async (t) => {
   await worker.close()
 })
 
+t.test('flows are granted their time once a draining task is quiet', async (t) => {
+  const networks = [{ networkId: 'n1', addresses: ['10.0.1.3/24'], aliases: [] }]
+  const labels = { 'weft.drain-timeout': '500ms' }
+  const short = { networks, serviceAnnotations: { name: 'web', labels } }
+  const { worker, state, timers } = node()
+  worker.assign(assignment([task('a', short)]), new Map())
+  await until(() => state('a') === 'running')
+  const ending = [task('a', { ...short, desiredState: 'shutdown' })]
+  worker.assign(assignment(ending), null)
+  await until(() => timers.size > 0)
+  timers.advance(5_000)
+  await new Promise((resolve) => setImmediate(resolve))
+  t.equal(state('a'), 'running', 'a node may still give it flows')
+  const drained = [['a', { taskId: 'a', isIdle: false }] as const]
+  worker.assign(assignment(ending, { drained }), null)
+  await new Promise((resolve) => setImmediate(resolve))
+  timers.advance(499)
+  await new Promise((resolve) => setImmediate(resolve))
+  t.equal(state('a'), 'running')
+  timers.advance(1)
+  await until(() => state('a') === 'shutdown')
+  await worker.close()
+})
+
 t.test('draining', async (t) => {
   const networks = [{ networkId: 'n1', addresses: ['10.0.1.3/24'], aliases: [] }]
   const up = task('a', { networks })
@@ -192,7 +216,7 @@ t.test('draining', async (t) => {
     t.equal(worker.tasks.get('a')!.status.isServing, false)
     t.equal(executor.bodies.get('a')?.state, 'running')
     t.equal(timers.size, 1)
-    const drained = [['a', { taskId: 'a' }] as const]
+    const drained = [['a', { taskId: 'a', isIdle: true }] as const]
     worker.assign(assignment([down], { drained }), null)
     await until(() => state('a') === 'shutdown')
     t.equal(timers.size, 0)

@@ -77,7 +77,9 @@ export class Worker {
       }
     }
     for (const id of this.#managers.keys()) if (!tasks.has(id)) this.#forget(id)
-    for (const id of assigned.all('drained').keys()) this.#managers.get(id)?.drained()
+    for (const [id, { isIdle }] of assigned.all('drained')) {
+      this.#managers.get(id)?.drained(isIdle)
+    }
     for (const manager of this.#managers.values()) manager.poke()
     if (observed !== null) this.#sweep(tasks).catch(() => {})
   }

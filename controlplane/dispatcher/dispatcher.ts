@@ -103,8 +103,8 @@ export class Dispatcher {
       alive: () => this.#liveness.alive(),
       appliedBy: (nodeId) => this.#liveness.appliedBy(nodeId),
       isOn: (nodeId, networkId) => this.#projection.isOn(nodeId, networkId),
-      onDrained: (taskId, nodeId) =>
-        this.#feeds.topics.set(nodeTopic(nodeId), 'drained', taskId, { taskId }, true),
+      onDrained: (taskId, nodeId, isIdle) =>
+        this.#feeds.topics.set(nodeTopic(nodeId), 'drained', taskId, { taskId, isIdle }, true),
       onUndrained: (taskId, nodeId) =>
         this.#feeds.topics.delete(nodeTopic(nodeId), 'drained', taskId),
     })

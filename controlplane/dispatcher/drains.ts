@@ -3,10 +3,10 @@
 // When a serving task is to be stopped, its endpoints are told to every node as `draining`: no new
 // flow is given to it. That flush has a number. A node that has applied this flush gives it no new
 // flows, and tells how many are still open. When all nodes of the task's networks that are alive
-// have applied it and none has flows left, the task's node is told: drained. Its worker then sends
-// the stop signal.
+// have applied it, the task's node is told that the task is quiet; when none has flows left either,
+// that it is idle. Its worker then sends the stop signal.
 //
-// The task's node does not wait for ever (agent/drain-timeout.ts): a flow that never ends, or a
+// The task's node does not wait for ever (agent/task-manager.ts): a flow that never ends, or a
 // leader that is away, costs time, not correctness. All of this is in memory: a new leader begins
 // anew, and counts the same acknowledgements.
 
@@ -19,8 +19,8 @@ export interface DrainsParts {
   readonly appliedBy: (nodeId: string) => number
   /** The node forwards for the network. */
   readonly isOn: (nodeId: string, networkId: string) => boolean
-  /** Nobody uses the task any more. */
-  readonly onDrained: (taskId: string, nodeId: string) => void
+  /** Nobody gives the task new flows; `isIdle`: and none is open. */
+  readonly onDrained: (taskId: string, nodeId: string, isIdle: boolean) => void
   readonly onUndrained: (taskId: string, nodeId: string) => void
 }
 
@@ -31,7 +31,7 @@ interface Drain {
   readonly flush: number
   /** Nodes that have flows open to it. */
   readonly busy: Set<string>
-  isDone: boolean
+  stage: 'begun' | 'quiet' | 'idle'
 }
 
 export class Drains {
@@ -52,14 +52,14 @@ export class Drains {
     if (this.#drains.has(taskId)) return
     // The change is not flushed yet: it will be in the next one.
     const flush = this.#parts.flushed() + 1
-    this.#drains.set(taskId, { nodeId, networkIds, flush, busy: new Set(), isDone: false })
+    this.#drains.set(taskId, { nodeId, networkIds, flush, busy: new Set(), stage: 'begun' })
   }
 
   end(taskId: string): void {
     const drain = this.#drains.get(taskId)
     if (drain === undefined) return
     this.#drains.delete(taskId)
-    if (drain.isDone) this.#parts.onUndrained(taskId, drain.nodeId)
+    if (drain.stage !== 'begun') this.#parts.onUndrained(taskId, drain.nodeId)
   }
 
   /** Tasks that drain and to which the node has flows open: all of them, each time. */
@@ -80,15 +80,17 @@ export class Drains {
   /** Looks which are done: after acknowledgements, flushes and deaths. */
   check(): void {
     for (const [taskId, drain] of this.#drains) {
-      if (drain.isDone || !this.#isOver(drain)) continue
-      drain.isDone = true
-      this.#parts.onDrained(taskId, drain.nodeId)
+      if (drain.stage === 'idle' || !this.#isQuiet(drain)) continue
+      const stage = drain.busy.size === 0 ? 'idle' : 'quiet'
+      if (stage === drain.stage) continue
+      drain.stage = stage
+      this.#parts.onDrained(taskId, drain.nodeId, stage === 'idle')
     }
   }
 
-  #isOver({ flush, busy, networkIds }: Drain): boolean {
+  #isQuiet({ flush, networkIds }: Drain): boolean {
     const { flushed, alive, appliedBy, isOn } = this.#parts
-    if (busy.size > 0 || flushed() < flush) return false
+    if (flushed() < flush) return false
     for (const nodeId of alive()) {
       if (appliedBy(nodeId) >= flush) continue
       if (networkIds.some((networkId) => isOn(nodeId, networkId))) return false

@@ -34,6 +34,8 @@ export const REPORT_PERIODS = 2.5
 export const SEEN_MS = 30_000
 /** How often overdue nodes are looked for. */
 export const LIVENESS_TICK_MS = 100
+/** A leader whose look at the nodes comes so late stood still itself. */
+export const STANDSTILL_MS = 300
 /** How often tasks of dead nodes and old tunnel keys are looked for. */
 export const SLOW_TICK_MS = 60_000
 /** Status of tasks and nodes: writes within this time share a transaction. */

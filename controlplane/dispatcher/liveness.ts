@@ -5,6 +5,9 @@
 // of the nodes that asked it for a sign of life through the tunnel got none. A silent tunnel alone
 // takes nobody down: who has a heartbeat is alive.
 //
+// A leader that itself stood still for a while (no processor, a suspended machine) has heard
+// nobody, and that says nothing about the nodes: the time is not counted.
+//
 // When a manager becomes the leader it gives every node that was not down one normal timeout to
 // come. Nothing is written for that: a leader change leaves no mark on the nodes.
 
@@ -13,10 +16,12 @@ import type { Prng } from '../../base/prng.ts'
 import {
   HEARTBEAT_JITTER,
   HEARTBEATS_MISSED,
+  LIVENESS_TICK_MS,
   REGISTRATION_WINDOW_MS,
   REGISTRATIONS_MAX,
   REPORT_PERIODS,
   SILENT_HEARTBEATS_MISSED,
+  STANDSTILL_MS,
 } from './limits.ts'
 
 interface LiveNode {
@@ -45,6 +50,7 @@ export class Liveness {
   readonly #nodes = new Map<string, LiveNode>()
   /** Times of registrations, also of nodes that went down. */
   readonly #registrations = new Map<string, number[]>()
+  #tickMs: number | null = null
 
   constructor(parts: LivenessParts) {
     this.#parts = parts
@@ -115,9 +121,15 @@ export class Liveness {
     this.#registrations.delete(nodeId)
   }
 
-  /** Finds the nodes that have gone down. */
+  /** Finds the nodes that have gone down. Called every LIVENESS_TICK_MS. */
   tick(): void {
     const nowMs = this.#nowMs()
+    const lateMs = nowMs - (this.#tickMs ?? nowMs) - LIVENESS_TICK_MS
+    this.#tickMs = nowMs
+    if (lateMs > STANDSTILL_MS) {
+      for (const node of this.#nodes.values()) node.seenMs = Math.min(nowMs, node.seenMs + lateMs)
+      return
+    }
     const periodMs = this.#parts.periodMs()
     for (const node of [...this.#nodes.values()]) {
       const silentMs = nowMs - node.seenMs

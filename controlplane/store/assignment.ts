@@ -20,9 +20,11 @@ export interface DataItem {
   readonly templating: Driver | null
 }
 
-/** The task was taken out of service everywhere: it may be stopped now. Id: the task's. */
+/** The task was taken out of service: no node gives it new flows. Id: the task's. */
 export interface DrainedItem {
   readonly taskId: string
+  /** None is open any more either: it may be stopped now. */
+  readonly isIdle: boolean
 }
 
 /** A node's data plane. Id: the node's. */

@@ -12,15 +12,19 @@ const TIMEOUT_MS = 110_000
 export type Test = Parameters<Parameters<typeof t.test>[0]>[0]
 
 /** Runs `body` with a new lab as a subtest, or skips it with the reason why there can be no lab. */
-export function labTest(name: string, body: (t: Test, lab: Lab) => Promise<void>): void {
+export function labTest(
+  name: string,
+  body: (t: Test, lab: Lab) => Promise<void>,
+  timeoutMs: number = TIMEOUT_MS,
+): void {
   const obstacle = labObstacle()
   if (obstacle !== undefined) {
     t.test(name, { skip: obstacle }, async () => {})
     return
   }
   // A file that is run by itself has tap's 30 seconds otherwise.
-  t.setTimeout(TIMEOUT_MS)
-  t.test(name, { timeout: TIMEOUT_MS }, async (test) => {
+  t.setTimeout(timeoutMs)
+  t.test(name, { timeout: timeoutMs }, async (test) => {
     const lab = new Lab()
     test.teardown(() => lab.close())
     await body(test as unknown as Test, lab)
