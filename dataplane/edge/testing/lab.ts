@@ -1,19 +1,30 @@
-// Gives a test file a network of its own: the file re-executes itself inside new user, network and
-// mount namespaces, where it is root, /run is empty and nothing outside can be reached or harmed.
-// Whatever the test makes vanishes with its last process.
+// Gives a test file a network of its own: the file re-executes itself inside new user, network,
+// mount and process namespaces, where it is root, /run is empty and nothing outside can be reached
+// or harmed.
+//
+//   test file ── setpriv --pdeathsig ── unshare ── sh (process 1) ── the same file, MARK set
+//
+// Whatever the test makes vanishes with process 1, and each link of the chain dies with the one
+// before it: a daemon that a failed test left behind cannot outlive it, whatever group or session
+// it has moved to. Process 1 is a shell because a process 1 must reap strangers' children.
 
 import { spawnSync } from 'node:child_process'
 import { closeSync, existsSync, openSync } from 'node:fs'
 import type { TAP } from 'tap'
 
 const MARK = 'WEFT_TEST_LAB'
-const NAMESPACES = ['-Urnm', '--map-root-user']
+const NAMESPACES = ['-Urnm', '--map-root-user', '--pid', '--fork', '--mount-proc', '--kill-child']
+
+/** The machine's own network namespace, handed in as an open file: a lab has no right to enter
+ * it. */
+export const MACHINE_NETWORK = '/proc/self/fd/3'
 
 /** Why no lab can be had on this machine, or undefined. */
 function missing(): string | undefined {
   const tried = spawnSync('unshare', [...NAMESPACES, 'true'], { encoding: 'utf8' })
   if (tried.error) return 'unshare (util-linux) is not installed'
   if (tried.status !== 0) return `user namespaces are not available: ${tried.stderr.trim()}`
+  if (spawnSync('setpriv', ['-V']).error) return 'setpriv (util-linux) is not installed'
   if (spawnSync('ip', ['-V']).error) return 'ip (iproute2) is not installed'
   if (!existsSync('/dev/net/tun')) return '/dev/net/tun is not there'
   try {
@@ -41,10 +52,16 @@ export async function insideLab(file: string): Promise<TAP> {
 }
 
 function runInside(file: string): number {
+  // "exit $?" keeps the shell from becoming the file's process itself.
+  const shell = ['sh', '-c', '"$@"; exit $?', 'sh']
+  const program = [process.execPath, ...process.execArgv, file]
   const { status } = spawnSync(
-    'unshare',
-    [...NAMESPACES, '--kill-child', process.execPath, ...process.execArgv, file],
-    { stdio: 'inherit', env: { ...process.env, [MARK]: '1' } },
+    'setpriv',
+    ['--pdeathsig', 'KILL', 'unshare', ...NAMESPACES, ...shell, ...program],
+    {
+      stdio: ['inherit', 'inherit', 'inherit', openSync('/proc/self/ns/net', 'r')],
+      env: { ...process.env, [MARK]: '1' },
+    },
   )
   return status ?? 1
 }
