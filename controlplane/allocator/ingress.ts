@@ -4,11 +4,19 @@
 import type { Unversioned, WriteTransaction } from '../store/contract.ts'
 import type { NetworkObject } from '../store/objects.ts'
 
-/** The network as Swarm makes it: its subnet is the first of the pools, 10.0.0.0/24. */
+/** The network as Swarm makes it: its subnet is the first of the pools, 10.0.0.0/24. Unlike Swarm's
+ * it has an IPv6 subnet, too: a published port answers at every address of a node. */
 export function ingressNetwork(id: string): Unversioned<NetworkObject> {
   return {
     id,
-    spec: { Name: 'ingress', Labels: {}, Driver: 'overlay', Ingress: true, IPAM: {} },
+    spec: {
+      Name: 'ingress',
+      Labels: {},
+      Driver: 'overlay',
+      Ingress: true,
+      EnableIPv6: true,
+      IPAM: {},
+    },
     allocation: null,
     pendingDelete: false,
   }
