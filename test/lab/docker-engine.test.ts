@@ -22,11 +22,14 @@ interface Answer {
   readonly text: string
 }
 
+/** A process namespace among them, so that nothing of the engine outlives this program. */
+const NAMESPACES = ['-n', '-m', '--pid', '--fork', '--mount-proc', '--kill-child']
+
 function whyNot(): string | false {
   if (process.getuid?.() !== 0) return 'needs root'
   try {
     execFileSync('dockerd', ['--version'], { stdio: 'pipe' })
-    execFileSync('unshare', ['-n', '-m', 'true'], { stdio: 'pipe' })
+    execFileSync('unshare', [...NAMESPACES, 'true'], { stdio: 'pipe' })
     return false
   } catch {
     return 'no dockerd, or no namespaces'
@@ -58,12 +61,13 @@ async function startEngine(t: Test): Promise<string> {
     `ip link set d0 up; exec dockerd --data-root ${folder}/data --exec-root ${folder}/exec ` +
     `-H unix://${socket} --bridge=none --iptables=false --ip-forward=false --ip-masq=false ` +
     `--storage-driver=vfs --pidfile ${folder}/pid`
-  const engine: ChildProcess = spawn('unshare', ['-n', '-m', 'sh', '-c', script], {
-    stdio: 'ignore',
-  })
-  const ended = new Promise((resolve) => engine.once('exit', resolve))
+  const command = ['--pdeathsig', 'KILL', 'unshare', ...NAMESPACES, 'sh', '-c', script]
+  // Nobody reads the pipe: it closes when the last process of the engine has ended.
+  const engine: ChildProcess = spawn('setpriv', command, { stdio: ['ignore', 'pipe', 'ignore'] })
+  engine.stdout?.resume()
+  const ended = new Promise((resolve) => engine.once('close', resolve))
   t.teardown(async () => {
-    engine.kill('SIGTERM')
+    engine.kill('SIGKILL')
     await ended
     rmSync(folder, { recursive: true, force: true })
   })

@@ -45,6 +45,10 @@ const host: TaskHost = {
   changed: () => {},
 }
 
+/** A program that names a loader needs libraries, which a root file system of one file has not. */
+const isStatic = (path: string): boolean =>
+  existsSync(path) && !readFileSync(path, 'latin1').includes('/ld-')
+
 let ids = 0
 function task(script: string, more: Partial<ContainerSpec> = {}): AssignedTask {
   const container = { Image: 'host', Command: ['/bin/sh', '-c', script], ...more }
@@ -279,9 +283,9 @@ t.test('health: starting until healthy, failed when it is not', async (t) => {
 t.test('a root file system, its own user, volumes and a read-only root', async (t) => {
   mkdirSync('/run/rootfs/bin', { recursive: true })
   mkdirSync('/run/rootfs/etc', { recursive: true })
-  const busybox = ['/bin/busybox', '/usr/bin/busybox'].find((path) => existsSync(path))
+  const busybox = ['/bin/busybox', '/usr/bin/busybox'].find(isStatic)
   if (busybox === undefined) {
-    t.comment('skipped: busybox (a static shell for a root file system) is not installed')
+    t.pass('root file system', { skip: 'no static shell (Debian package busybox-static)' })
     return
   }
   run('cp', busybox, '/run/rootfs/bin/sh')
