@@ -23,8 +23,8 @@ import { parseArgs } from 'node:util'
 import { Parser, type Result } from 'tap-parser'
 
 const JOBS_MAX = 2
-const FILE_TIMEOUT_MS = 120_000
-const LAB_FILE_TIMEOUT_MS = 300_000
+const FILE_TIMEOUT_MS = 240_000
+const LAB_FILE_TIMEOUT_MS = 600_000
 /** How long a process may take to end after it was asked to, and its group after its leader. */
 const GRACE_MS = 2_000
 /** What is kept of a file's standard error, and of its TAP for the report of failures. */

@@ -23,7 +23,7 @@ const RESTARTS = Number(process.env.WEFT_RAFT_RESTARTS ?? 12)
 const SEED = Number(process.env.WEFT_RAFT_SEED ?? Math.floor(Math.random() * 2 ** 31))
 const CLIENTS = 8
 /** A restart takes about a second; a loaded machine may take ten times as long. */
-const TIMEOUT_MS = 110_000 + Math.max(0, RESTARTS - 12) * 10_000
+const TIMEOUT_MS = 280_000 + Math.max(0, RESTARTS - 12) * 10_000
 
 const obstacle = labObstacle()
 t.setTimeout(2 * TIMEOUT_MS)

@@ -331,8 +331,9 @@ t.test('callers that are not who they say, and bytes that are no messages', asyn
     t.match(await converse(...frames), { code, details }, name)
   }
   t.same(two!.received, [])
-  one!.send('MsgApp', 2)
-  await until('arrival after all that', () => two!.received.length === 1)
+  // A message may be lost, as Raft allows: on a slow machine its connection may have been given up.
+  const again = () => one!.send('MsgApp', 2)
+  await until('arrival after all that', () => two!.received.length > 0, again)
 })
 
 t.test('snapshots that are not what they say', async (t) => {
