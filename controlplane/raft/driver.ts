@@ -208,6 +208,12 @@ export class Driver {
     this.#pump()
   }
 
+  forgetLeader(): void {
+    if (this.#stopped) return
+    this.node.forgetLeader()
+    this.#pump()
+  }
+
   transferLeader(to: NodeId): void {
     this.node.transferLeader(to)
     this.#pump()

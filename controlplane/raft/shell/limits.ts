@@ -4,6 +4,9 @@
 
 /** Milliseconds between two ticks of the core's clock. */
 export const TICK_MS: number = 100
+/** Ticks that a member waits for a sign of a leader whose connection broke before it stands for
+ * election: drawn from here to twice as much, so that members rarely collide. */
+export const SUSPICION_TICKS: number = 2
 /** Ticks between a leader's heartbeats. */
 export const HEARTBEAT_TICKS: number = 1
 /** Ticks without a leader before an election: 1 s to 2 s. Two lost heartbeats, a pause of 200 ms or

@@ -92,6 +92,45 @@ t.test('a member that is cut off catches up; a leader that is cut off gives up',
   }
 })
 
+t.test('a connection that breaks costs no election while the leader lives', async (t) => {
+  const all = await cluster(t)
+  const nodes = await all.found(3)
+  const leader = await all.leader()
+  const { id } = leader.member!
+  const [follower] = nodes.filter((node) => node !== leader)
+  const { term } = leader.member!.status()
+  for (let i = 0; i < 10; i++) {
+    await until(() => follower!.member!.status().lead === id)
+    follower!.transport!.breakConnection(id)
+    if (i === 0) t.equal(follower!.member!.status().lead, 0, 'it suspects the leader')
+    // A heartbeat clears it.
+    await until(() => follower!.member!.status().lead === id)
+  }
+  await leader.member!.propose(text('x'))
+  t.equal(leader.member!.status().term, term)
+  t.equal(follower!.member!.metrics().leader, id)
+})
+
+t.test('members that lose their leader do not wait for an election timeout', async (t) => {
+  const all = await cluster(t)
+  const nodes = await all.found(3)
+  const leader = await all.leader()
+  const others = nodes.filter((node) => node !== leader)
+  await leader.member!.propose(text('x'))
+  await until(() => others.every(({ machine }) => machine.texts.length === 1))
+  const before = others.map(({ member }) => member!.metrics().elections)
+  const { id } = leader.member!
+  await all.stop(leader)
+  for (const { transport } of others) transport!.breakConnection(id)
+  const next = await until(() => others.find(({ member }) => member!.isLeader))
+  const stood = others.map(({ member }, i) => member!.metrics().elections - before[i]!)
+  t.ok(
+    stood.some((count) => count > 0),
+    `${stood}`,
+  )
+  await next.member!.propose(text('y'))
+})
+
 t.test('members come and go', async (t) => {
   const all = await cluster(t)
   const [first] = await all.found(1)

@@ -93,6 +93,8 @@ export class Member {
   #timer: ReturnType<typeof setInterval> | null = null
   #isRemoved = false
   #deferrals = 0
+  /** Ticks until this member gives up a leader that it suspects; 0 while it does not. */
+  #suspicionTicks = 0
   #closing: Promise<void> | null = null
 
   /** Use openMember(). */
@@ -139,7 +141,7 @@ export class Member {
     )
     transport.start({
       onMessage: (message) => this.#receive(message),
-      onUnreachable: (id) => this.#driver.reportUnreachable(id),
+      onUnreachable: (id) => this.#unreachable(id),
       onSnapshotReport: (id, delivered) => this.#driver.reportSnapshot(id, delivered),
       onRemoved: () => this.#leave(),
     })
@@ -360,6 +362,27 @@ export class Member {
     this.leadership.expire(nowMs)
     this.applied.expire(nowMs)
     this.#driver.tick()
+    this.#suspect()
+  }
+
+  /** A process that ends breaks its connections, so the leader's end shows long before an election
+   * timeout has passed. The suspicion may be wrong (the leader still reaches this member, or the
+   * others): then a heartbeat ends it, or the others refuse the pre-vote, and nothing has
+   * happened. */
+  #unreachable(id: NodeId): void {
+    this.#driver.reportUnreachable(id)
+    const { role, lead } = this.#driver.node.basicStatus()
+    if (role !== 'follower' || lead !== id || this.#suspicionTicks > 0) return
+    const { SUSPICION_TICKS } = limits
+    this.#suspicionTicks = SUSPICION_TICKS + this.#options.random.below(SUSPICION_TICKS + 1)
+    this.#driver.forgetLeader()
+  }
+
+  #suspect(): void {
+    if (this.#suspicionTicks === 0) return
+    const { role, lead } = this.#driver.node.basicStatus()
+    if (role !== 'follower' || lead !== 0) this.#suspicionTicks = 0
+    else if (--this.#suspicionTicks === 0) this.#driver.campaign()
   }
 
   #receive(message: Message): void {

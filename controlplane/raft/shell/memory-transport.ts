@@ -67,6 +67,11 @@ export class MemoryTransport implements Transport {
     })
   }
 
+  /** As if the connection to `id` had broken. */
+  breakConnection(id: NodeId): void {
+    this.#handlers?.onUnreachable(id)
+  }
+
   /** True if this transport took the bytes. */
   take(sender: MemoryTransport, bytes: Uint8Array): boolean {
     if (this.#handlers === null) return false
