@@ -177,13 +177,11 @@ t.test('members come and go', async (t) => {
     { code: 'bad-change' },
     'an id that was removed stays away',
   )
-  const leads = third.member!.leadership.until(
-    ({ leads }) => leads,
-    Number.POSITIVE_INFINITY,
-    Error,
-  )
-  await member!.transferLeadership()
-  await leads
+  // On a loaded machine an attempt may run out of time, or find that leadership has moved already.
+  await until(async () => {
+    await member!.transferLeadership().catch(() => {})
+    return third.member!.isLeader
+  })
   await third.member!.membership.change({ kind: 'remove', id: first!.member!.id })
   await third.member!.propose(text('c'))
   t.same(third.machine.texts, ['a', 'b', 'c'])

@@ -58,7 +58,7 @@ export class TestCluster {
     node.machine = new ListMachine()
     const { directory, keys, machine } = node
     node.member = await openMember(
-      { directory, start, tickMs: 20, ...this.#snapshots },
+      { directory, start, tickMs: 50, ...this.#snapshots },
       {
         machine,
         keys,
@@ -124,10 +124,12 @@ export class TestCluster {
 }
 
 /** What `look` finds, once it finds something. */
-export async function until<T>(look: () => T | undefined | null | false): Promise<T> {
+export async function until<T>(
+  look: () => T | undefined | null | false | Promise<T | false>,
+): Promise<T> {
   const endMs = Date.now() + DEADLINE_MS
   for (;;) {
-    const found = look()
+    const found = await look()
     if (found !== undefined && found !== null && found !== false) return found
     if (Date.now() > endMs) throw new Error(`never so: ${look}`)
     await sleep(5)
