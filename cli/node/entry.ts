@@ -85,10 +85,12 @@ export async function found(request: InitRequest, entry: Entry): Promise<string>
 export function planRefounding(
   request: InitRequest,
   { files, clock, addresses }: Entry,
+  running: NodeIdentity | null,
 ): { readonly identity: NodeIdentity; readonly state: NodeState } {
   const before = files.readState()
-  const identity =
+  const stored = (): NodeIdentity | null =>
     before === null ? null : readIdentity(identityPaths(files.directory), clock.wallMs())
+  const identity = running ?? stored()
   if (before === null || identity?.subject.role !== 'manager' || !files.hasRaft) {
     throw new ApiError(503, 'There is no swarm on this node to make a new one of.')
   }

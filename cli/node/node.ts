@@ -312,7 +312,8 @@ export class Node implements NodeControl {
     if (this.#state === 'locked') throw new ApiError(503, LOCKED)
     this.#attempt = new AbortController()
     const entry = this.#entry()
-    const { identity, state } = planRefounding(request, entry)
+    const running = this.#membership?.security.identity ?? null
+    const { identity, state } = planRefounding(request, entry, running)
     this.#parts.log.warn('making a new swarm of what this manager has of the old one')
     await this.#membership?.close(null)
     this.#membership = null

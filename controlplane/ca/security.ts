@@ -78,6 +78,11 @@ export class NodeSecurity {
     return this.#identity.subject
   }
 
+  /** As it is in use, with its key file open. */
+  get identity(): NodeIdentity {
+    return this.#identity
+  }
+
   get keyFile(): NodeIdentity['keyFile'] {
     return this.#identity.keyFile
   }
