@@ -41,6 +41,8 @@ export interface MetricsSource {
   readonly version: string
   /** Tables files refused since the start. */
   reloadFailures(): number
+  /** More lines of the page, in Prometheus' text format. */
+  more?(): string
 }
 
 type Labels = Record<string, string>

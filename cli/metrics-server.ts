@@ -106,7 +106,8 @@ class Pages {
       sample()
       this.timer = setInterval(sample, RATE_SAMPLE_MS).unref()
     }
-    return { type: this.registry.contentType, text: await this.registry.metrics() }
+    const text = await this.registry.metrics()
+    return { type: this.registry.contentType, text: text + (this.source.more?.() ?? '') }
   }
 
   stop(): void {

@@ -24,6 +24,7 @@ import { openExecutor, publishedAddresses, systemAddresses } from './node/execut
 import { Node } from './node/node.ts'
 import { NodeEngine } from './node/node-engine.ts'
 import { NodeFiles, swarmDirectory } from './node/node-files.ts'
+import { nodeMetrics } from './node/node-metrics.ts'
 import { nodeServices } from './node/services.ts'
 import { systemClock, systemTimers } from './node/system.ts'
 import { parseUpSettings, type UpSettings } from './node/up-settings.ts'
@@ -145,6 +146,7 @@ async function serveBeside(
     engine,
     version,
     reloadFailures,
+    more: () => nodeMetrics(node),
   })
   releases.add(() => metrics.close())
   log.info('serving metrics', { url: metrics.url })

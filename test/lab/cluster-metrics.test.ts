@@ -1,0 +1,61 @@
+// Goal: an agent tells of its part in the swarm under Swarm's names and its own, in a page that
+// Prometheus reads; and the node reaches its peers' data planes: keys, endpoints and preshared keys
+// are in its tables. Method: real agents on hosts of a lab.
+
+import './enter.ts'
+import { parseMetrics } from '../../cli/lab/metrics.ts'
+import { foundSwarm, type SwarmNode, startNodes } from '../../cli/lab/swarm-node.ts'
+import { waitFor } from '../../cli/lab/wait.ts'
+import { labTest } from './lab-test.ts'
+
+labTest('metrics of a swarm, and its peers in the tables', async (t, lab) => {
+  const nodes = await startNodes(lab, 2, { arguments: ['--metrics', '127.0.0.1:9323'] })
+  const [h1, h2] = nodes as [SwarmNode, SwarmNode]
+  const valuesOf = async (node: SwarmNode): Promise<Map<string, number>> => {
+    const text = await node.host.probe.get('http://127.0.0.1:9323/metrics')
+    const shown = (labels: object): string =>
+      Object.entries(labels)
+        .map(([name, value]) => `${name}=${value}`)
+        .join()
+    return new Map(
+      parseMetrics(text).map(({ name, labels, value }) => [
+        `${name} ${shown(labels)}`.trim(),
+        value,
+      ]),
+    )
+  }
+  t.equal((await valuesOf(h1)).get('weft_node_state state=inactive'), 1)
+  await foundSwarm(nodes, 1)
+  const leader = await valuesOf(h1)
+  const expected: Readonly<Record<string, number>> = {
+    'weft_node_state state=active': 1,
+    swarm_node_manager: 1,
+    swarm_manager_leader: 1,
+    'swarm_manager_nodes state=ready': 2,
+    swarm_manager_networks_total: 1,
+    weft_dispatcher_sessions: 2,
+    weft_raft_has_leader: 1,
+    weft_session_connected: 1,
+  }
+  for (const [name, value] of Object.entries(expected)) t.equal(leader.get(name), value, name)
+  t.ok(leader.get('swarm_raft_transaction_latency_seconds_count')! > 0)
+  t.ok(leader.get('weft_certificate_expiry_timestamp_seconds')! > 1.7e9)
+  const worker = await valuesOf(h2)
+  t.equal(worker.get('swarm_node_manager'), 0)
+  t.equal(worker.get('swarm_manager_leader'), undefined)
+
+  t.comment('each has the other as a peer')
+  const ids = new Map(
+    [...(await h1.nodes()).values()].map((one) => [one.Description.Hostname, one.ID]),
+  )
+  for (const [node, other] of [
+    [h1, 'h2'],
+    [h2, 'h1'],
+  ] as const) {
+    const name = `weft_peer_transmit_packets_total peer=${ids.get(other)}`
+    await waitFor(async () => (await valuesOf(node)).has(name), {
+      what: `${other} in the tables of ${node.name}`,
+      timeoutMs: 30_000,
+    })
+  }
+})
