@@ -10,6 +10,7 @@ import { problemText, validateTables } from '../dataplane/validate.ts'
 import { SCHEDULERS } from './compose.ts'
 import * as dataplane from './dataplane.ts'
 import * as ipvs from './ipvs.ts'
+import * as up from './up.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 
@@ -53,6 +54,13 @@ t.test('docs/operations.md and the usage name the same options', async (t) => {
     t.ok(text.includes(option), option)
     t.ok(dataplane.usage.includes(option), option)
   }
+})
+
+t.test('docs/swarm.md tells every option of weft up', async (t) => {
+  const text = read('docs/swarm.md')
+  const options = new Set([...up.usage.matchAll(/--[a-z][a-z-]+/g)].map(([option]) => option))
+  t.ok(options.size > 10)
+  for (const option of options) t.ok(text.includes(option), option)
 })
 
 t.test('every scheduler is in docs/tables.md', async (t) => {
