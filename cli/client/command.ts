@@ -3,21 +3,20 @@
 // Commands; options are data, so that help and parsing cannot disagree.
 
 import process from 'node:process'
-import { type ParseArgsOptionsConfig, parseArgs } from 'node:util'
 import { didYouMean } from '../../dataplane/suggest.ts'
 import { EXIT_FAILURE, EXIT_OK, UsageError } from '../exit.ts'
 import { RUN_DIRECTORY_DEFAULT } from '../run-directory.ts'
 import type { Verb } from '../verb.ts'
 import { ApiClient, ApiRefusal } from './api-client.ts'
-
-export interface CommandOption {
-  /** `list` may be given several times. */
-  readonly type: 'flag' | 'text' | 'list'
-  readonly short?: string
-  /** What a text is called in the help: "DURATION". */
-  readonly value?: string
-  readonly help: string
-}
+import { CommandError } from './command-error.ts'
+import {
+  type CommandLine,
+  flag,
+  type Given,
+  type Options,
+  parseCommandLine,
+  text,
+} from './options.ts'
 
 export interface Command {
   /** "ls", "join-token". */
@@ -28,7 +27,9 @@ export interface Command {
   readonly operands: string
   /** How many operands. */
   readonly count: readonly [min: number, max: number]
-  readonly options: Readonly<Record<string, CommandOption>>
+  readonly options: Options
+  /** What stands behind the first operand is a command line, and none of ours. */
+  readonly stopsAtOperand?: boolean
   readonly run: (call: CommandCall) => Promise<number>
 }
 
@@ -40,41 +41,33 @@ export interface Terminal {
   readLine(prompt: string, isSecret: boolean): Promise<string>
 }
 
-export class CommandCall {
+export class CommandCall implements Given {
   readonly api: ApiClient
   readonly operands: readonly string[]
   readonly terminal: Terminal
-  readonly #values: Readonly<Record<string, unknown>>
+  readonly #given: Given
 
-  constructor(
-    api: ApiClient,
-    operands: readonly string[],
-    values: Readonly<Record<string, unknown>>,
-    terminal: Terminal,
-  ) {
+  constructor(api: ApiClient, { given, operands }: CommandLine, terminal: Terminal) {
     this.api = api
     this.operands = operands
     this.terminal = terminal
-    this.#values = values
+    this.#given = given
   }
 
   flag(name: string): boolean {
-    return this.#values[name] === true
+    return this.#given.flag(name)
   }
 
-  /** Undefined when it was not given. */
   text(name: string): string | undefined {
-    const value = this.#values[name]
-    return typeof value === 'string' ? value : undefined
+    return this.#given.text(name)
   }
 
   list(name: string): readonly string[] {
-    const value = this.#values[name]
-    return Array.isArray(value) ? value.map(String) : []
+    return this.#given.list(name)
   }
 
   isGiven(name: string): boolean {
-    return this.#values[name] !== undefined
+    return this.#given.isGiven(name)
   }
 
   print(line: string): void {
@@ -82,30 +75,7 @@ export class CommandCall {
   }
 }
 
-/** What the user asked for cannot be: the words go to standard error, the status is 1. */
-export class CommandError extends Error {
-  override readonly name = 'CommandError'
-}
-
-export const flag = (help: string, short?: string): CommandOption => ({
-  type: 'flag',
-  help,
-  ...(short === undefined ? {} : { short }),
-})
-
-export const text = (value: string, help: string, short?: string): CommandOption => ({
-  type: 'text',
-  value,
-  help,
-  ...(short === undefined ? {} : { short }),
-})
-
-export const list = (value: string, help: string, short?: string): CommandOption => ({
-  ...text(value, help, short),
-  type: 'list',
-})
-
-const COMMON: Readonly<Record<string, CommandOption>> = {
+const COMMON: Options = {
   host: text(
     'ADDRESS',
     'The agent: unix://PATH (default: $WEFT_HOST, else the run directory)',
@@ -143,14 +113,19 @@ export async function runNoun(
     )
     throw new UsageError(`unknown command "${name}"${hint}`)
   }
-  const { values, positionals } = parse(command, rest)
-  if (values.help === true) {
+  const line = parseCommandLine(
+    command.name,
+    { ...command.options, ...COMMON },
+    rest,
+    command.stopsAtOperand === true,
+  )
+  if (line.given.flag('help')) {
     terminal.out(commandUsage(noun, command))
     return EXIT_OK
   }
-  checkCount(noun, command, positionals.length)
-  const host = typeof values.host === 'string' ? values.host : process.env.WEFT_HOST
-  const call = new CommandCall(new ApiClient(socketOf(host)), positionals, values, terminal)
+  checkCount(noun, command, line.operands.length)
+  const host = line.given.text('host') ?? process.env.WEFT_HOST
+  const call = new CommandCall(new ApiClient(socketOf(host)), line, terminal)
   try {
     return await command.run(call)
   } catch (error) {
@@ -159,51 +134,6 @@ export async function runNoun(
     terminal.err(`${isRefusal ? 'Error response from daemon: ' : ''}${(error as Error).message}\n`)
     return EXIT_FAILURE
   }
-}
-
-function parse(
-  command: Command,
-  args: readonly string[],
-): { values: Readonly<Record<string, unknown>>; positionals: string[] } {
-  const options: ParseArgsOptionsConfig = {}
-  const known = { ...command.options, ...COMMON }
-  for (const [name, { type, short }] of Object.entries(known)) {
-    options[name] = {
-      type: type === 'flag' ? 'boolean' : 'string',
-      multiple: type === 'list',
-      ...(short === undefined ? {} : { short }),
-    }
-  }
-  const refused = new Set<string>()
-  try {
-    const given = withValues(args, known, refused)
-    const { values, positionals } = parseArgs({ args: given, options, allowPositionals: true })
-    for (const name of refused) values[name] ??= false
-    return { values, positionals }
-  } catch (error) {
-    const unknown = /^Unknown option '([^']+)'/.exec((error as Error).message)
-    if (unknown === null) throw new UsageError(`${command.name}: ${(error as Error).message}`)
-    const names = Object.keys(known).map((one) => `--${one}`)
-    const hint = didYouMean(unknown[1]!, names)
-    throw new UsageError(`${command.name}: unknown option "${unknown[1]}"${hint}`)
-  }
-}
-
-/** "--flag=true" and "--flag=false", as the docker CLI takes them; the latter go into `refused`. */
-function withValues(
-  args: readonly string[],
-  known: Readonly<Record<string, CommandOption>>,
-  refused: Set<string>,
-): string[] {
-  const end = args.indexOf('--')
-  return args.flatMap((arg, at) => {
-    const match = /^--([a-z-]+)=(true|false|1|0)$/.exec(arg)
-    if (match === null || (end >= 0 && at > end)) return [arg]
-    if (known[match[1]!]?.type !== 'flag') return [arg]
-    if (match[2] === 'true' || match[2] === '1') return [`--${match[1]}`]
-    refused.add(match[1]!)
-    return []
-  })
 }
 
 function checkCount(noun: string, command: Command, count: number): void {

@@ -1,6 +1,8 @@
 // `weft node …`: the nodes of the swarm.
 
-import { type Command, type CommandCall, CommandError, flag, list, text } from './command.ts'
+import type { Command, CommandCall } from './command.ts'
+import { CommandError } from './command-error.ts'
+import { flag, list, text } from './options.ts'
 import { filterQuery, forEachName, info, inspected, type Versioned } from './requests.ts'
 import { type Column, renderList, since } from './table.ts'
 import { renderTemplate } from './template.ts'

@@ -1,7 +1,7 @@
 // What several commands ask for: filters, one thing by name, changes that need the newest version.
 
 import type { ApiClient } from './api-client.ts'
-import { CommandError } from './command.ts'
+import { CommandError } from './command-error.ts'
 
 /** "--filter role=manager" as the API's query wants it; '' for none. */
 export function filterQuery(filters: readonly string[]): string {

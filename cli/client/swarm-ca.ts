@@ -2,7 +2,9 @@
 // node until every one has a certificate under the new root.
 
 import { setTimeout as pause } from 'node:timers/promises'
-import { type CommandCall, CommandError, type CommandOption, flag, text } from './command.ts'
+import type { CommandCall } from './command.ts'
+import { CommandError } from './command-error.ts'
+import { type CommandOption, flag, text } from './options.ts'
 import { type SwarmAnswer, swarm, swarmSettings, textFile, updateSwarm } from './swarm-settings.ts'
 
 const LOOK_MS = 200

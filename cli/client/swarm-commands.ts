@@ -1,15 +1,9 @@
 // `weft swarm …`: founding, joining and leaving a swarm, and its settings and secrets.
 
 import type { ApiClient } from './api-client.ts'
-import {
-  type Command,
-  type CommandCall,
-  CommandError,
-  type CommandOption,
-  flag,
-  list,
-  text,
-} from './command.ts'
+import type { Command, CommandCall } from './command.ts'
+import { CommandError } from './command-error.ts'
+import { type CommandOption, flag, list, text } from './options.ts'
 import { info } from './requests.ts'
 import { rotateCa, swarmCaOptions } from './swarm-ca.ts'
 import { type SwarmAnswer, swarm, swarmSettings, updateSwarm } from './swarm-settings.ts'

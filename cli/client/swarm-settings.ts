@@ -4,7 +4,8 @@ import { readFileSync } from 'node:fs'
 import { fileReason } from '../key-file.ts'
 import { durationNs } from '../stack/units.ts'
 import type { ApiClient } from './api-client.ts'
-import { type CommandCall, CommandError } from './command.ts'
+import type { CommandCall } from './command.ts'
+import { CommandError } from './command-error.ts'
 import type { Versioned } from './requests.ts'
 
 export interface SwarmSettings {

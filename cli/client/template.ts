@@ -3,7 +3,7 @@
 // and text between them. Ranges, conditions and pipelines are refused with a sentence, not
 // guessed.
 
-import { CommandError } from './command.ts'
+import { CommandError } from './command-error.ts'
 
 const ACTION = /\{\{-?\s*(.*?)\s*-?\}\}/gs
 const PATH = /^\.(?:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)?$/

@@ -22,24 +22,32 @@ export function ports(value: Value): Json[] {
       }),
     ]
   }
-  const text = value.text()
+  const found = shortPorts(value.text())
+  if (typeof found !== 'string') return [...found]
+  value.problem(found)
+  return []
+}
+
+/** The ports of the short form, or what is wrong with it. */
+export function shortPorts(text: string): readonly Json[] | string {
   const match = PORT.exec(text)
   const [, ip, first, last, target, targetLast, protocol = 'tcp'] = match ?? []
   const count = Number(targetLast ?? target) - Number(target)
   const isRange = first === undefined || Number(last ?? first) - Number(first) === count
   if (match === null || count < 0 || !isRange || !PROTOCOLS.some((known) => known === protocol)) {
-    value.problem(`invalid port specification "${text}"`)
-    return []
+    return `invalid port specification "${text}"`
   }
-  if (ip !== undefined) value.problem('a stack publishes on every address: leave the address out')
-  return Array.from({ length: count + 1 }, (_, n) => {
-    const port = Number(target) + n
-    if (port < 1 || port > 65535) value.problem(`port ${port} is out of range`)
-    return compact({
+  if (ip !== undefined) {
+    return 'a service is published on every address of its nodes: leave the address out'
+  }
+  const highest = Math.max(Number(target), Number(first ?? 1)) + count
+  if (Number(target) < 1 || highest > 65_535) return `invalid port specification "${text}"`
+  return Array.from({ length: count + 1 }, (_, n) =>
+    compact({
       Protocol: protocol,
-      TargetPort: port,
+      TargetPort: Number(target) + n,
       PublishedPort: first === undefined ? undefined : Number(first) + n,
       PublishMode: 'ingress',
-    })
-  })
+    }),
+  )
 }

@@ -3,8 +3,10 @@
 
 import { references, tmpfs, volume } from './convert-files.ts'
 import { ports } from './convert-ports.ts'
+import { tagged } from './image-name.ts'
 import { compact, duration, type Json } from './json.ts'
 import type { StackNames } from './names.ts'
+import { shellWords } from './shell-words.ts'
 import { nanoCpus, sizeBytes } from './units.ts'
 import type { Value } from './yaml-reader.ts'
 
@@ -167,40 +169,18 @@ function containerSpec(service: Value, image: string, names: StackNames): Json {
 }
 
 /** "net_admin" as CAP_NET_ADMIN. */
-function capability(text: string): string {
+export function capability(text: string): string {
   const name = text.trim().toUpperCase()
   return name === 'ALL' || name.startsWith('CAP_') ? name : `CAP_${name}`
-}
-
-/** A reference without a tag or digest means the latest; "host" and files have none. */
-function tagged(image: string): string {
-  if (image === '' || /^(host$|file:)/.test(image) || image.includes('@')) return image
-  return image.slice(image.lastIndexOf('/') + 1).includes(':') ? image : `${image}:latest`
 }
 
 /** A command as a list, or as a line of shell words. */
 function words(value: Value): string[] | undefined {
   if (value.isMissing) return undefined
-  return value.isText ? shellWords(value.text(), value) : value.texts()
-}
-
-function shellWords(line: string, value: Value): string[] {
-  const found: string[] = []
-  const word = /\s*((?:"(?:[^"\\]|\\.)*"|'[^']*'|\\.|[^\s"'\\])+)/gy
-  while (word.lastIndex < line.trimEnd().length) {
-    const match = word.exec(line)
-    if (match === null) {
-      value.problem('has a quotation mark without its pair')
-      return found
-    }
-    found.push(
-      match[1]!.replace(/"((?:[^"\\]|\\.)*)"|'([^']*)'|\\(.)/g, (_, double, single, escaped) => {
-        if (double !== undefined) return String(double).replace(/\\(["\\$`])/g, '$1')
-        return single ?? escaped
-      }),
-    )
-  }
-  return found
+  if (!value.isText) return value.texts()
+  const found = shellWords(value.text())
+  if (found === undefined) value.problem('has a quotation mark without its pair')
+  return found ?? []
 }
 
 function environment(service: Value, names: StackNames): string[] {
