@@ -37,6 +37,10 @@ const VERBS: Readonly<Record<string, VerbEntry>> = {
     summary: 'Take a backup back, before the agent starts',
     load: () => import('./restore.ts'),
   },
+  service: {
+    summary: 'Create, change and show services, as docker service does',
+    load: async () => (await import('./service.ts')).verb,
+  },
   swarm: {
     summary: 'Found, join and leave swarms, as docker swarm does',
     load: async () => (await import('./swarm.ts')).verb,

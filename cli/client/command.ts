@@ -75,13 +75,19 @@ export class CommandCall implements Given {
   }
 }
 
-const COMMON: Options = {
-  host: text(
-    'ADDRESS',
-    'The agent: unix://PATH (default: $WEFT_HOST, else the run directory)',
-    'H',
-  ),
-  help: flag('This text', 'h'),
+const AGENT = text(
+  'ADDRESS',
+  'The agent: unix://PATH (default: $WEFT_HOST, else the run directory)',
+  'H',
+)
+
+/** What the agent's address is called: a command may have a --host of its own. */
+function agentOption({ options }: Command): string {
+  return options.host === undefined ? 'host' : 'agent'
+}
+
+function optionsOf(command: Command): Options {
+  return { ...command.options, [agentOption(command)]: AGENT, help: flag('This text', 'h') }
 }
 
 /** The verb of a noun. */
@@ -115,7 +121,7 @@ export async function runNoun(
   }
   const line = parseCommandLine(
     command.name,
-    { ...command.options, ...COMMON },
+    optionsOf(command),
     rest,
     command.stopsAtOperand === true,
   )
@@ -124,7 +130,7 @@ export async function runNoun(
     return EXIT_OK
   }
   checkCount(noun, command, line.operands.length)
-  const host = line.given.text('host') ?? process.env.WEFT_HOST
+  const host = line.given.text(agentOption(command)) ?? process.env.WEFT_HOST
   const call = new CommandCall(new ApiClient(socketOf(host)), line, terminal)
   try {
     return await command.run(call)
@@ -173,7 +179,7 @@ ${lines.join('\n')}
 }
 
 function commandUsage(noun: string, command: Command): string {
-  const options = Object.entries({ ...command.options, ...COMMON })
+  const options = Object.entries(optionsOf(command))
   const heads = options.map(([name, { short, value }]) => {
     const letter = short === undefined ? '    ' : `-${short}, `
     return `  ${letter}--${name}${value === undefined ? '' : ` ${value}`}`

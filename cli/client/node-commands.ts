@@ -3,8 +3,9 @@
 import type { Command, CommandCall } from './command.ts'
 import { CommandError } from './command-error.ts'
 import { flag, list, text } from './options.ts'
-import { filterQuery, forEachName, info, inspected, type Versioned } from './requests.ts'
-import { type Column, renderList, since } from './table.ts'
+import { capital, filterQuery, forEachName, info, inspected, type Versioned } from './requests.ts'
+import { type Column, renderList } from './table.ts'
+import { printTasks, type ShownTask, TASK_LIST_OPTIONS } from './task-list.ts'
 import { renderTemplate } from './template.ts'
 
 interface NodeSpec {
@@ -41,7 +42,6 @@ interface Row {
   readonly isSelf: boolean
 }
 
-const capital = (word: string): string => word.slice(0, 1).toUpperCase() + word.slice(1)
 const hostname = ({ Description, Spec }: ShownNode): string =>
   Description?.Hostname ?? Spec.Name ?? ''
 
@@ -203,109 +203,13 @@ function rm(call: CommandCall): Promise<number> {
   })
 }
 
-interface ShownTask {
-  readonly ID: string
-  readonly ServiceID: string
-  readonly NodeID: string
-  readonly Slot?: number
-  readonly CreatedAt: string
-  readonly Spec: { readonly ContainerSpec?: { readonly Image: string } }
-  readonly DesiredState: string
-  readonly Status: {
-    readonly State: string
-    readonly Timestamp: string
-    readonly Err?: string
-    readonly PortStatus?: {
-      readonly Ports?: readonly {
-        readonly PublishedPort: number
-        readonly TargetPort: number
-        readonly Protocol: string
-      }[]
-    }
-  }
-}
-
 async function ps(call: CommandCall): Promise<number> {
   const names = call.operands.length === 0 ? ['self'] : call.operands
   const nodes = await Promise.all(names.map((name) => nodeOf(call, name)))
   const filters = [...call.list('filter'), ...nodes.map(({ ID }) => `node=${ID}`)]
   const tasks = await call.api.ask<ShownTask[]>('GET', `/tasks?${filterQuery(filters)}`)
-  const services = new Map<string, string>()
-  for (const id of new Set(tasks.map(({ ServiceID }) => ServiceID))) {
-    services.set(id, await serviceName(call, id))
-  }
-  const hosts = new Map(nodes.map((node) => [node.ID, hostname(node)]))
-  const columns = taskColumns(call.flag('no-trunc'), services, hosts)
-  const options = { quiet: call.flag('quiet'), format: call.text('format') }
-  const rows = [...tasks].sort((a, b) => b.CreatedAt.localeCompare(a.CreatedAt))
-  call.terminal.out(renderList(rows, columns, options, ({ ID }) => ID))
+  await printTasks(call, tasks)
   return 0
-}
-
-async function serviceName(call: CommandCall, id: string): Promise<string> {
-  const { status, json } = await call.api.call('GET', `/services/${id}`)
-  const { Spec } = Object(json) as { Spec?: { Name?: string } }
-  return status < 400 ? (Spec?.Name ?? id) : id
-}
-
-const ID_LENGTH = 12
-const ERROR_LENGTH = 30
-
-/** Columns of tasks; also those of `service ps` and `stack ps`. */
-export function taskColumns(
-  isWhole: boolean,
-  services: ReadonlyMap<string, string>,
-  hosts: ReadonlyMap<string, string>,
-): readonly Column<ShownTask>[] {
-  const cut = (words: string, length: number): string =>
-    isWhole || words.length <= length ? words : `${words.slice(0, length - 1)}…`
-  return [
-    {
-      title: 'ID',
-      name: 'ID',
-      text: ({ ID }) => (isWhole ? ID : ID.slice(0, ID_LENGTH)),
-    },
-    {
-      title: 'NAME',
-      name: 'Name',
-      text: ({ ServiceID, Slot, NodeID }) =>
-        `${services.get(ServiceID) ?? ServiceID}.${Slot ?? NodeID}`,
-    },
-    {
-      title: 'IMAGE',
-      name: 'Image',
-      text: ({ Spec }) => {
-        const image = Spec.ContainerSpec?.Image ?? ''
-        return isWhole ? image : image.replace(/@sha256:.*$/, '')
-      },
-    },
-    { title: 'NODE', name: 'Node', text: ({ NodeID }) => hosts.get(NodeID) ?? NodeID },
-    {
-      title: 'DESIRED STATE',
-      name: 'DesiredState',
-      text: ({ DesiredState }) => capital(DesiredState),
-    },
-    {
-      title: 'CURRENT STATE',
-      name: 'CurrentState',
-      text: ({ Status }) =>
-        `${capital(Status.State)} ${since(Date.parse(Status.Timestamp), Date.now())}`,
-    },
-    {
-      title: 'ERROR',
-      name: 'Error',
-      text: ({ Status: { Err } }) =>
-        Err === undefined || Err === '' ? '' : `"${cut(Err, ERROR_LENGTH)}"`,
-    },
-    {
-      title: 'PORTS',
-      name: 'Ports',
-      text: ({ Status: { PortStatus } }) =>
-        (PortStatus?.Ports ?? [])
-          .map((port) => `*:${port.PublishedPort}->${port.TargetPort}/${port.Protocol}`)
-          .join(','),
-    },
-  ]
 }
 
 export const NODE_COMMANDS: readonly Command[] = [
@@ -376,13 +280,7 @@ export const NODE_COMMANDS: readonly Command[] = [
     summary: 'List the tasks of nodes, of this one by default',
     operands: '[NODE...]',
     count: [0, 1000],
-    options: {
-      filter: list('FILTER', 'Only tasks for which it is so: desired-state=running, …', 'f'),
-      format: text('FORMAT', 'table (default), json or a template'),
-      'no-trunc': flag('Do not cut ids and errors'),
-      'no-resolve': flag('Ids instead of names'),
-      quiet: flag('Ids alone', 'q'),
-    },
+    options: TASK_LIST_OPTIONS,
     run: ps,
   },
 ]

@@ -17,6 +17,11 @@ export function filterQuery(filters: readonly string[]): string {
   return `filters=${encodeURIComponent(JSON.stringify(byName))}`
 }
 
+/** "running" as tables have it: "Running". */
+export function capital(word: string): string {
+  return word.slice(0, 1).toUpperCase() + word.slice(1)
+}
+
 /** JSON as the docker CLI's `inspect` shows it. */
 export function inspected(values: readonly unknown[]): string {
   return `${JSON.stringify(values, null, 4)}\n`

@@ -178,6 +178,13 @@ export const asNetwork: Parse = (value, option) => {
   return compact({ Target: target, Aliases: aliases, DriverOpts: options })
 }
 
+/** "0440" is octal, "288" decimal, as Go reads numbers. */
+function fileMode(text: string, value: string, option: string): number {
+  if (/^0o?[0-7]{1,6}$/.test(text)) return Number.parseInt(text.replace('o', ''), 8)
+  if (/^\d{1,6}$/.test(text)) return Number(text)
+  throw invalid(value, option, `invalid mode specified: ${text}`)
+}
+
 /** A secret or config: its name, or "source=S,target=T,uid=0,gid=0,mode=0444". */
 export function asReference(kind: 'Secret' | 'Config'): Parse {
   return (value, option) => {
@@ -190,8 +197,7 @@ export function asReference(kind: 'Secret' | 'Config'): Parse {
       if (key === 'source' || key === 'src') source = part
       else if (key === 'target') file.Name = part
       else if (key === 'uid' || key === 'gid') file[key.toUpperCase()] = part
-      else if (key === 'mode' && /^0?[0-7]{1,4}$/.test(part)) file.Mode = Number.parseInt(part, 8)
-      else if (key === 'mode') throw invalid(value, option, `invalid mode specified: ${part}`)
+      else if (key === 'mode') file.Mode = fileMode(part, value, option)
       else throw invalid(value, option, `invalid field in ${kind.toLowerCase()} request: ${key}`)
     }
     if (source === '') throw invalid(value, option, 'source is required')
