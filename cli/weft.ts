@@ -16,6 +16,10 @@ const VERBS: Readonly<Record<string, VerbEntry>> = {
     summary: 'Save a manager that runs',
     load: () => import('./backup.ts'),
   },
+  config: {
+    summary: 'Create, show and remove configs, as docker config does',
+    load: async () => (await import('./config.ts')).verb,
+  },
   dataplane: {
     summary: "Run this node's data plane from a tables file",
     load: () => import('./dataplane.ts'),
@@ -29,6 +33,10 @@ const VERBS: Readonly<Record<string, VerbEntry>> = {
     load: () => import('./ipvs.ts'),
   },
   keygen: { summary: "Make a node's private key", load: () => import('./keygen.ts') },
+  network: {
+    summary: 'Create, show and remove networks, as docker network does',
+    load: async () => (await import('./network.ts')).verb,
+  },
   node: {
     summary: "Show and change the swarm's nodes, as docker node does",
     load: async () => (await import('./node.ts')).verb,
@@ -37,9 +45,17 @@ const VERBS: Readonly<Record<string, VerbEntry>> = {
     summary: 'Take a backup back, before the agent starts',
     load: () => import('./restore.ts'),
   },
+  secret: {
+    summary: 'Create, show and remove secrets, as docker secret does',
+    load: async () => (await import('./secret.ts')).verb,
+  },
   service: {
     summary: 'Create, change and show services, as docker service does',
     load: async () => (await import('./service.ts')).verb,
+  },
+  stack: {
+    summary: 'Deploy and remove compose files, as docker stack does',
+    load: async () => (await import('./stack.ts')).verb,
   },
   swarm: {
     summary: 'Found, join and leave swarms, as docker swarm does',

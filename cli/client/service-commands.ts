@@ -87,7 +87,7 @@ async function update(call: CommandCall): Promise<number> {
     if (Object.keys(UPDATE_OPTIONS).some((one) => !apart.has(one) && call.isGiven(one))) {
       throw new CommandError('other flags may not be combined with --rollback')
     }
-    return rollback(call)
+    return rollback(call, { registryAuthFrom: 'spec' })
   }
   const service = await serviceOf(call.api, name)
   const base = await withoutNetworks(call.api, service.Spec, call.list('network-rm'))
@@ -100,10 +100,13 @@ async function update(call: CommandCall): Promise<number> {
   return 0
 }
 
-async function rollback(call: CommandCall): Promise<number> {
+async function rollback(
+  call: CommandCall,
+  query: Readonly<Record<string, string>> = {},
+): Promise<number> {
   const [name] = call.operands as [string]
   const service = await serviceOf(call.api, name)
-  await send(call, service, service.Spec, { rollback: 'previous' })
+  await send(call, service, service.Spec, { ...query, rollback: 'previous' })
   call.print(name)
   const options = { isQuiet: call.flag('quiet'), isRollback: true }
   if (!call.flag('detach')) await converge(call, service.ID, options)
@@ -225,7 +228,7 @@ export const SERVICE_COMMANDS: readonly Command[] = [
     operands: 'SERVICE',
     count: [1, 1],
     options: WAIT_OPTIONS,
-    run: rollback,
+    run: (call) => rollback(call),
   },
   {
     name: 'scale',
