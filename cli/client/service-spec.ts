@@ -156,7 +156,8 @@ function wordsOf(line: string, option: string): unknown {
   return SCALARS.find((one) => one.option === 'entrypoint')!.parse!(line, option)
 }
 
-// -- mode -------------------------------------------------------------------------------------------
+// -- mode
+// -------------------------------------------------------------------------------------------
 
 function count(given: Given, option: string): number | undefined {
   const text = given.text(option)
@@ -221,7 +222,8 @@ export function scaledSpec(current: Json, replicas: number): Json {
   return spec
 }
 
-// -- lists and maps ---------------------------------------------------------------------------------
+// -- lists and maps
+// ---------------------------------------------------------------------------------
 
 function addItems(
   spec: Json,
@@ -298,7 +300,8 @@ function environment(given: Given, around: Surroundings): string[] {
   return [...fromFiles, ...given.list('env').map((one) => variable(one, around))]
 }
 
-// -- the rest ---------------------------------------------------------------------------------------
+// -- the rest
+// ---------------------------------------------------------------------------------------
 
 function applyHealth(spec: Json, given: Given): void {
   const path = `${CONTAINER}.Healthcheck`

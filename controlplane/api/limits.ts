@@ -35,3 +35,7 @@ export const ENGINE_TIMEOUT_MS: number = 20_000
 export const ENGINE_ANSWER_BYTES_MAX: number = 32 * 1024 * 1024
 /** For how long the engine's API version is believed. */
 export const ENGINE_VERSION_KEPT_MS: number = 10_000
+/** Tasks that one service may want, and completions of a job: each is a task. Docker sets no limit;
+ * 30,000 tasks are what a leader was measured with, and a typing mistake must not make it write
+ * until its memory is full. */
+export const SERVICE_TASKS_MAX: number = 100_000

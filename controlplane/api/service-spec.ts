@@ -14,6 +14,7 @@ import type {
 } from '../store/specs.ts'
 import { checkContainer, completeContainer } from './container-spec.ts'
 import { badRequest, invalidArgument, rpcError } from './errors.ts'
+import { SERVICE_TASKS_MAX } from './limits.ts'
 import { randomName } from './random-name.ts'
 
 const MEMORY_MIN = 4 * 1024 * 1024
@@ -81,9 +82,18 @@ function completeMode(given: GivenServiceSpec['Mode']): ServiceMode {
   if (ReplicatedJob !== undefined) {
     const MaxConcurrent = ReplicatedJob.MaxConcurrent ?? 1
     const TotalCompletions = ReplicatedJob.TotalCompletions ?? MaxConcurrent
+    checkCount('MaxConcurrent', MaxConcurrent)
+    checkCount('TotalCompletions', TotalCompletions)
     return { ReplicatedJob: { MaxConcurrent, TotalCompletions } }
   }
-  return { Replicated: { Replicas: Replicated?.Replicas ?? 1 } }
+  const Replicas = Replicated?.Replicas ?? 1
+  checkCount('Replicas', Replicas)
+  return { Replicated: { Replicas } }
+}
+
+function checkCount(name: string, count: number): void {
+  if (count <= SERVICE_TASKS_MAX) return
+  throw invalidArgument(`${name}: must be at most ${SERVICE_TASKS_MAX}, not ${count}`)
 }
 
 function completeTask(

@@ -85,6 +85,18 @@ const REFUSED: readonly (readonly [string, unknown, number, string])[] = [
     'must specify only one service mode',
   ],
   [
+    'replicas',
+    minimal({ Mode: { Replicated: { Replicas: 1e9 } } }),
+    400,
+    `${INVALID} Replicas: must be at most 100000, not 1000000000`,
+  ],
+  [
+    'completions',
+    minimal({ Mode: { ReplicatedJob: { MaxConcurrent: 1, TotalCompletions: 100_001 } } }),
+    400,
+    `${INVALID} TotalCompletions: must be at most 100000, not 100001`,
+  ],
+  [
     'memory',
     minimal({ TaskTemplate: { ...image(), Resources: { Limits: { MemoryBytes: 10 } } } }),
     400,
