@@ -1,12 +1,16 @@
-// The demo's service: a small HTTP server that says who it is and whom it saw.
+// The demo's service: a small HTTP server that says who it is and whom it saw, and asks others if
+// it is told to.
 //
-//   node demo-web.ts NAME [PORT]
+//   node demo-web.ts NAME [PORT [URL...]]
 //
-//   GET /           "web1 saw 192.168.11.4\n"
+//   GET /           "web.1 saw 192.168.11.4\n"; with URLs also what each of them answered
 //   GET /marker     the same with a sentence that must never be seen on the underlay
 //   GET /bulk/MB    that many megabytes, to measure throughput
+//
+// On SIGTERM it takes no more connections, answers what it has begun, and ends.
 
-import { createServer, type ServerResponse } from 'node:http'
+import { createServer, get, type ServerResponse } from 'node:http'
+import { hostname } from 'node:os'
 import process from 'node:process'
 
 /** What a listener on the underlay looks for; the demo's sniffer searches for these bytes. */
@@ -15,6 +19,7 @@ export const MARKER = 'weft-demo: this sentence must not be readable on the unde
 const PIECE: Buffer = Buffer.alloc(1 << 18, `${MARKER}\n`)
 const MEGABYTE = 1 << 20
 const BULK_MB_MAX = 100_000
+const ASK_TIMEOUT_MS = 2000
 
 /** Sends `left` bytes as fast as the connection takes them. */
 function pour(response: ServerResponse, left: number): void {
@@ -38,8 +43,29 @@ function plain(address: string | undefined): string {
   return (address ?? '?').replace(/^::ffff:/, '')
 }
 
-export function serve(name: string, port: number, onListening: () => void): void {
-  const server = createServer((request, response) => {
+/** What another service answers, in one line. */
+function ask(url: string): Promise<string> {
+  return new Promise((resolve) => {
+    const request = get(url, { agent: false, timeout: ASK_TIMEOUT_MS }, (response) => {
+      let text = ''
+      response.setEncoding('utf8').on('data', (piece: string) => {
+        text += piece
+      })
+      response.on('end', () => resolve(text.split('\n')[0]!))
+      response.on('error', () => resolve('broke off'))
+    })
+    request.on('timeout', () => request.destroy(new Error('no answer in time')))
+    request.on('error', (error) => resolve(error.message))
+  })
+}
+
+export function serve(
+  name: string,
+  port: number,
+  others: readonly string[],
+  onListening: () => void,
+): void {
+  const server = createServer(async (request, response) => {
     const bulk = /^\/bulk\/(\d{1,6})$/.exec(request.url ?? '')
     if (bulk) {
       const size = Math.min(Number(bulk[1]), BULK_MB_MAX) * MEGABYTE
@@ -48,12 +74,19 @@ export function serve(name: string, port: number, onListening: () => void): void
       return
     }
     const saw = `${name} saw ${plain(request.socket.remoteAddress)}\n`
-    response.end(request.url === '/marker' ? `${MARKER}\n${saw}` : saw)
+    const asked = await Promise.all(others.map(async (url) => `${url} ${await ask(url)}\n`))
+    const text = `${saw}${asked.join('')}`
+    response.end(request.url === '/marker' ? `${MARKER}\n${text}` : text)
   })
   server.listen(port, '::', onListening)
+  process.on('SIGTERM', () => {
+    server.close(() => process.exit(0))
+    server.closeIdleConnections()
+  })
 }
 
 if (import.meta.main) {
-  const [name, port] = process.argv.slice(2)
-  serve(name ?? 'web', Number(port ?? 80), () => process.stdout.write('listening\n'))
+  const [name, port, ...others] = process.argv.slice(2)
+  const own = hostname().startsWith(`${name}.`) ? hostname() : (name ?? 'web')
+  serve(own, Number(port ?? 80), others, () => process.stdout.write('listening\n'))
 }

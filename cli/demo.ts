@@ -1,6 +1,5 @@
-// weft demo [--once]: three hosts, a client, an encrypted overlay, a service of three replicas with
-// a VIP and a published port, on one machine, without privileges, without Docker (demo/scene.ts
-// draws it).
+// weft demo [--once]: a cluster of three nodes, a client, a stack of three services on two
+// encrypted networks, on one machine, without privileges, without Docker (demo/scene.ts draws it).
 //
 // The program runs twice. The inner half (demo/inner.ts) is inside the lab's namespaces and has
 // everything that weft does. The outer half, here, stays on the machine: it has the terminal's
@@ -19,8 +18,8 @@ import { insideLab, labObstacle, spawnInLab } from './lab/enter.ts'
 
 export const usage: string = `usage: weft demo [--once]
 
-Shows weft on this machine: three hosts and a client in namespaces of their own, an encrypted
-overlay, a service of three replicas with a VIP and a published port. Needs no privileges.
+Shows weft on this machine: a swarm of three nodes and a client in namespaces of their own, a
+stack of three services on two encrypted networks, with published ports. Needs no privileges.
 
   --once   run the checks, print a line each, exit 0 or 1
 `

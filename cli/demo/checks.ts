@@ -3,8 +3,9 @@
 
 import { MARKER } from '../demo-web.ts'
 import { sniff } from '../lab/sniffer.ts'
-import { PUBLISHED_PORT, SNIFF_MS, SPREAD_REQUESTS } from './limits.ts'
-import { ask, download, spread, url } from './requests.ts'
+import { pause, waitFor } from '../lab/wait.ts'
+import { NODES, PUBLISHED_PORT, SHOP_PORT, SNIFF_MS, SPREAD_REQUESTS } from './limits.ts'
+import { Asker, ask, download, spread, url } from './requests.ts'
 import type { Scene } from './scene.ts'
 
 export interface CheckContext {
@@ -35,28 +36,34 @@ function counts(answers: ReadonlyMap<string, number>): string {
  * address. */
 async function publishedPort(scene: Scene, family: 4 | 6): Promise<string> {
   const own = family === 4 ? scene.client.address : scene.client.address6
-  for (const [i, node] of scene.nodes.entries()) {
+  for (let i = 0; i < NODES; i++) {
     const address = family === 4 ? scene.outsideAddress(i) : scene.outsideAddress6(i)
     const { replica, saw } = await ask(scene.client, url(address, PUBLISHED_PORT))
-    assert(saw === own, `through ${node.name}, ${replica} saw ${saw} instead of ${own}`)
+    assert(saw === own, `through node${i + 1}, ${replica} saw ${saw} instead of ${own}`)
   }
   return `every node answers, client seen as ${own}`
 }
 
-async function vipSpread(scene: Scene, vip: string): Promise<string> {
-  const answers = await spread(scene.shop, url(vip, undefined), SPREAD_REQUESTS)
-  const all = scene.replicas.every((replica) => (answers.get(replica) ?? 0) > 0)
-  assert(
-    all,
-    `of ${SPREAD_REQUESTS} requests to ${vip}, not every replica got one: ${counts(answers)}`,
-  )
-  return `shop asks ${vip}: ${counts(answers)}`
+async function everyReplica(scene: Scene): Promise<string> {
+  const target = url(scene.outsideAddress(0), PUBLISHED_PORT)
+  const answers = await spread(scene.client, target, SPREAD_REQUESTS)
+  assert(answers.size === 3, `not every replica of web answered: ${counts(answers)}`)
+  return `node1:${PUBLISHED_PORT} is answered by ${counts(answers)}`
+}
+
+/** shop asks web on one network and stock on the other, by their names. */
+async function names(scene: Scene): Promise<string> {
+  const { body } = await ask(scene.client, url(scene.outsideAddress(1), SHOP_PORT))
+  const web = /^http:\/\/web\/ (web\.\d) saw (\S+)$/m.exec(body)
+  const stock = /^http:\/\/stock\/ (stock\.\d) saw (\S+)$/m.exec(body)
+  assert(web !== null && stock !== null, `shop answered: ${body.trim().replaceAll('\n', '; ')}`)
+  return `shop asked "web": ${web![1]}, "stock": ${stock![1]}`
 }
 
 async function nothingReadable(scene: Scene): Promise<string> {
   // While a sentence travels, listen on the underlay of every node, and outside as a control: there
   // the same sentence must be seen, or the listener is deaf.
-  const devices = scene.nodes.map((_, i) => scene.underlayDevice(i))
+  const devices = scene.hosts.map((_, i) => scene.underlayDevice(i))
   const control = scene.outsideDevice(0)
   const listening = Promise.all(
     [...devices, control].map((device) => sniff(device, MARKER, SNIFF_MS * 4)),
@@ -69,7 +76,6 @@ async function nothingReadable(scene: Scene): Promise<string> {
   }
   listening.then(hush, hush)
   while (!over) {
-    await scene.shop.probe.get(url(scene.vip, undefined, '/marker'))
     await scene.client.probe.get(url(scene.outsideAddress(0), PUBLISHED_PORT, '/marker'))
   }
   const sights = await listening
@@ -84,73 +90,91 @@ async function nothingReadable(scene: Scene): Promise<string> {
   return `0 of ${packets} underlay packets readable (outside: ${outside.readable})`
 }
 
-async function killAndRevive(scene: Scene): Promise<string> {
-  const [victim] = scene.replicas as [string, ...string[]]
-  await scene.kill(victim)
-  const without = await spread(scene.shop, url(scene.vip, undefined), SPREAD_REQUESTS)
-  assert(!without.has(victim), `${victim} is dead and answered`)
-  for (const [i] of scene.nodes.entries()) {
-    await ask(scene.client, url(scene.outsideAddress(i), PUBLISHED_PORT))
+/** Every task of web is replaced while somebody asks without a pause. */
+async function rollingUpdate(scene: Scene): Promise<string> {
+  const asker = new Asker(scene.client, url(scene.outsideAddress(0), PUBLISHED_PORT))
+  asker.start()
+  await scene.update('web')
+  await scene.updated('web')
+  await scene.converged()
+  const { asked, failures, lastFailure } = await asker.stop()
+  assert(failures === 0, `${failures} of ${asked} requests failed: ${lastFailure}`)
+  return `3 tasks replaced, 0 of ${asked} requests failed`
+}
+
+/** A node loses its power; what ran on it runs elsewhere soon, and the others answer meanwhile. */
+async function nodeKilled(scene: Scene): Promise<string> {
+  const victim = NODES - 1
+  const asker = new Asker(scene.client, url(scene.outsideAddress(0), PUBLISHED_PORT))
+  asker.start()
+  await pause(500)
+  const startMs = performance.now()
+  await scene.powerOff(victim)
+  const name = `node${victim + 1}`
+  await waitFor(async () => (await scene.node.nodes()).get(name)?.Status.State === 'down', {
+    what: `${name} to be seen down`,
+    timeoutMs: 60_000,
+  })
+  const downS = (performance.now() - startMs) / 1000
+  await scene.converged()
+  const movedS = (performance.now() - startMs) / 1000
+  const { asked, failures } = await asker.stop()
+  // A task that runs may take a moment more until it listens.
+  const target = url(scene.outsideAddress(1), PUBLISHED_PORT)
+  await waitFor(async () => (await spread(scene.client, target, SPREAD_REQUESTS)).size === 3, {
+    what: 'every replica to answer again',
+  })
+  const times = `down after ${downS.toFixed(1)} s, tasks moved after ${movedS.toFixed(1)} s`
+  return `${times}; ${failures}/${asked} failed`
+}
+
+async function nodeBack(scene: Scene): Promise<string> {
+  await scene.powerOn(NODES - 1)
+  await scene.untilReady(NODES)
+  const target = url(scene.outsideAddress(NODES - 1), PUBLISHED_PORT)
+  const { replica } = await waitFor(() => ask(scene.client, target), {
+    what: `an answer through node${NODES}`,
+  })
+  return `node${NODES} is ready; its port is answered by ${replica}`
+}
+
+async function stopped(scene: Scene, before: readonly string[]): Promise<string> {
+  await scene.stopAgents()
+  for (const node of scene.nodes) {
+    const status = await node.process?.ended
+    assert(status === 0, `the agent of ${node.name} ended with status ${status}`)
   }
-  await scene.revive(victim)
-  const again = await spread(scene.shop, url(scene.vip, undefined), SPREAD_REQUESTS)
-  assert(again.has(victim), `${victim} is back and got nothing: ${counts(again)}`)
-  return `${counts(without)}; back: ${counts(again)}`
+  const left = (await scene.hostState(0)).filter((line) => !before.includes(line))
+  assert(left.length === 0, `node1 keeps ${left.join('; ')}`)
+  return 'agents ended with status 0; node1 is as it was before'
 }
 
 export const CHECKS: readonly Check[] = [
-  {
-    name: 'published port, IPv4',
-    run: ({ scene }) => publishedPort(scene, 4),
-  },
-  {
-    name: 'published port, IPv6',
-    run: ({ scene }) => publishedPort(scene, 6),
-  },
-  {
-    name: 'published port, on the node itself',
-    run: async ({ scene }) => {
-      const node = scene.nodes[0]!
-      const { replica } = await ask(node, url('127.0.0.1', PUBLISHED_PORT))
-      return `127.0.0.1:${PUBLISHED_PORT} is answered by ${replica}`
-    },
-  },
-  { name: 'VIP, IPv4', run: ({ scene }) => vipSpread(scene, scene.vip) },
-  { name: 'VIP, IPv6', run: ({ scene }) => vipSpread(scene, scene.vip6) },
+  { name: 'published port, IPv4', run: ({ scene }) => publishedPort(scene, 4) },
+  { name: 'published port, IPv6', run: ({ scene }) => publishedPort(scene, 6) },
+  { name: 'balancing', run: ({ scene }) => everyReplica(scene) },
+  { name: 'names and networks', run: ({ scene }) => names(scene) },
   { name: 'encryption', run: ({ scene }) => nothingReadable(scene) },
-  { name: 'replica killed', run: ({ scene }) => killAndRevive(scene) },
   {
     name: 'throughput',
     run: async ({ scene }) => {
-      const remote = scene.plan.addressOf(scene.replicas[1]!, 'front')
-      const direct = await download(scene.shop, remote)
-      const vip = await download(scene.shop, scene.vip)
-      return `${direct.toFixed(2)} Gb/s to ${scene.replicas[1]}, ${vip.toFixed(2)} Gb/s to the VIP`
+      const rate = await download(scene.client, scene.outsideAddress(0))
+      return `${rate.toFixed(2)} Gb/s from a replica through node1:${PUBLISHED_PORT}`
     },
   },
   {
     name: 'metrics',
     run: async ({ scene, fetchMetrics }) => {
       const text = await fetchMetrics()
-      for (const node of scene.nodes) {
-        assert(text.includes(`node="${node.name}"`), `${node.name} is not in the metrics`)
+      for (const { name } of scene.hosts) {
+        assert(text.includes(`node="${name}"`), `${name} is not in the metrics`)
       }
-      const lines = text.split('\n').filter((line) => line.startsWith('weft_')).length
-      assert(lines > 0, 'there is no metric of weft')
-      return `${lines} samples of ${scene.nodes.length} agents on the machine's loopback`
+      const lines = text.split('\n').filter((line) => /^(weft|swarm)_/.test(line))
+      return `${lines.length} samples from ${NODES} nodes over the loopback`
     },
   },
-  {
-    name: 'agents leave nothing on their hosts',
-    run: async ({ scene, before }) => {
-      const statuses = await scene.stopAgents()
-      for (const [node, status] of statuses) assert(status === 0, `${node} ended with ${status}`)
-      const after = await scene.hostState(0)
-      const left = after.filter((line) => !before.includes(line))
-      const lost = before.filter((line) => !after.includes(line))
-      assert(left.length === 0, `left behind: ${left.join('; ')}`)
-      assert(lost.length === 0, `taken away: ${lost.join('; ')}`)
-      return 'rules, routes and links are as before'
-    },
-  },
+  { name: 'rolling update', run: ({ scene }) => rollingUpdate(scene) },
+  { name: 'node killed', run: ({ scene }) => nodeKilled(scene) },
+  { name: 'node back', run: ({ scene }) => nodeBack(scene) },
+  { name: 'nothing left', run: ({ scene, before }) => stopped(scene, before) },
 ]

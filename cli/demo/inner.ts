@@ -3,7 +3,7 @@
 import process from 'node:process'
 import { mergeMetrics } from '../lab/metrics.ts'
 import { CHECKS } from './checks.ts'
-import { SCRAPE_TIMEOUT_MS } from './limits.ts'
+import { METRICS_PORT, SCRAPE_TIMEOUT_MS } from './limits.ts'
 import { Live, topologyView } from './live.ts'
 import type { ToInner, ToOuter } from './messages.ts'
 import { Scene } from './scene.ts'
@@ -22,9 +22,9 @@ function write(text: string): void {
 /** Metrics of every agent that answers, merged into one text with the label "node". */
 async function scrape(scene: Scene): Promise<string> {
   const texts = new Map<string, string>()
-  const asked = [...scene.agents].map(async ([node, agent]) => {
-    const text = await agent.host.probe.get(agent.metricsUrl, SCRAPE_TIMEOUT_MS).catch(() => '')
-    texts.set(node, text)
+  const target = `http://127.0.0.1:${METRICS_PORT}/metrics`
+  const asked = scene.nodes.map(async ({ name, host }) => {
+    texts.set(name, await host.probe.get(target, SCRAPE_TIMEOUT_MS).catch(() => ''))
   })
   await Promise.all(asked)
   return mergeMetrics(texts)
@@ -115,7 +115,6 @@ class Inner {
         before = await scene.hostState(0)
       },
     )
-    await scene.ready()
     if (this.#once) return this.#check(before, paint)
     const { metricsUrl, terminal } = hello
     this.#live = new Live(scene, { metricsUrl, terminal, paint, write })
@@ -125,7 +124,7 @@ class Inner {
 
   async #check(before: readonly string[], paint: Paint): Promise<number> {
     const scene = this.#scene
-    write(`\n${drawTopology(topologyView(scene), paint).join('\n')}\n\n`)
+    write(`\n${drawTopology(await topologyView(scene), paint).join('\n')}\n\n`)
     let failed = 0
     for (const check of CHECKS) {
       try {

@@ -7,12 +7,13 @@ import { sniff } from '../lab/sniffer.ts'
 import { pause } from '../lab/wait.ts'
 import {
   FRAMES_PER_SECOND,
-  LOADS_MAX,
+  NODES,
   PUBLISHED_PORT,
   REQUESTS_PER_SECOND,
+  SHOP_PORT,
   SNIFF_MS,
 } from './limits.ts'
-import { ask, download, url } from './requests.ts'
+import { ask, url } from './requests.ts'
 import type { Scene } from './scene.ts'
 import {
   drawLive,
@@ -72,22 +73,24 @@ export class Live {
     readable: 0,
     control: 0,
   }
+  #topology: TopologyView
   #message = ''
-  #loads = 0
-  #loadRates: number[] = []
   #over = false
 
   constructor(scene: Scene, options: LiveOptions) {
     this.#scene = scene
     this.#options = options
+    this.#topology = { client: '', ports: '', vips: '', nodes: [] }
   }
 
   /** Runs until stop(). */
   async run(): Promise<void> {
     const { terminal } = this.#options
+    this.#topology = await topologyView(this.#scene)
     await Promise.all([
-      this.#askPublished(),
-      this.#askVip(),
+      this.#askWeb(),
+      this.#askShop(),
+      this.#look(),
       this.#listen(),
       terminal ? this.#draw() : this.#print(),
     ])
@@ -98,9 +101,9 @@ export class Live {
   }
 
   key(key: string): void {
-    if (key === 'k') this.#kill()
-    else if (key === 'r') this.#revive()
-    else if (key === 'l') this.#addLoad()
+    if (key === 'k') this.#powerOff()
+    else if (key === 'r') this.#powerOn()
+    else if (key === 'u') this.#update()
   }
 
   #say(message: string): void {
@@ -108,56 +111,44 @@ export class Live {
     if (!this.#options.terminal) this.#options.write(`${message}\n`)
   }
 
-  #kill(): void {
-    const scene = this.#scene
-    const victim = scene.replicas.find((replica) => scene.isUp(replica))
-    if (!victim) {
-      this.#say('Every replica is dead already; press r.')
-      return
-    }
-    this.#say(`${victim} is killed …`)
-    scene.kill(victim).then(
-      () => this.#say(`${victim} is dead and out of the tables.`),
-      (error: Error) => this.#say(`${victim}: ${error.message}`),
+  #do(beginning: string, work: Promise<void>, end: string): void {
+    this.#say(beginning)
+    work.then(
+      () => this.#say(end),
+      (error: Error) => this.#say(error.message),
     )
   }
 
-  #revive(): void {
+  #powerOff(): void {
     const scene = this.#scene
-    const dead = scene.replicas.find((replica) => !scene.isUp(replica))
-    if (!dead) {
-      this.#say('Every replica lives; press k.')
+    const up = scene.hosts.map((_, i) => i).filter((i) => scene.isUp(i))
+    // With one of three managers gone two still decide; with two gone nobody could.
+    if (up.length < NODES) {
+      this.#say('One of three managers is dead already; press r first.')
       return
     }
-    this.#say(`${dead} is started …`)
-    scene.revive(dead).then(
-      () => this.#say(`${dead} is back in the tables.`),
-      (error: Error) => this.#say(`${dead}: ${error.message}`),
+    const victim = up.at(-1)!
+    const name = `node${victim + 1}`
+    this.#do(`${name} loses its power …`, scene.powerOff(victim), `${name} is dead.`)
+  }
+
+  #powerOn(): void {
+    const scene = this.#scene
+    const dead = scene.hosts.findIndex((_, i) => !scene.isUp(i))
+    if (dead < 0) {
+      this.#say('Every node lives; press k.')
+      return
+    }
+    const name = `node${dead + 1}`
+    this.#do(`${name} is switched on …`, scene.powerOn(dead), `${name} is up.`)
+  }
+
+  #update(): void {
+    this.#do(
+      'A rolling update of web begins …',
+      this.#scene.update('web').then(() => this.#scene.updated('web')),
+      'Every task of web was replaced.',
     )
-  }
-
-  #addLoad(): void {
-    if (this.#loads >= LOADS_MAX) {
-      this.#loads = 0
-      this.#say('Load is taken away.')
-      return
-    }
-    const number = this.#loads++
-    this.#say(`A download from shop through the VIP is added (${this.#loads}).`)
-    this.#download(number)
-  }
-
-  async #download(number: number): Promise<void> {
-    while (!this.#over && number < this.#loads) {
-      try {
-        this.#loadRates[number] = await download(this.#scene.shop, this.#scene.vip, 64)
-      } catch (error) {
-        this.#loadRates[number] = 0
-        if (!this.#over) this.#say((error as Error).message)
-        await pause(500)
-      }
-    }
-    this.#loadRates[number] = 0
   }
 
   async #loop(ratePerSecond: number, body: () => Promise<void>): Promise<void> {
@@ -170,8 +161,10 @@ export class Live {
 
   async #ask(way: Way, ...[from, target]: Parameters<typeof ask>): Promise<void> {
     try {
-      const { replica, saw, durationMs } = await ask(from, target)
-      way.answered(replica, durationMs, `${target}: ${replica} answers and sees ${saw}`)
+      const { replica, saw, durationMs, body } = await ask(from, target)
+      const asked = [...body.matchAll(/^http:\/\/(\w+)\/ (\S+) /gm)]
+      const others = asked.map(([, name, who]) => `, asked ${name}: ${who}`).join('')
+      way.answered(replica, durationMs, `${replica} saw ${saw}${others}`)
     } catch (error) {
       if (this.#over) return
       way.failures++
@@ -179,24 +172,38 @@ export class Live {
     }
   }
 
-  async #askPublished(): Promise<void> {
+  async #askWeb(): Promise<void> {
     const scene = this.#scene
-    const ways = scene.nodes.map((node) => new Way(`client → ${node.name}:${PUBLISHED_PORT}`))
+    const ways = scene.hosts.map((host) => new Way(`client → ${host.name}:${PUBLISHED_PORT}`))
     this.#ways.push(...ways)
     let turn = 0
     await this.#loop(REQUESTS_PER_SECOND, async () => {
       const i = turn++ % ways.length
+      if (!scene.isUp(i)) return
       const target = url(scene.outsideAddress(i), PUBLISHED_PORT, '/marker')
       await this.#ask(ways[i]!, scene.client, target)
     })
   }
 
-  async #askVip(): Promise<void> {
+  async #askShop(): Promise<void> {
     const scene = this.#scene
-    const way = new Way('shop → VIP')
+    const way = new Way(`client → node1:${SHOP_PORT}`)
     this.#ways.push(way)
-    const target = url(scene.vip, undefined, '/marker')
-    await this.#loop(REQUESTS_PER_SECOND, () => this.#ask(way, scene.shop, target))
+    const target = url(scene.outsideAddress(0), SHOP_PORT, '/marker')
+    await this.#loop(REQUESTS_PER_SECOND / 2, () => this.#ask(way, scene.client, target))
+  }
+
+  /** Keeps the picture of nodes and tasks up to date. */
+  async #look(): Promise<void> {
+    await this.#loop(FRAMES_PER_SECOND, async () => {
+      await topologyView(this.#scene).then(
+        (view) => {
+          this.#topology = view
+        },
+        // Between two leaders nobody answers.
+        () => {},
+      )
+    })
   }
 
   /** Alternates between looking into packets for a while and counting them by the kernel's own
@@ -224,12 +231,9 @@ export class Live {
 
   get view(): LiveView {
     return {
-      topology: topologyView(this.#scene),
-      replicas: this.#scene.replicas,
+      topology: this.#topology,
       ways: this.#ways.map((way) => way.view),
       underlay: this.#underlay,
-      loads: this.#loads,
-      loadGigabits: this.#loadRates.reduce((sum, rate) => sum + (rate ?? 0), 0),
       metricsUrl: this.#options.metricsUrl,
       message: this.#message,
     }
@@ -271,22 +275,32 @@ function deviceCounters(device: string): { packets: number; bytes: number } {
   return { packets: at(1) + at(9), bytes: at(0) + at(8) }
 }
 
-export function topologyView(scene: Scene): TopologyView {
+/** The cluster as its API shows it. */
+export async function topologyView(scene: Scene): Promise<TopologyView> {
+  const [nodes, tasks, vips] = await Promise.all([
+    scene.node.nodes(),
+    scene.tasks(),
+    scene.vips('web'),
+  ])
   return {
     client: scene.client.address,
-    port: PUBLISHED_PORT,
-    vip: `${scene.vip}, ${scene.vip6}`,
-    nodes: scene.nodes.map((node, i) => ({
-      name: node.name,
-      outside: scene.outsideAddress(i),
-      underlay: node.address,
-      tasks: [...scene.replicas, 'shop']
-        .filter((task) => scene.plan.endpoints.get(`${task}.front`)?.node === node.name)
-        .map((task) => ({
-          name: task,
-          address: scene.plan.addressOf(task, 'front'),
-          up: task === 'shop' || scene.isUp(task),
-        })),
-    })),
+    ports: `${PUBLISHED_PORT} web, ${SHOP_PORT} shop`,
+    vips: vips.join(', '),
+    nodes: scene.hosts.map((host, i) => {
+      const shown = nodes.get(host.name)
+      return {
+        name: host.name,
+        state: shown?.Status.State ?? 'unknown',
+        role: shown?.ManagerStatus?.Leader ? 'leader' : (shown?.Spec.Role ?? ''),
+        outside: scene.outsideAddress(i),
+        underlay: host.address,
+        tasks: tasks
+          .filter(({ NodeID }) => NodeID === shown?.ID)
+          .map(({ service, Slot, Status }) => ({
+            name: `${service}.${Slot}`,
+            state: Status.State,
+          })),
+      }
+    }),
   }
 }

@@ -1,13 +1,15 @@
 // One request of the demo and what it tells: who answered, and whom it saw.
 
 import type { Host } from '../lab/host.ts'
-import { BULK_MB, BULK_TIMEOUT_MS, REQUEST_TIMEOUT_MS } from './limits.ts'
+import { pause } from '../lab/wait.ts'
+import { BULK_MB, BULK_TIMEOUT_MS, PUBLISHED_PORT, REQUEST_TIMEOUT_MS } from './limits.ts'
 
 export interface Answer {
   /** Replica that answered. */
   readonly replica: string
   /** Client address that the replica saw. */
   readonly saw: string
+  readonly body: string
   readonly durationMs: number
 }
 
@@ -26,7 +28,7 @@ export async function ask(from: Host, target: string): Promise<Answer> {
   if (got.error !== undefined) throw new Error(`${from.name} asked ${target}: ${got.error}`)
   const match = ANSWER.exec(got.body)
   if (!match) throw new Error(`${from.name} asked ${target}: status ${got.status}, no name in it`)
-  return { replica: match[1]!, saw: match[2]!, durationMs: got.durationMs }
+  return { replica: match[1]!, saw: match[2]!, body: got.body, durationMs: got.durationMs }
 }
 
 /** Asks `count` times, one after the other; returns how often each replica answered. */
@@ -49,10 +51,49 @@ export async function download(
   address: string,
   megabytes: number = BULK_MB,
 ): Promise<number> {
-  const target = url(address, undefined, `/bulk/${megabytes}`)
+  const target = url(address, PUBLISHED_PORT, `/bulk/${megabytes}`)
   const got = await from.probe.try('download', target, { timeoutMs: BULK_TIMEOUT_MS })
   if (got.error !== undefined) throw new Error(`${from.name} asked ${target}: ${got.error}`)
   const wanted = megabytes * 1024 * 1024
   if (got.bytes !== wanted) throw new Error(`${target}: ${got.bytes} of ${wanted} bytes came`)
   return (got.bytes * 8) / got.durationMs / 1e6
+}
+
+/** Asks again and again, each time over a new connection, until it is stopped. */
+export class Asker {
+  asked = 0
+  failures = 0
+  lastFailure = ''
+  readonly #from: Host
+  readonly #target: string
+  #isOver = false
+  #running: Promise<void> = Promise.resolve()
+
+  constructor(from: Host, target: string) {
+    this.#from = from
+    this.#target = target
+  }
+
+  start(): void {
+    this.#running = this.#run()
+  }
+
+  async stop(): Promise<Asker> {
+    this.#isOver = true
+    await this.#running
+    return this
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#isOver) {
+      this.asked++
+      try {
+        await ask(this.#from, this.#target)
+      } catch (error) {
+        this.failures++
+        this.lastFailure = (error as Error).message
+      }
+      await pause(10)
+    }
+  }
 }

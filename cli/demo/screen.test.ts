@@ -6,23 +6,24 @@ import { ansiPaint, drawLive, drawTopology, type LiveView, noPaint } from './scr
 const VIEW: LiveView = {
   topology: {
     client: '192.168.11.4',
-    port: 8080,
-    vip: '10.7.0.6, fd00:7::6',
+    ports: '8080 web, 8081 shop',
+    vips: '10.0.1.2, fd43:e486:648a::2',
     nodes: [1, 2, 3].map((n) => ({
       name: `node${n}`,
       outside: `192.168.11.${n}`,
       underlay: `192.168.10.${n}`,
+      state: n === 3 ? 'down' : 'ready',
+      role: n === 1 ? 'leader' : 'manager',
       tasks: [
-        { name: `web${n}`, address: `10.7.0.${n + 1}`, up: n !== 2 },
-        ...(n === 1 ? [{ name: 'shop', address: '10.7.0.5', up: true }] : []),
+        { name: `web.${n}`, state: n === 2 ? 'preparing' : 'running' },
+        ...(n === 1 ? [{ name: 'shop.1', state: 'running' }] : []),
       ],
     })),
   },
-  replicas: ['web1', 'web2', 'web3'],
   ways: [
     {
       name: 'client → node1:8080',
-      answers: new Map([['web1', 123456]]),
+      answers: new Map([['web.1', 123456]]),
       failures: 999,
       medianMs: 999.9,
       last: `http://192.168.11.1:8080/marker: ${'x'.repeat(200)}`,
@@ -35,8 +36,6 @@ const VIEW: LiveView = {
     readable: 0,
     control: 12345,
   },
-  loads: 3,
-  loadGigabits: 12.345,
   metricsUrl: 'http://127.0.0.1:65535/metrics',
   message: 'y'.repeat(300),
 }
@@ -54,9 +53,10 @@ t.test('every line fits 80 columns and colour changes nothing else', async (t) =
 
 t.test('the picture tells the living from the dead', async (t) => {
   const picture = drawTopology(VIEW.topology, noPaint).join('\n')
-  t.match(picture, /● web1 10\.7\.0\.2/)
-  t.match(picture, /○ web2 dead/)
-  t.match(picture, /● shop 10\.7\.0\.5/)
+  t.match(picture, /● web\.1 running/)
+  t.match(picture, /○ web\.2 preparing/)
+  t.match(picture, /○ web\.3 running/, 'on a node that is down')
+  t.match(picture, /node1 ready, leader/)
 })
 
 t.test('a readable packet is said loudly', async (t) => {

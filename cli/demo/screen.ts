@@ -19,20 +19,21 @@ export const ansiPaint: Paint = (colour, text) => `\x1b[${CODES[colour]}m${text}
 
 export interface NodeView {
   readonly name: string
+  /** "ready", "down", …, and "leader", "manager" or "worker". */
+  readonly state: string
+  readonly role: string
   readonly outside: string
   readonly underlay: string
-  /** Tasks on it; up = its process runs. */
-  readonly tasks: readonly {
-    readonly name: string
-    readonly address: string
-    readonly up: boolean
-  }[]
+  /** Tasks on it that are to run, and their states. */
+  readonly tasks: readonly { readonly name: string; readonly state: string }[]
 }
 
 export interface TopologyView {
   readonly client: string
-  readonly port: number
-  readonly vip: string
+  /** Published ports, in words. */
+  readonly ports: string
+  /** Virtual addresses of the service web. */
+  readonly vips: string
   readonly nodes: readonly NodeView[]
 }
 
@@ -47,7 +48,8 @@ function pad(text: string, shown: number, width: number): string {
 /** The topology as a picture: client, the outside, the nodes with their tasks, the underlay. */
 export function drawTopology(view: TopologyView, paint: Paint): string[] {
   const { nodes } = view
-  const rows = Math.max(...nodes.map((node) => node.tasks.length))
+  // Room for the tasks of a node that dies: the picture keeps its size.
+  const rows = Math.max(4, ...nodes.map((node) => node.tasks.length))
   const across = (piece: (node: NodeView) => [string, number]): string =>
     nodes
       .map((node) => pad(...piece(node), BOX))
@@ -69,16 +71,24 @@ export function drawTopology(view: TopologyView, paint: Paint): string[] {
     bus('outside: plain TCP'),
     across((node) => plain(`     │ ${node.outside}`)),
     line('┌', '─', '┐'),
-    row((node) => [paint('bold', node.name), node.name.length]),
-    row(() => plain(`published: tcp ${view.port}`)),
+    row((node) => {
+      const words = `${node.state}, ${node.role}`
+      const colour = node.state === 'ready' ? 'green' : 'red'
+      return [
+        `${paint('bold', node.name)} ${paint(colour, words)}`,
+        node.name.length + 1 + words.length,
+      ]
+    }),
+    row(() => plain(view.ports)),
   ]
   for (let i = 0; i < rows; i++) {
     out.push(
       row((node) => {
         const task = node.tasks[i]
         if (!task) return plain('')
-        const text = `${task.up ? '●' : '○'} ${task.name} ${task.up ? task.address : 'dead'}`
-        return [paint(task.up ? 'green' : 'red', text), text.length]
+        const runs = task.state === 'running' && node.state === 'ready'
+        const text = `${runs ? '●' : '○'} ${task.name} ${task.state}`
+        return [paint(runs ? 'green' : 'yellow', text), text.length]
       }),
     )
   }
@@ -86,14 +96,13 @@ export function drawTopology(view: TopologyView, paint: Paint): string[] {
     line('└', '─', '┘'),
     across((node) => plain(`     │ ${node.underlay}`)),
     bus('underlay: UDP 4789, sealed with AES-256-GCM'),
-    `   VIP of "web" on network "front": ${view.vip}`,
+    `   VIP of "web" on network "front": ${view.vips}`,
   )
   return out
 }
 
 export interface LiveView {
   readonly topology: TopologyView
-  readonly replicas: readonly string[]
   /** Per way of asking: how often each replica answered, failures, the last answer or failure. */
   readonly ways: readonly WayView[]
   readonly underlay: {
@@ -105,8 +114,6 @@ export interface LiveView {
     /** The same sentence seen outside: the listener is not deaf. */
     readonly control: number
   }
-  readonly loads: number
-  readonly loadGigabits: number
   readonly metricsUrl: string
   readonly message: string
 }
@@ -119,9 +126,10 @@ export interface WayView {
   readonly last: string
 }
 
-function wayLines(way: WayView, replicas: readonly string[], paint: Paint): string[] {
-  const counts = replicas
-    .map((name) => `${name} ${way.answers.get(name) ?? 0}`.padEnd(11))
+function wayLines(way: WayView, paint: Paint): string[] {
+  const counts = [...way.answers]
+    .sort()
+    .map(([name, count]) => `${name} ${count}`.padEnd(11))
     .join(' ')
   const failures = `${way.failures} failed`
   const median = Number.isNaN(way.medianMs) ? '' : `  ${way.medianMs.toFixed(1)} ms`
@@ -139,26 +147,21 @@ export function drawLive(view: LiveView, paint: Paint): string[] {
     underlay.readable === 0
       ? paint('green', `${underlay.looked} packets looked into, none readable`)
       : paint('red', `${underlay.readable} of ${underlay.looked} packets READABLE`)
-  const load =
-    view.loads === 0
-      ? 'none (press l)'
-      : `${view.loads} download${view.loads > 1 ? 's' : ''}, ${view.loadGigabits.toFixed(2)} Gb/s`
   const packets = Math.round(underlay.packetsPerSecond)
   const rate = `${packets} packets/s, ${underlay.megabitsPerSecond.toFixed(1)} Mb/s`
   return [
     ...drawTopology(view.topology, paint),
     '',
     paint('bold', 'Who answers'),
-    ...view.ways.flatMap((way) => wayLines(way, view.replicas, paint)),
+    ...view.ways.flatMap((way) => wayLines(way, paint)),
     paint('bold', 'Underlay of node1'),
     `  ${rate}; ${verdict}`,
     paint(
       'dim',
       `  control: the same sentence seen ${underlay.control} times outside, where it is plain`,
     ),
-    `${paint('bold', 'Load')}     ${load}`,
     `${paint('bold', 'Metrics')}  ${paint('blue', view.metricsUrl)}`,
-    `${paint('bold', 'Keys')}     k kill a replica   r bring it back   l add load   q quit`,
+    `${paint('bold', 'Keys')}     k kill a node   r bring it back   u rolling update   q quit`,
     view.message.slice(0, 79),
   ]
 }

@@ -153,6 +153,16 @@ export class Lab {
     return this.#closed
   }
 
+  /** What agents have mounted below the folder: namespaces of tasks, files in memory. The last one
+   * first. */
+  #mounts(): string[] {
+    return readFileSync('/proc/self/mounts', 'utf8')
+      .split('\n')
+      .map((line) => line.split(' ')[1] ?? '')
+      .filter((path) => path.startsWith(`${this.folder}/`))
+      .reverse()
+  }
+
   async #close(): Promise<void> {
     await Promise.all([...this.#processes].map((child) => child.stop()))
     await Promise.all([...this.hosts.values()].map((host) => host.release()))
@@ -162,6 +172,7 @@ export class Lab {
     const input = this.#devices.map((device) => `link del ${device}\n`).join('')
     if (input !== '') await run(['ip', '-force', '-batch', '-'], { input })
     for (const name of this.hosts.keys()) await run(['ip', 'netns', 'del', name])
+    for (const path of this.#mounts()) await run(['umount', '--lazy', path])
     for (const path of mountsBelow(this.folder)) await run(['umount', '-l', path])
     rmSync(this.folder, { recursive: true, force: true })
   }

@@ -2,6 +2,8 @@
 
 /** How long a process may take to end after SIGTERM before it is killed. */
 export const STOP_GRACE_MS = 3000
+/** The same for a node of a swarm, whose manager closes connections and a database. */
+export const NODE_STOP_GRACE_MS = 20_000
 /** How long a process may take to vanish after SIGKILL. */
 export const KILL_GRACE_MS = 5000
 /** Default deadline of a short command. */

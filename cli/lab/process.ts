@@ -110,13 +110,13 @@ export class LabProcess {
     }
   }
 
-  /** Ends the process: SIGTERM, then SIGKILL after STOP_GRACE_MS. Resolves with its exit status. */
-  async stop(): Promise<number> {
+  /** Ends the process: SIGTERM, then SIGKILL after `graceMs`. Resolves with its exit status. */
+  async stop(graceMs: number = STOP_GRACE_MS): Promise<number> {
     if (this.running) {
       this.kill('SIGTERM')
       await waitFor(() => !this.running, {
         what: `the end of ${this.argv.join(' ')}`,
-        timeoutMs: STOP_GRACE_MS,
+        timeoutMs: graceMs,
       }).catch(() => {})
     }
     // The group too: a child that outlived its parent would keep the output pipes open.

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { ApiClient } from '../client/api-client.ts'
 import type { Host } from './host.ts'
 import type { Lab } from './lab.ts'
-import { SWARM_AGENT_READY_MS } from './limits.ts'
+import { NODE_STOP_GRACE_MS, SWARM_AGENT_READY_MS } from './limits.ts'
 import type { ExecResult, LabProcess } from './process.ts'
 import { waitFor } from './wait.ts'
 
@@ -101,7 +101,7 @@ export class SwarmNode {
 
   /** Ends it in order; returns its status. */
   async stop(): Promise<number> {
-    return (await this.process?.stop()) ?? 0
+    return (await this.process?.stop(NODE_STOP_GRACE_MS)) ?? 0
   }
 
   /** A verb of the command line against this node. */

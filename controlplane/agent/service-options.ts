@@ -7,7 +7,9 @@
 //     weft.prefer         node, zone, nearest
 //     weft.slow-start     "30s": a new backend gets its share gradually
 //     weft.idle-timeout   "2h": of established flows
-//     weft.retry-refused  true: a refused connection is tried on another backend
+//     weft.retry-refused  false: a refused connection is the client's to know (default true: it is
+//                         tried on another backend, so a task that does not listen yet, or any
+//                         more, fails nobody)
 //     weft.one-packet     true: each UDP packet is balanced by itself
 
 import type { Service } from '../../dataplane/tables.ts'
@@ -38,7 +40,7 @@ const seconds =
 const flag =
   (key: 'retryRefused' | 'onePacket'): Parse =>
   (text) =>
-    text === 'true' ? { [key]: true } : text === 'false' ? {} : null
+    text === 'true' || text === 'false' ? { [key]: text === 'true' } : null
 
 const LABELS: Readonly<Record<string, Parse>> = {
   'weft.scheduler': (text, schedulers) => (schedulers.includes(text) ? { scheduler: text } : null),
@@ -51,12 +53,14 @@ const LABELS: Readonly<Record<string, Parse>> = {
   'weft.one-packet': flag('onePacket'),
 }
 
+const DEFAULTS: Options = { retryRefused: true }
+
 export function serviceOptions(
   labels: Readonly<Record<string, string>>,
   schedulers: readonly string[],
   complain: (label: string) => void,
 ): Options {
-  let options: Options = {}
+  let options: Options = { ...DEFAULTS }
   for (const [label, parse] of Object.entries(LABELS)) {
     const text = labels[label]
     if (text === undefined) continue

@@ -64,7 +64,12 @@ export function allocateEndpoint(
     const ports = sources.ports.take(service, taken)
     const virtualIps = networks.flatMap(({ networkId, addresses }) => {
       const kept = service.endpoint.virtualIps.filter((vip) => vip.networkId === networkId)
-      return kept.length > 0 ? kept : takeVips(networkId, addresses!, taken)
+      if (kept.length > 0) return kept
+      const vips = takeVips(networkId, addresses!, taken)
+      // Nobody asks a VIP of the ingress network: it has one because Swarm's API shows one.
+      if (networkId !== sources.ingress()) return vips
+      for (const { address } of vips.slice(1)) addresses!.release(address)
+      return vips.slice(0, 1)
     })
     return { spec: service.spec.EndpointSpec ?? {}, ports, virtualIps }
   } catch (error) {

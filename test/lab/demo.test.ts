@@ -11,7 +11,7 @@ import { labObstacle } from '../../cli/lab/enter.ts'
 import { waitFor } from '../../cli/lab/wait.ts'
 
 const WEFT = fileURLToPath(new URL('../../cli/weft.ts', import.meta.url))
-const READY_MS = 60_000
+const READY_MS = 200_000
 
 interface Demo {
   readonly child: ChildProcess
@@ -91,7 +91,7 @@ t.test('--once checks everything and exits 0', { skip }, async (t) => {
 /** Moments at which Ctrl-C comes: what the output must show by then. */
 const MOMENTS: readonly [string, RegExp, NodeJS.Signals][] = [
   ['the hosts are there', /made 3 hosts/, 'SIGINT'],
-  ['the agents are being started', /started 3 replicas/, 'SIGTERM'],
+  ['the swarm is being made', /started 3 agents/, 'SIGTERM'],
   ['it is running', /Metrics: /, 'SIGINT'],
 ]
 
