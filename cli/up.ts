@@ -166,7 +166,7 @@ function newNode(settings: UpSettings, engine: NodeEngine, log: Logger): Node {
     {
       files: new NodeFiles(swarmDirectory(dataDirectory)),
       engine,
-      openExecutor: (network) =>
+      openExecutor: (network, attachments) =>
         openExecutor({
           runtime,
           dataDirectory,
@@ -176,6 +176,7 @@ function newNode(settings: UpSettings, engine: NodeEngine, log: Logger): Node {
           labels,
           genericResources,
           network,
+          attachments,
           engineSocket: settings.engineSocket,
           pluginDirectory: settings.pluginDirectory,
           log,

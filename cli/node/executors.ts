@@ -6,7 +6,7 @@ import { networkInterfaces } from 'node:os'
 import { Address4, Address6 } from 'ip-address'
 import type { Logger } from '../../base/log.ts'
 import { DockerExecutor } from '../../controlplane/agent/docker/executor.ts'
-import type { Executor } from '../../controlplane/agent/executor.ts'
+import type { AttachmentCalls, Executor } from '../../controlplane/agent/executor.ts'
 import { ProcessExecutor } from '../../controlplane/agent/process/executor.ts'
 import type { NetworkItem } from '../../controlplane/store/assignment.ts'
 import type { GenericResource } from '../../controlplane/store/specs.ts'
@@ -27,6 +27,7 @@ export interface ExecutorOptions {
   readonly labels: Readonly<Record<string, string>>
   readonly genericResources: readonly GenericResource[]
   readonly network: NetworkOf
+  readonly attachments: AttachmentCalls
   readonly engineSocket: string
   /** Of the engine: where it looks for network drivers. */
   readonly pluginDirectory: string
@@ -60,6 +61,7 @@ async function openDocker(options: ExecutorOptions): Promise<Executor> {
     addresses: publishedAddresses,
     network,
     macOf,
+    attachments: options.attachments,
     log,
   })
   await executor.open()

@@ -95,6 +95,10 @@ export class SwarmMembership {
     this.security.onChange(() => this.#onCertificate())
   }
 
+  get executor(): Executor {
+    return this.#parts.executor
+  }
+
   get dataPlane(): NodeDataPlane {
     return this.#parts.dataPlane
   }

@@ -12,7 +12,8 @@ import { randomBytes } from 'node:crypto'
 import type { Clock } from '../../base/clock.ts'
 import type { Logger } from '../../base/log.ts'
 import type { Timers } from '../../base/timers.ts'
-import type { Executor } from '../../controlplane/agent/executor.ts'
+import type { AttachmentCalls, Executor } from '../../controlplane/agent/executor.ts'
+import type { Session } from '../../controlplane/agent/session.ts'
 import { ApiError, noLeader } from '../../controlplane/api/errors.ts'
 import type {
   ApiRequest,
@@ -63,7 +64,7 @@ export interface NodeParts {
   readonly files: NodeFiles
   readonly engine: NodeEngine
   /** Makes the executor of a membership, which closes it. */
-  readonly openExecutor: (network: NetworkOf) => Promise<Executor>
+  readonly openExecutor: (network: NetworkOf, attachments: AttachmentCalls) => Promise<Executor>
   readonly systemAddresses: () => readonly SystemAddress[]
   /** Addresses of this host at which published ports answer. */
   readonly publishedAddresses: () => readonly string[]
@@ -364,7 +365,12 @@ export class Node implements NodeControl {
     )
     let membership: SwarmMembership | null = null
     const network: NetworkOf = (id) => membership?.agent.session.items.all('network').get(id)
-    const executor = await openExecutor(network)
+    const executor = await openExecutor(network, {
+      attach: async ({ aliases = [], ...request }) => {
+        return sessionOf(membership).attach({ ...request, aliases: [...aliases] })
+      },
+      detach: async (taskId) => sessionOf(membership).detach(taskId),
+    })
     dataPlane.start(() => membership?.agent.redescribe())
     membership = new SwarmMembership({
       files,
@@ -407,4 +413,11 @@ export class Node implements NodeControl {
     }
     return manager.member.membership.members().map(({ nodeId, address }) => ({ nodeId, address }))
   }
+}
+
+/** Throws while no manager is in reach. */
+export function sessionOf(membership: SwarmMembership | null): Session {
+  const session = membership?.agent.session.session ?? null
+  if (session === null) throw new Error('no manager of the swarm is in reach')
+  return session
 }

@@ -14,7 +14,7 @@
 // one under way, which then rejects with anything. The other methods may be called at any moment.
 
 import type { LocalInterface } from '../../dataplane/tables.ts'
-import type { AssignedTask, DataItem } from '../store/assignment.ts'
+import type { AssignedTask, DataItem, NetworkItem } from '../store/assignment.ts'
 import type { NodeDescription, TaskStatus } from '../store/objects.ts'
 
 export interface Executor {
@@ -27,8 +27,26 @@ export interface Executor {
    * ones). Of those that the cluster has forgotten, removeRemains() takes it away. */
   remains(): Promise<readonly string[]>
   removeRemains(taskId: string): Promise<void>
+  /** Makes an attachable network known to the engine here, so that a container can be attached to
+   * it; resolves with its name there. Absent where there is no engine. */
+  ensureNetwork?(network: NetworkItem): Promise<string>
   /** The agent ends; tasks go on. */
   close(): Promise<void>
+}
+
+/** What an executor may ask of the cluster for containers that are no service's. Everything rejects
+ * while no manager is in reach. */
+export interface AttachmentCalls {
+  /** Asks for a task of runtime "attachment" on this node, or names the container of one that is
+   * there (`taskId`). Resolves with its id; it comes with the assignment. */
+  attach(request: {
+    readonly networkId: string
+    readonly taskId?: string
+    readonly containerId?: string
+    readonly aliases?: readonly string[]
+  }): Promise<string>
+  /** The container has gone. */
+  detach(taskId: string): Promise<void>
 }
 
 /** What a task may ask of the node that runs it. */

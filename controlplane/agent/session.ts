@@ -16,12 +16,16 @@ import type { Logger } from '../../base/log.ts'
 import type { Timers } from '../../base/timers.ts'
 import type {
   AssignmentsMessage__Output,
+  AttachRequest,
+  AttachResponse__Output,
   Description,
   DispatcherClient,
+  FindNetworkResponse__Output,
   HeartbeatRequest,
   LogSubscription__Output,
   SessionMessage__Output,
 } from '../proto/dispatcher.ts'
+import type { NetworkItem } from '../store/assignment.ts'
 import { type ItemSet, type ItemsChange, OutOfStep } from './item-set.ts'
 import * as limits from './limits.ts'
 import type { StatusQueue } from './status-queue.ts'
@@ -145,6 +149,45 @@ export class Session {
       this.#after(limits.DESCRIBE_MS, () => void this.redescribe().then(describe))
     }
     describe()
+  }
+
+  // -- attachments
+  // ----------------------------------------------------------------------------------
+
+  /** Rejects with the ServiceError. */
+  async findNetwork(network: string): Promise<NetworkItem> {
+    const response = await this.#ask<FindNetworkResponse__Output>((deadline, answer) => {
+      this.client.FindNetwork({ sessionId: this.#id, network }, deadline, answer)
+    })
+    return JSON.parse(response.network.toString('utf8')) as NetworkItem
+  }
+
+  /** The id of the attachment's task. Rejects with the ServiceError. */
+  async attach(request: Omit<AttachRequest, 'sessionId'>): Promise<string> {
+    const response = await this.#ask<AttachResponse__Output>((deadline, answer) => {
+      this.client.Attach({ ...request, sessionId: this.#id }, deadline, answer)
+    })
+    return response.taskId
+  }
+
+  async detach(taskId: string): Promise<void> {
+    await this.#ask((deadline, answer) => {
+      this.client.Detach({ sessionId: this.#id, taskId }, deadline, answer)
+    })
+  }
+
+  #ask<Response>(
+    call: (
+      options: { deadline: number },
+      answer: (error: ServiceError | null, response?: Response) => void,
+    ) => void,
+  ): Promise<Response> {
+    return new Promise((resolve, reject) => {
+      call({ deadline: this.#deadline(limits.CALL_TIMEOUT_MS) }, (error, response) => {
+        if (error === null) resolve(response!)
+        else reject(error)
+      })
+    })
   }
 
   // -- assignments

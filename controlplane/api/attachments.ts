@@ -6,7 +6,7 @@
 import type { Call, Environment, Reply } from './call.ts'
 import { passToEngine } from './engine-client.ts'
 import { ApiError, badRequest } from './errors.ts'
-import type { ApiResponse } from './node-control.ts'
+import type { ApiResponse, EngineNetwork } from './node-control.ts'
 import { here, type Route } from './route.ts'
 import { once } from './target.ts'
 
@@ -21,15 +21,19 @@ async function createContainer(call: Call, env: Environment): Promise<Reply | Ap
   const host = member(body, 'HostConfig')
   const networking = member(body, 'NetworkingConfig')
   const renamed = new Map<string, string>()
+  const nameServers: string[] = []
   for (const name of networksOf(host, networking)) {
     const twin = await twinOf(env, name)
-    if (twin !== null) renamed.set(name, twin)
+    if (twin === null) continue
+    renamed.set(name, twin.name)
+    nameServers.push(...twin.nameServers)
   }
   if (renamed.size === 0) return passToEngine(env, await call.again())
   if (host !== null) {
     const mode = keyOf(host, 'NetworkMode')
     const given = host[mode]
     if (typeof given === 'string') host[mode] = renamed.get(given) ?? given
+    useNameServers(host, nameServers)
   }
   const endpoints = networking === null ? null : member(networking, 'EndpointsConfig')
   if (networking !== null && endpoints !== null) {
@@ -49,8 +53,28 @@ function networksOf(host: JsonObject | null, networking: JsonObject | null): Set
   return new Set(named.filter((name) => !NO_NETWORK.has(name) && !name.startsWith('container:')))
 }
 
+/** Names of the cluster are asked for at the network's gateways; what the user has said comes
+ * first. */
+function useNameServers(host: JsonObject, nameServers: readonly string[]): void {
+  const key = keyOf(host, 'Dns')
+  const given = host[key]
+  if (Array.isArray(given) && given.length > 0) return
+  host[key] = nameServers
+}
+
+export function notAttachable(name: string): ApiError {
+  return new ApiError(
+    403,
+    `Could not attach to network ${name}: rpc error: code = PermissionDenied desc = ` +
+      `network ${name} not manually attachable`,
+  )
+}
+
 /** Null when the name is none of the cluster's. Throws 403 for one that containers may not use. */
-async function twinOf({ node, services }: Environment, name: string): Promise<string | null> {
+async function twinOf(
+  { node, services }: Environment,
+  name: string,
+): Promise<EngineNetwork | null> {
   const { state } = node.status()
   if (state !== 'active') return null
   const found = node
@@ -63,11 +87,7 @@ async function twinOf({ node, services }: Environment, name: string): Promise<st
         ),
     )
   if (found !== undefined && found.spec.Attachable !== true) {
-    throw new ApiError(
-      403,
-      `Could not attach to network ${name}: rpc error: code = PermissionDenied desc = ` +
-        `network ${name} not manually attachable`,
-    )
+    throw notAttachable(name)
   }
   return services.ensureEngineNetwork(name)
 }
@@ -77,8 +97,8 @@ async function connect(call: Call, env: Environment): Promise<Reply | ApiRespons
   const given = call.params[0]!
   const twin = await twinOf(env, given)
   const request = await call.again()
-  if (twin === null || twin === given) return passToEngine(env, request)
-  return passToEngine(env, { ...request, path: withNetwork(call, twin) })
+  if (twin === null || twin.name === given) return passToEngine(env, request)
+  return passToEngine(env, { ...request, path: withNetwork(call, twin.name) })
 }
 
 /** A disconnect names the network by which the container has it, the twin. */

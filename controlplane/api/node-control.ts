@@ -141,7 +141,14 @@ export interface NodeServices {
   logs(subscription: LogSubscription, signal: AbortSignal): AsyncIterable<LogLine>
   /** Makes sure that the engine here has a network for an attachable overlay of the cluster, given
    * by name or id, before a container is attached to it: with the label ENGINE_NETWORK_LABEL
-   * (store/labels.ts). Resolves with the name by which the engine knows it; null when the cluster
-   * has no such overlay. Workers ask their manager. */
-  ensureEngineNetwork(network: string): Promise<string | null>
+   * (store/labels.ts). Null when the cluster has no such overlay, or there is no engine. Workers
+   * ask their manager. */
+  ensureEngineNetwork(network: string): Promise<EngineNetwork | null>
+}
+
+export interface EngineNetwork {
+  /** By which the engine knows it. */
+  readonly name: string
+  /** Addresses of the name servers on it. */
+  readonly nameServers: readonly string[]
 }

@@ -35,6 +35,9 @@ export const ACCESS: Readonly<Record<string, Access>> = {
   '/weft.dispatcher.Dispatcher/Describe': 'node',
   '/weft.dispatcher.Dispatcher/Assignments': 'node',
   '/weft.dispatcher.Dispatcher/UpdateTaskStatus': 'node',
+  '/weft.dispatcher.Dispatcher/FindNetwork': 'node',
+  '/weft.dispatcher.Dispatcher/Attach': 'node',
+  '/weft.dispatcher.Dispatcher/Detach': 'node',
   '/weft.dispatcher.Dispatcher/ListenLogs': 'node',
   '/weft.dispatcher.Dispatcher/PublishLogs': 'node',
 

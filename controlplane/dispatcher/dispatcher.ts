@@ -15,6 +15,7 @@ import type { Timers } from '../../base/timers.ts'
 import type { Change, Store, StoreEvent, WriteTransaction } from '../store/contract.ts'
 import { newId } from '../store/ids.ts'
 import { isTerminal, type NodeObject, stateRank } from '../store/objects.ts'
+import { Attachments } from './attachments.ts'
 import { parseDescription, parseEndpoint, parseStatus, parseTunnel } from './checks.ts'
 import { Drains } from './drains.ts'
 import { DispatchError, sessionOver } from './errors.ts'
@@ -69,6 +70,7 @@ export class Dispatcher {
   readonly #drains: Drains
   readonly #sessions: Sessions
   readonly #writer: Writer
+  readonly #attachments: Attachments
   readonly #endings: (() => void)[] = []
   /** Nodes that are down, and since when we know it. */
   readonly #downSince = new Map<string, number>()
@@ -110,6 +112,7 @@ export class Dispatcher {
     })
     this.#sessions = new Sessions(store, () => this.#periodMs())
     this.#writer = new Writer({ store, timers, log: this.#log })
+    this.#attachments = new Attachments(parts)
     this.logs = new LogBroker({ store, newId: () => newId(parts.randomBytes) })
   }
 
@@ -245,6 +248,12 @@ export class Dispatcher {
   attach(nodeId: string, sessionId: string, stream: Ending): () => void {
     this.#beat(nodeId, sessionId)
     return this.#sessions.attach(nodeId, sessionId, stream)
+  }
+
+  /** The attachments, for a call of the node's session. */
+  attachmentsOf(nodeId: string, sessionId: string): Attachments {
+    this.#beat(nodeId, sessionId)
+    return this.#attachments
   }
 
   // -- inside -------------------------------------------------------------------------------------

@@ -32,6 +32,12 @@ export const SILENT_HEARTBEATS_MISSED = 1.6
 export const REPORT_PERIODS = 2.5
 /** The endpoint of a node behind NAT is changed at most this often. */
 export const SEEN_MS = 30_000
+/** Containers of users on attachable networks, per node. */
+export const ATTACHMENTS_PER_NODE_MAX = 4_096
+/** Names of one of them. */
+export const ALIASES_MAX = 64
+/** A container's id or name. */
+export const NAME_CHARACTERS_MAX = 255
 /** How often overdue nodes are looked for. */
 export const LIVENESS_TICK_MS = 100
 /** A leader whose look at the nodes comes so late stood still itself. */

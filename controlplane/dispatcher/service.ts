@@ -11,8 +11,11 @@ import type {
 import { Metadata, status as Status, type UntypedServiceImplementation } from '@grpc/grpc-js'
 import type {
   AssignmentsRequest__Output,
+  AttachRequest__Output,
   DescribeRequest__Output,
   Description__Output,
+  DetachRequest__Output,
+  FindNetworkRequest__Output,
   HeartbeatRequest__Output,
   HeartbeatResponse,
   ListenLogsRequest__Output,
@@ -114,6 +117,25 @@ export function dispatcherHandlers(parts: DispatcherServiceParts): UntypedServic
         return {}
       },
     ),
+    FindNetwork: later(
+      refusal,
+      async (call: ServerUnaryCall<FindNetworkRequest__Output, unknown>) => {
+        const { dispatcher, nodeId } = caller(call)
+        const attachments = dispatcher.attachmentsOf(nodeId, call.request.sessionId)
+        return { network: Buffer.from(JSON.stringify(attachments.find(call.request.network))) }
+      },
+    ),
+    Attach: later(refusal, async (call: ServerUnaryCall<AttachRequest__Output, unknown>) => {
+      const { dispatcher, nodeId } = caller(call)
+      const attachments = dispatcher.attachmentsOf(nodeId, call.request.sessionId)
+      return { taskId: await attachments.attach(nodeId, call.request) }
+    }),
+    Detach: later(refusal, async (call: ServerUnaryCall<DetachRequest__Output, unknown>) => {
+      const { dispatcher, nodeId } = caller(call)
+      const attachments = dispatcher.attachmentsOf(nodeId, call.request.sessionId)
+      await attachments.detach(nodeId, call.request.taskId)
+      return {}
+    }),
     PublishLogs: (
       call: ServerReadableStream<LogBatch__Output, object>,
       answer: sendUnaryData<object>,
@@ -195,6 +217,19 @@ function unary<Request>(
       return
     }
     answer(null, response)
+  }
+}
+
+/** A unary call that is answered when the cluster has agreed. */
+function later<Request>(
+  refusal: (error: unknown) => object,
+  handle: (call: ServerUnaryCall<Request, unknown>) => Promise<object>,
+) {
+  return (call: ServerUnaryCall<Request, unknown>, answer: sendUnaryData<object>): void => {
+    handle(call).then(
+      (response) => answer(null, response),
+      (error: unknown) => answer(refusal(error)),
+    )
   }
 }
 

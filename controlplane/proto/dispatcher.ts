@@ -7,10 +7,18 @@ import { loadProto } from './load.ts'
 
 export type { AssignmentsMessage__Output } from './generated/weft/dispatcher/AssignmentsMessage.ts'
 export type { AssignmentsRequest__Output } from './generated/weft/dispatcher/AssignmentsRequest.ts'
+export type {
+  AttachRequest,
+  AttachRequest__Output,
+} from './generated/weft/dispatcher/AttachRequest.ts'
+export type { AttachResponse__Output } from './generated/weft/dispatcher/AttachResponse.ts'
 export type { Change__Output } from './generated/weft/dispatcher/Change.ts'
 export type { DescribeRequest__Output } from './generated/weft/dispatcher/DescribeRequest.ts'
 export type { Description, Description__Output } from './generated/weft/dispatcher/Description.ts'
+export type { DetachRequest__Output } from './generated/weft/dispatcher/DetachRequest.ts'
 export type { DispatcherClient } from './generated/weft/dispatcher/Dispatcher.ts'
+export type { FindNetworkRequest__Output } from './generated/weft/dispatcher/FindNetworkRequest.ts'
+export type { FindNetworkResponse__Output } from './generated/weft/dispatcher/FindNetworkResponse.ts'
 export type {
   HeartbeatRequest,
   HeartbeatRequest__Output,

@@ -13,15 +13,16 @@ import type { Logger } from '../../../base/log.ts'
 import type { AssignedTask, NetworkItem } from '../../store/assignment.ts'
 import type { NodeDescription } from '../../store/objects.ts'
 import type { GenericResource } from '../../store/specs.ts'
-import type { Executor, TaskController, TaskHost } from '../executor.ts'
+import type { AttachmentCalls, Executor, TaskController, TaskHost } from '../executor.ts'
 import { run } from '../process/shell.ts'
+import { AttachedContainers } from './attached-containers.ts'
 import { TASK_LABEL } from './container-spec.ts'
 import { DockerController, type DockerParts, type Inspection } from './controller.ts'
 import { ignore, wordsOf } from './engine-error.ts'
 import { EngineEvents } from './engine-events.ts'
 import { EngineNetworks } from './engine-networks.ts'
 import { removeTaskFiles } from './files.ts'
-import { ADOPT_AT_ONCE } from './limits.ts'
+import { ADOPT_AT_ONCE, ENSURED_MS } from './limits.ts'
 import { DRIVER_NAME, NetworkDriver } from './network-driver.ts'
 import { Puller } from './pull.ts'
 
@@ -43,6 +44,7 @@ export interface DockerExecutorOptions {
   readonly network: (networkId: string) => NetworkItem | undefined
   /** The MAC address that belongs to an address without prefix length. */
   readonly macOf: (address: string) => string
+  readonly attachments: AttachmentCalls
   readonly log: Logger
 }
 
@@ -66,10 +68,12 @@ export class DockerExecutor implements Executor {
   readonly #networks: EngineNetworks
   readonly #filesDirectory: string
   readonly #puller: Puller
+  readonly #attached: AttachedContainers
   /** Containers that an earlier agent has made, by task. */
   #adopted = new Map<string, Inspection>()
   #driver: NetworkDriver | null = null
   #hasEgress = false
+  #ensured = 0
   #described: Described | null = null
 
   constructor(options: DockerExecutorOptions) {
@@ -78,6 +82,15 @@ export class DockerExecutor implements Executor {
     this.#events = new EngineEvents(this.#docker, options.log)
     this.#networks = new EngineNetworks(this.#docker)
     this.#puller = new Puller(this.#docker, options.log)
+    this.#attached = new AttachedContainers({
+      docker: this.#docker,
+      events: this.#events,
+      networks: this.#networks,
+      calls: options.attachments,
+      internal: (networkId) => options.network(networkId)?.internal ?? false,
+      macOf: options.macOf,
+      log: options.log,
+    })
     this.#filesDirectory = join(options.runDirectory, 'files')
   }
 
@@ -97,6 +110,7 @@ export class DockerExecutor implements Executor {
     }
     if (pluginDirectory !== null) await this.#openDriver(pluginDirectory)
     await this.#adopt()
+    if (this.#driver !== null) await this.#attached.open(this.#driver)
     this.#events.open()
     log.info('tasks run as containers', {
       socket: this.#options.socketPath,
@@ -110,8 +124,8 @@ export class DockerExecutor implements Executor {
     const { log } = this.#options
     const driver = new NetworkDriver({
       log,
-      attach: () => Promise.reject(new Error('this network takes only the tasks of services')),
-      detach: async () => {},
+      attach: (networkId, pool) => this.#attached.attach(networkId, pool),
+      detach: (networkId, address) => this.#attached.detach(networkId, address),
       hasEgress: () => this.#hasEgress,
       macOf: macOfInterface,
     })
@@ -193,6 +207,7 @@ export class DockerExecutor implements Executor {
   }
 
   controller(task: AssignedTask, host: TaskHost): TaskController {
+    if (task.spec.Runtime === 'attachment') return this.#attached.controller(task, host)
     const { network, macOf, log } = this.#options
     const parts: DockerParts = {
       docker: this.#docker,
@@ -228,7 +243,22 @@ export class DockerExecutor implements Executor {
     await removeTaskFiles(this.#filesDirectory, taskId)
   }
 
+  async ensureNetwork(network: NetworkItem): Promise<string> {
+    if (this.#driver === null) {
+      throw new Error('weft is not the network driver of the engine here: see --plugin-dir')
+    }
+    // Until its container is there, nobody else uses it.
+    const user = `ensured ${++this.#ensured}`
+    const name = await this.#networks.ensure(network, user)
+    const release = (): void => {
+      this.#networks.release(network.id, user).catch(() => {})
+    }
+    setTimeout(release, ENSURED_MS).unref()
+    return name
+  }
+
   async close(): Promise<void> {
+    this.#attached.close()
     this.#events.close()
     await this.#driver?.close()
   }

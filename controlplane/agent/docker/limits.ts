@@ -9,6 +9,10 @@ export const PLUGIN_BODY_BYTES_MAX: number = 1024 * 1024
 export const EVENTS_RETRY_MS = 500
 /** One event of the engine. */
 export const EVENT_BYTES_MAX: number = 1024 * 1024
+/** How long an attachment's addresses may take, and its container may be away. */
+export const ATTACH_TIMEOUT_MS = 20_000
+/** A network that was made known to the engine waits so long for its first container. */
+export const ENSURED_MS = 60_000
 /** How often a container is looked at although no event told of it. */
 export const LOOK_MS = 5000
 /** Docker's default stop grace period. */

@@ -19,6 +19,7 @@ import type {
   ApiRequest,
   ApiResponse,
   ClusterAccess,
+  EngineNetwork,
   InitRequest,
   JoinRequest,
   LogLine,
@@ -129,13 +130,13 @@ export class FakeNode implements NodeControl, NodeServices {
     await new Promise((resolve) => signal.addEventListener('abort', resolve))
   }
 
-  async ensureEngineNetwork(network: string): Promise<string | null> {
+  async ensureEngineNetwork(network: string): Promise<EngineNetwork | null> {
     const found = this.store
       .view((tx) => tx.all('networks'))
       .find(({ id, spec }) => id === network || spec.Name === network)
     if (found === undefined) return null
     this.preparedNetworks.push(found.id)
-    return found.spec.Name
+    return { name: found.spec.Name, nameServers: ['10.0.9.1'] }
   }
 }
 

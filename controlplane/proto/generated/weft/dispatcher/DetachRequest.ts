@@ -1,0 +1,12 @@
+// Original file: controlplane/proto/dispatcher.proto
+
+
+export interface DetachRequest {
+  'sessionId'?: (string);
+  'taskId'?: (string);
+}
+
+export interface DetachRequest__Output {
+  'sessionId': (string);
+  'taskId': (string);
+}

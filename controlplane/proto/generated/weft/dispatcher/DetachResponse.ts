@@ -1,0 +1,8 @@
+// Original file: controlplane/proto/dispatcher.proto
+
+
+export interface DetachResponse {
+}
+
+export interface DetachResponse__Output {
+}
