@@ -60,25 +60,31 @@ export interface ShownTask {
   }
 }
 
-/** Waits until `count` tasks of a service run; returns them. */
+/** Every task of a service that the cluster remembers. */
+export function tasksOf({ node }: EngineNode, service: string): Promise<ShownTask[]> {
+  const filters = encodeURIComponent(JSON.stringify({ service: [service] }))
+  return node.api.ask<ShownTask[]>('GET', `/tasks?filters=${filters}`)
+}
+
+/** Waits until `count` tasks of a service run, and are as wanted; returns them. */
 export async function untilRunning(
-  { node }: EngineNode,
+  node: EngineNode,
   service: string,
   count: number,
+  isWanted: (tasks: ShownTask[]) => boolean = () => true,
 ): Promise<ShownTask[]> {
-  const filters = encodeURIComponent(JSON.stringify({ service: [service] }))
   let last: ShownTask[] = []
   try {
     return await waitFor(
       async () => {
-        last = await node.api.ask<ShownTask[]>('GET', `/tasks?filters=${filters}`)
+        last = await tasksOf(node, service)
         const running = last.filter(({ Status }) => Status.State === 'running')
-        return running.length === count ? running : null
+        return running.length === count && isWanted(running) ? running : null
       },
       { what: `${count} running tasks of ${service}`, timeoutMs: 60_000, stepMs: 100 },
     )
   } catch (error) {
     const states = last.map(({ Status }) => `${Status.State} ${Status.Err ?? ''}`).join('\n')
-    throw new Error(`${(error as Error).message}\n${states}\n${node.log.slice(-4000)}`)
+    throw new Error(`${(error as Error).message}\n${states}\n${node.node.log.slice(-4000)}`)
   }
 }

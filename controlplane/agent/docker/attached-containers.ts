@@ -1,8 +1,8 @@
-// Containers on attachable networks that are no tasks of a service (`docker run --network NAME`). The
-// engine asks for an address; the cluster is asked for an attachment, a task of this node that comes
-// with addresses like any other; its controller knows the interface. Which container it is nobody
-// says when the address is asked for: it is looked up at the engine once it is connected, and told
-// to the cluster with its name.
+// Containers on attachable networks that are no tasks of a service (`docker run --network NAME`).
+// The engine asks for an address; the cluster is asked for an attachment, a task of this node that
+// comes with addresses like any other; its controller knows the interface. Which container it is
+// nobody says when the address is asked for: it is looked up at the engine once it is connected,
+// and told to the cluster with its name.
 //
 // An attachment goes when the engine gives its address back. One whose container has gone meanwhile
 // (agent or engine were away) goes when the networks are looked at.

@@ -1,0 +1,44 @@
+// Goal: containers and their connections outlive the agent, killed without warning; the engine's
+// end is the end of its containers, which are made anew as soon as it is back. Method: one engine
+// and one agent in a lab; a connection that counts, in containers of two services.
+
+import './enter.ts'
+import { waitFor } from '../../cli/lab/wait.ts'
+import { engineTest, startEngineNodes, untilRunning } from './engine-scene.ts'
+
+engineTest('agent and engine start again', async (t, lab) => {
+  const { nodes } = await startEngineNodes(t, lab, 1)
+  const [h1] = nodes
+  const { node, engine } = h1!
+  await node.mustDocker('network', 'create', '-d', 'overlay', 'ov')
+  const create = (name: string, script: string): Promise<string> => {
+    const options = ['--detach', '--name', name, '--network', 'ov', '--stop-grace-period', '1s']
+    return node.mustDocker('service', 'create', ...options, 'bb', 'sh', '-c', script)
+  }
+  await create('echo', 'exec nc -ll -p 7 -e cat')
+  const [server] = await untilRunning(h1!, 'echo', 1)
+  const count = 'i=0; while i=$((i+1)); do echo $i; sleep 0.1; done'
+  await create('count', `(${count}) | nc tasks.echo 7 > /tmp/out`)
+  const [client] = await untilRunning(h1!, 'count', 1)
+  const containers = [server, client].map((task) => task!.Status.ContainerStatus!.ContainerID)
+  const counted = async (): Promise<number> =>
+    Number(await engine.mustDocker('exec', containers[1]!, 'tail', '-n', '1', '/tmp/out'))
+  const goesOn = async (what: string): Promise<void> => {
+    const before = await counted().catch(() => 0)
+    await waitFor(async () => (await counted()) > before + 3, { what, timeoutMs: 30_000 })
+  }
+  await goesOn('the connection')
+  await node.crash()
+  await node.start()
+  await goesOn('the connection after the agent was killed')
+  const running = await engine.mustDocker('ps', '-q', '--no-trunc')
+  t.same(running.split('\n').sort(), [...containers].sort(), 'the same containers')
+  t.equal((await untilRunning(h1!, 'count', 1))[0]!.ID, client!.ID, 'the same task')
+
+  t.comment('the engine ends, and is started again')
+  await engine.crash()
+  await engine.start()
+  const [next] = await untilRunning(h1!, 'count', 1, (tasks) => tasks[0]!.ID !== client!.ID)
+  containers[1] = next!.Status.ContainerStatus!.ContainerID
+  await goesOn('the connection of new containers')
+})
