@@ -30,8 +30,12 @@ export class ApiClient {
   /** Path of the socket. */
   readonly socketPath: string
 
-  constructor(socketPath: string) {
+  /** "v1.41" for an engine that is older than this client. */
+  readonly version: string
+
+  constructor(socketPath: string, version: string = VERSION) {
     this.socketPath = socketPath
+    this.version = version
   }
 
   /** The answer's JSON. Rejects with ApiRefusal for statuses of 400 and above. */
@@ -68,7 +72,7 @@ export class ApiClient {
         {
           socketPath: this.socketPath,
           method,
-          path: `/${VERSION}${path}`,
+          path: `/${this.version}${path}`,
           headers: { host: 'weft', ...headers },
           agent: false,
         },

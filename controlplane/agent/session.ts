@@ -20,7 +20,6 @@ import type {
   AttachResponse__Output,
   Description,
   DispatcherClient,
-  FindNetworkResponse__Output,
   HeartbeatRequest,
   LogSubscription__Output,
   SessionMessage__Output,
@@ -156,7 +155,7 @@ export class Session {
 
   /** Rejects with the ServiceError. */
   async findNetwork(network: string): Promise<NetworkItem> {
-    const response = await this.#ask<FindNetworkResponse__Output>((deadline, answer) => {
+    const response = await this.#ask<{ readonly network: Buffer }>((deadline, answer) => {
       this.client.FindNetwork({ sessionId: this.#id, network }, deadline, answer)
     })
     return JSON.parse(response.network.toString('utf8')) as NetworkItem

@@ -117,6 +117,21 @@ export function dispatcherHandlers(parts: DispatcherServiceParts): UntypedServic
         return {}
       },
     ),
+    ...attachmentHandlers(caller, refusal),
+    PublishLogs: (
+      call: ServerReadableStream<LogBatch__Output, object>,
+      answer: sendUnaryData<object>,
+    ) => publishLogs(call, answer, caller, refusal),
+  }
+}
+
+type Caller = (call: Callee) => { dispatcher: Dispatcher; nodeId: string }
+
+function attachmentHandlers(
+  caller: Caller,
+  refusal: (error: unknown) => object,
+): UntypedServiceImplementation {
+  return {
     FindNetwork: later(
       refusal,
       async (call: ServerUnaryCall<FindNetworkRequest__Output, unknown>) => {
@@ -136,17 +151,13 @@ export function dispatcherHandlers(parts: DispatcherServiceParts): UntypedServic
       await attachments.detach(nodeId, call.request.taskId)
       return {}
     }),
-    PublishLogs: (
-      call: ServerReadableStream<LogBatch__Output, object>,
-      answer: sendUnaryData<object>,
-    ) => publishLogs(call, answer, caller, refusal),
   }
 }
 
 function publishLogs(
   call: ServerReadableStream<LogBatch__Output, object>,
   answer: sendUnaryData<object>,
-  caller: (call: Callee) => { dispatcher: Dispatcher; nodeId: string },
+  caller: Caller,
   refusal: (error: unknown) => object,
 ): void {
   let isOver = false

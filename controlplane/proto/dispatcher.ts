@@ -18,7 +18,6 @@ export type { Description, Description__Output } from './generated/weft/dispatch
 export type { DetachRequest__Output } from './generated/weft/dispatcher/DetachRequest.ts'
 export type { DispatcherClient } from './generated/weft/dispatcher/Dispatcher.ts'
 export type { FindNetworkRequest__Output } from './generated/weft/dispatcher/FindNetworkRequest.ts'
-export type { FindNetworkResponse__Output } from './generated/weft/dispatcher/FindNetworkResponse.ts'
 export type {
   HeartbeatRequest,
   HeartbeatRequest__Output,

@@ -3,24 +3,28 @@
 // Method: one engine and one agent in a lab, the docker CLI against the agent's socket.
 
 import './enter.ts'
+import type { EngineNode } from '../../cli/lab/engine.ts'
 import { waitFor } from '../../cli/lab/wait.ts'
 import { engineTest, startEngineNodes, tasksOf, untilRunning } from './engine-scene.ts'
+import type { Test } from './lab-test.ts'
 
 engineTest('what a task gets, and how it ends', async (t, lab) => {
   const { nodes } = await startEngineNodes(t, lab, 1)
   const [h1] = nodes
-  const { node, engine } = h1!
+  await createAll(h1!, lab.folder)
+  await checkContainer(t, h1!)
+  await checkEnds(t, h1!)
+  await checkNothingLeft(h1!)
+})
+
+async function createAll({ node }: EngineNode, folder: string): Promise<void> {
   const docker = (...args: string[]): Promise<string> => node.mustDocker(...args)
   const create = (name: string, ...args: string[]): Promise<string> =>
     docker('service', 'create', '--detach', '--name', name, ...args)
-  await node.host.must([
-    'sh',
-    '-c',
-    `printf geheim > ${lab.folder}/s; printf offen > ${lab.folder}/c`,
-  ])
+  await node.host.must(['sh', '-c', `printf geheim > ${folder}/s; printf offen > ${folder}/c`])
   await docker('network', 'create', '-d', 'overlay', 'ov')
-  await docker('secret', 'create', 'sec', `${lab.folder}/s`)
-  await docker('config', 'create', 'conf', `${lab.folder}/c`)
+  await docker('secret', 'create', 'sec', `${folder}/s`)
+  await docker('config', 'create', 'conf', `${folder}/c`)
   const script =
     'echo "$(cat /run/secrets/sec) $(cat /etc/c) $WHO"; echo oops >&2; touch /tmp/ok; ' +
     'exec httpd -f'
@@ -65,8 +69,11 @@ engineTest('what a task gets, and how it ends', async (t, lab) => {
     '1000',
   )
   await create('none', ...once, 'nope:1')
+}
 
-  const [task] = await untilRunning(h1!, 'all', 1)
+async function checkContainer(t: Test, h1: EngineNode): Promise<void> {
+  const { node, engine } = h1
+  const [task] = await untilRunning(h1, 'all', 1)
   const id = task!.Status.ContainerStatus!.ContainerID
   const [shown] = JSON.parse(await engine.mustDocker('inspect', id))
   t.equal(shown.HostConfig.Memory, 64 * 1024 * 1024)
@@ -82,11 +89,13 @@ engineTest('what a task gets, and how it ends', async (t, lab) => {
     { what: 'the logs' },
   )
   t.match(logs.stdout, /^\d{4}-[^ ]+Z all\.1\.[0-9a-z]+@h1 +\| geheim offen all\.1$/m)
+}
 
+async function checkEnds(t: Test, h1: EngineNode): Promise<void> {
   const ended = async (service: string): Promise<unknown> =>
     waitFor(
       async () => {
-        const [one] = await tasksOf(h1!, service)
+        const [one] = await tasksOf(h1, service)
         const isOver = ['failed', 'rejected'].includes(one!.Status.State)
         return isOver ? [one!.Status.State, one!.Status.Err] : null
       },
@@ -96,9 +105,10 @@ engineTest('what a task gets, and how it ends', async (t, lab) => {
   const why = 'task: non-zero exit (137): dockerexec: unhealthy container'
   t.same(await ended('sick'), ['failed', why])
   t.same(await ended('none'), ['rejected', 'No such image: nope:1'])
+}
 
-  t.comment('nothing is left')
-  await docker('service', 'rm', 'all', 'bad', 'sick', 'none')
+async function checkNothingLeft({ node, engine }: EngineNode): Promise<void> {
+  await node.mustDocker('service', 'rm', 'all', 'bad', 'sick', 'none')
   await waitFor(async () => (await engine.mustDocker('ps', '-aq')) === '', {
     what: 'the end of every container',
     timeoutMs: 60_000,
@@ -113,4 +123,4 @@ engineTest('what a task gets, and how it ends', async (t, lab) => {
     what: 'the end of networks, interfaces and files',
     timeoutMs: 30_000,
   })
-})
+}
