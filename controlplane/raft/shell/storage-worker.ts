@@ -20,6 +20,8 @@ let directory: Directory
 let database: RaftDatabase
 let backups: Promise<void> = Promise.resolve()
 let backupCount = 0
+/** Until the backup under way has done its first step. */
+let beginning: Promise<void> | null = null
 let isClosing = false
 let isOpen = true
 let isServing = false
@@ -108,7 +110,7 @@ async function copy(id: number, path: string): Promise<void> {
   try {
     closeSync(openSync(path, 'wx', 0o600))
     isMade = true
-    await backup(database.handle, path, { rate: BACKUP_STEP_PAGES })
+    await begunBackup(path)
     sealBackup(path)
     const fd = openSync(path, 'r+')
     fsyncSync(fd)
@@ -119,6 +121,16 @@ async function copy(id: number, path: string): Promise<void> {
     if (isMade) rmSync(path, { force: true })
     reply(id, { error: plain(error) })
   }
+}
+
+/** SQLite copies in another thread. Its first step must not fall into a transaction of ours: node
+ * takes the lock that it meets there for a failure. Later steps wait for theirs. */
+function begunBackup(path: string): Promise<number> {
+  const begun = Promise.withResolvers<void>()
+  const progress = (): void => begun.resolve()
+  const copying = backup(database.handle, path, { rate: BACKUP_STEP_PAGES, progress })
+  beginning = begun.promise
+  return copying.finally(() => begun.resolve())
 }
 
 /** The letter that waits, if one does. */
@@ -150,6 +162,10 @@ function readPort(): void {
 async function serve(): Promise<void> {
   const awake = setInterval(() => {}, AWAKE_MS)
   while (isOpen) {
+    if (beginning !== null) {
+      await beginning
+      beginning = null
+    }
     writeLetter()
     readPort()
     if (!isOpen) break
