@@ -164,6 +164,7 @@ function fileLines(place: Place): string[] {
     const move = `${q(`${here}/run`)}"\${file#/run}"`
     lines.push(
       `file=$(readlink -m ${target}); case $file in /run/*) file=${move};; esac`,
+      // biome-ignore lint/suspicious/noTemplateCurlyInString: a parameter of the shell
       'mkdir -p "${file%/*}" 2> /dev/null; [ -e "$file" ] || : > "$file" 2> /dev/null',
       `[ ! -e "$file" ] || mount --bind ${q(`${here}/${name}`)} "$file" ||`,
       `  fail "cannot place ${target}"`,
