@@ -4,8 +4,7 @@
 //
 //   burst   30 services of 1,000 replicas, each on a network of its own, created at once
 //   paced   300 services of 100 replicas, one every 100 ms: 1,000 tasks a second, for half a
-// minute;
-//           the delay is from a task's creation (new) to its node (assigned)
+//           minute; the delay is from a task's creation (new) to its node (assigned)
 //
 // Time is the processor's: the clock that the loops see goes on by what this process computes, and
 // jumps to the next timer when nothing is left to do. So figures are those of a core of one's own,

@@ -4,7 +4,7 @@
 //
 //   found     a swarm of one, at once
 //   join      the log is still empty; the others are asked to take this member in
-// (become-member.ts)
+//             (become-member.ts)
 //   restart   from its directory; asks again where it had not been taken in yet
 //   force-new-cluster   alone, with what its log has
 

@@ -4,8 +4,8 @@
 // hint any of the managers known is as good as another, but for those that just failed. After a
 // session ended the first tries are close together, so that a node is back within a second of the
 // election of a new leader; later ones are spread over seconds, so that a thousand nodes do not
-// storm a cluster that has just come up. An attempt that itself took long
-// says that the other end has its hands full, and ends the fast ones.
+// storm a cluster that has just come up. An attempt that itself took long says that the other end
+// has its hands full, and ends the fast ones.
 
 import type { Prng } from '../../base/prng.ts'
 import {

@@ -3,11 +3,9 @@
 //
 //   - Changes within TABLES_DELAY_MS make one version.
 //   - Tables that the data plane refuses because of single items are handed over again without
-// these.
-//     Anything else it refuses is tried again later; what ran before goes on.
+//     these. Anything else it refuses is tried again later; what ran before goes on.
 //   - A version is acknowledged when it forwards, and after the flows to draining backends were
-// counted
-//     under it: an acknowledgement without flows means that there are none.
+//     counted under it: an acknowledgement without flows means that there are none.
 
 import type { Logger } from '../../base/log.ts'
 import type { Timers } from '../../base/timers.ts'

@@ -2,8 +2,8 @@
 // that CFSSL speaks (its endpoint "sign" or "authsign"'s plain form). The node shows its own
 // certificate; the server must be verifiable by the swarm's root, under the host name of its URL.
 //
-//   POST URL  {"hosts": [...], "certificate_request": PEM, "subject": {"CN", "names":
-// [{"O","OU"}]}}
+//   POST URL  {"hosts": [...], "certificate_request": PEM, "subject":
+//             {"CN", "names": [{"O","OU"}]}}
 //   answer    {"success": true, "result": {"certificate": PEM}, "errors": [], "messages": []}
 //
 // The swarm asks for names, but whoever signs decides: what comes back is read, verified up to the

@@ -5,8 +5,7 @@
 //             manager's now, and joins the Raft group.
 //   demote    first out of the Raft group, then role := worker. The other way round a node with a
 //             worker's certificate would still vote. A leader does not demote itself: it hands
-// over,
-//             and the next one goes on from here.
+//             over, and the next one goes on from here.
 //
 // A removal that would cost the group its majority is refused by the group; it is tried again until
 // it can be done or is not wanted any more. A node that is wanted back as a manager while it is

@@ -3,7 +3,7 @@
 //
 // Everybody is flushed at the same moments, which have numbers: `results_in` of a message is the
 // number of the flush, `applies_to` that of the flush before it that concerned this node. So "node
-// A has applied flush 17" can be asked of any node (drain.ts).
+// A has applied flush 17" can be asked of any node (drains.ts).
 //
 // A change after a quiet time goes out after FLUSH_SOON_MS, and so does every one that takes
 // something out of service; in a storm there is a flush each FLUSH_MS, or at FLUSH_CHANGES changes.

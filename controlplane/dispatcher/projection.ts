@@ -4,7 +4,7 @@
 //   task     -> its node's topic: the task, the secrets and configs it uses
 //            -> topic of each of its networks: an endpoint, while it is alive on a node that is up
 //   service  -> topic of each of its networks: name, virtual addresses; published ports on the
-// ingress
+//               ingress network
 //   network  -> its own topic
 //   node     -> the peers' topic; when it goes down its endpoints leave all topics at once
 //

@@ -5,7 +5,7 @@
 // and for `Delay` after. Within a slot:
 //
 //   stop-first    old task to shut down, new one prepared, run when the old one has stopped
-// (tend.ts)
+//                 (tend.ts)
 //   start-first   new task run beside the old one, which is stopped when the new one runs
 //
 // A task of the update that ends by itself before it has run for `Monitor` is a failure. When more

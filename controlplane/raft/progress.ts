@@ -1,8 +1,8 @@
 // The leader's view of one member, and the flow control that follows from it.
 //
 //   probe      Where the logs agree is a guess. One MsgApp at a time; the next goes when a
-// heartbeat
-//              was answered. An acceptance leads to replicate, a rejection to a better guess.
+//              heartbeat was answered. An acceptance leads to replicate, a rejection to a better
+//              guess.
 //   replicate  The logs agree at `match`. Entries are sent without waiting, within the window.
 //   snapshot   What the member needs is compacted away. Nothing is sent until it acknowledges an
 //              index that the log can continue from, or the caller reports the snapshot's fate.

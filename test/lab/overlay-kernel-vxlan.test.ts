@@ -3,7 +3,7 @@
 //
 //     p ── h1 ═══╦═══ h2 ── q
 //                k          vx0: kernel vxlan, stock settings; floods to h1 and h2, learns from
-// answers
+//                   answers
 //
 // The kernel has no tables: its ARP requests and neighbour solicitations reach h1 and h2, and the
 // one that has the container must answer.

@@ -1,9 +1,8 @@
 // What the process executor takes for an image:
 //
 //   host            the files of this host
-//   file:///DIR     a root file system, or an OCI image layout (image-spec, image-layout.md), which
-// is
-//                   unpacked once
+//   file:///DIR     a root file system, or an OCI image layout (image-spec, image-layout.md),
+//                   which is unpacked once
 //
 // Everything else would have to come from a registry, which is Docker's business.
 

@@ -3,8 +3,7 @@
 //   run.sh    detached from the agent, which may end and come back. Enters the task's network
 //             namespace, makes the others, waits, and leaves the exit status in a file.
 //   inside.sh process 1 of the new PID namespace: mounts, waits until the interfaces are there,
-// starts
-//             the command, passes signals on, reaps what is orphaned, ends with the command.
+//             starts the command, passes signals on, reaps what is orphaned, ends with the command.
 //
 //   agent --spawn--> run.sh ... unshare ... inside.sh ... the command
 //                      |                       |

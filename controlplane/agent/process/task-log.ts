@@ -3,9 +3,8 @@
 // The task writes into two plain files, `out` and `err`, which outlive the agent. The agent reads
 // on where it stopped and appends line by line to `log`, giving each the time at which it was read:
 //
-//   log      o 1764100000123456789 4711 12\n<12 bytes>   stream, ns since 1970, how far `out` has
-// been
-//            e 1764100000223456789 99 7\n<7 bytes>       read by then, length of the line
+//   log      o 1764100000123456789 4711 12\n<12 bytes>   stream, ns since 1970, how far `out`
+//            e 1764100000223456789 99 7\n<7 bytes>       has been read by then, length of the line
 //   log.1    older, then log.2 ...
 //
 // The place in `out` stands with the line, so a kill at any moment neither loses nor doubles one.
