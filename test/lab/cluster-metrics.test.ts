@@ -3,6 +3,7 @@
 // are in its tables. Method: real agents on hosts of a lab.
 
 import './enter.ts'
+import { readFileSync } from 'node:fs'
 import { parseMetrics } from '../../cli/lab/metrics.ts'
 import { foundSwarm, type SwarmNode, startNodes } from '../../cli/lab/swarm-node.ts'
 import { waitFor } from '../../cli/lab/wait.ts'
@@ -43,6 +44,19 @@ labTest('metrics of a swarm, and its peers in the tables', async (t, lab) => {
   const worker = await valuesOf(h2)
   t.equal(worker.get('swarm_node_manager'), 0)
   t.equal(worker.get('swarm_manager_leader'), undefined)
+
+  t.comment('documents tell of each')
+  const text = readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8')
+  const names = [...leader.keys()].map((key) => key.split(' ')[0]!)
+  const ofSwarm = /^swarm_|^weft_(node|certificate|session|agent|root|raft|dispatcher)_/
+  const ofLoops = /^weft_(allocator|scheduler|orchestrator|constraint_enforcer|reaper|rebalancer)_/
+  const documented = new Set(
+    names
+      .filter((name) => ofSwarm.test(name) || ofLoops.test(name))
+      .map((name) => name.replace(/(_seconds)_(bucket|sum|count)$/, '$1')),
+  )
+  t.ok(documented.size > 40, `${documented.size} names`)
+  for (const name of documented) t.ok(text.includes(`\`${name}\``), name)
 
   t.comment('each has the other as a peer')
   const ids = new Map(
