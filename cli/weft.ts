@@ -25,7 +25,7 @@ const VERBS: Readonly<Record<string, VerbEntry>> = {
     load: () => import('./dataplane.ts'),
   },
   demo: {
-    summary: 'Show an overlay, a virtual address and a published port on this machine',
+    summary: 'Show a swarm of three nodes and a stack on this machine',
     load: () => import('./demo.ts'),
   },
   ipvs: {
@@ -73,7 +73,7 @@ function overview(): string {
   const lines = Object.entries(VERBS).map(
     ([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}`,
   )
-  return `weft: encrypted overlay networks, load balancing and a routing mesh in user space
+  return `weft: swarms with encrypted networks, load balancing and a routing mesh in user space
 
 usage: weft VERB [OPTIONS]
 

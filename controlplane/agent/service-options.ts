@@ -6,7 +6,7 @@
 //     weft.affinity       "10m": a client keeps its backend as long
 //     weft.prefer         node, zone, nearest
 //     weft.slow-start     "30s": a new backend gets its share gradually
-//     weft.idle-timeout   "2h": of established flows
+//     weft.idle-timeout   "1h": of established flows, at most an hour
 //     weft.retry-refused  false: a refused connection is the client's to know (default true: it is
 //                         tried on another backend, so a task that does not listen yet, or any
 //                         more, fails nobody)
