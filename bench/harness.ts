@@ -40,6 +40,8 @@ interface Question {
   readonly question: string
   readonly metrics: readonly Metric[]
   readonly goals: readonly Goal[]
+  /** False: it is measured against figures alone, and no peer has to be fetched. */
+  readonly hasPeers?: boolean
 }
 
 type Contestants = Promise<readonly (Contestant | AbsentContestant)[]>

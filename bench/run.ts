@@ -106,7 +106,7 @@ async function main(): Promise<void> {
     if (obstacle !== undefined) fail(obstacle)
     if (!insideLab()) {
       warmAgents()
-      fetchPeers(say)
+      if (bench.hasPeers !== false) fetchPeers(say)
     }
     enterLab()
   }

@@ -38,6 +38,8 @@ export interface LoadReport {
   /** Who answered how often, by the first word of the answer. */
   readonly by: Readonly<Record<string, number>>
   readonly seconds: number
+  /** By the clock on the wall; `atMs` counts from here. */
+  readonly startMs: number
 }
 
 class Load {
@@ -46,6 +48,7 @@ class Load {
   readonly #by = new Map<string, number>()
   readonly #idle: Kept[] = []
   readonly #startMs = performance.now()
+  readonly #startWallMs = Date.now()
   #asked = 0
   #answered = 0
   #failed = 0
@@ -78,6 +81,7 @@ class Load {
       failures: this.#failures,
       by: Object.fromEntries(this.#by),
       seconds: (performance.now() - this.#startMs) / 1000,
+      startMs: this.#startWallMs,
     }
   }
 

@@ -1,7 +1,7 @@
 // A swarm on hosts of the lab, with a client outside, and what tests and benchmarks do with it:
 // services made, changed and waited for, over the Engine API of whichever node answers.
 
-import { readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
@@ -244,6 +244,18 @@ export class Swarm {
     return this.nodes.find((node) => node.name === name)!
   }
 
+  /** A power failure: the agent and its tasks end at once, and the node's links are dead. */
+  async powerOff(node: SwarmNode): Promise<void> {
+    await node.host.ip(node.host.interfaces.map((device) => `link set ${device} down`))
+    await node.crash()
+    killTasks(node)
+  }
+
+  async powerOn(node: SwarmNode): Promise<void> {
+    await node.host.ip(node.host.interfaces.map((device) => `link set ${device} up`))
+    await node.start()
+  }
+
   /** Starts a load in a host; `endLoad` ends it. */
   async load(from: Host, order: LoadOrder): Promise<LabProcess> {
     const process = from.spawn([...NODE, REQUEST_LOAD, JSON.stringify(order)])
@@ -259,14 +271,37 @@ export async function endLoad(load: LabProcess): Promise<LoadReport> {
   return JSON.parse(text!) as LoadReport
 }
 
-/** First process of a task, as the lab numbers it: the child of the child of its run.sh. */
+/** First process of a task, as the lab numbers it: the child of the child of its run.sh. 0 for one
+ * that does not run. */
 export function taskProcess(node: SwarmNode, taskId: string): number {
-  const file = join(node.dataDirectory, 'tasks', taskId, 'pid')
-  let pid = Number.parseInt(readFileSync(file, 'utf8'), 10)
-  for (let generation = 0; generation < 2; generation++) {
-    pid = Number.parseInt(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8'), 10)
+  try {
+    const file = join(node.dataDirectory, 'tasks', taskId, 'pid')
+    let pid = Number.parseInt(readFileSync(file, 'utf8'), 10)
+    for (let generation = 0; generation < 2; generation++) {
+      pid = Number.parseInt(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8'), 10)
+    }
+    return Number.isNaN(pid) ? 0 : pid
+  } catch {
+    return 0
   }
-  return pid
+}
+
+/** Kills a task as the kernel would for want of memory. False when it does not run. */
+export function killTask(node: SwarmNode, taskId: string): boolean {
+  const pid = taskProcess(node, taskId)
+  if (pid === 0) return false
+  try {
+    process.kill(pid, 'SIGKILL')
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Everything of every task of a node. */
+export function killTasks(node: SwarmNode): void {
+  const tasks = join(node.dataDirectory, 'tasks')
+  for (const name of existsSync(tasks) ? readdirSync(tasks) : []) killTask(node, name)
 }
 
 /** A service whose replicas are page servers that are asked whether they are well. */

@@ -1,0 +1,238 @@
+// npm run bench -- services
+//
+// How soon and how smoothly does desired state become packets? Three managers and a worker in a
+// lab, tasks as processes, a client outside that asks at the published port of every node at 500
+// requests a second: half over new connections, half over 30 kept ones. WEFT_BENCH_PARTS names
+// parts: start, failures, updates, dns (default: all).
+//
+//   start      300 tasks of `sleep`, on an overlay, from the request to the last one Running
+//   failures   a task killed, then a worker without power, then the leader; requests fail until the
+//              dead are out of every node's tables: the last failure after the event is the figure.
+//              Answers that come late do not count, for a client waits longer than a table lives.
+//   updates    a service of 6 replaced UPDATES times, then each node drained in turn
+//   dns        questions for a service's name from within a task, 64 under way at a time
+
+import process from 'node:process'
+import { fileURLToPath } from 'node:url'
+import type { Lab } from '../cli/lab/lab.ts'
+import type { LoadReport } from '../cli/lab/request-load.ts'
+import { endLoad, killTask, pageService, type ShownTask, Swarm } from '../cli/lab/swarm.ts'
+import type { SwarmNode } from '../cli/lab/swarm-node.ts'
+import { waitFor } from '../cli/lab/wait.ts'
+import type { Bench, Yield } from './harness.ts'
+
+const TASKS = Number(process.env.WEFT_BENCH_TASKS ?? 300)
+const UPDATES = Number(process.env.WEFT_BENCH_UPDATES ?? 10)
+const PARTS = new Set((process.env.WEFT_BENCH_PARTS ?? 'start,failures,updates,dns').split(','))
+const PER_SECOND = 500
+const WAIT_MS = 150_000
+const DNS_CLIENT = fileURLToPath(new URL('./load/dns-client.ts', import.meta.url))
+
+async function measure(swarm: Swarm, seconds: number): Promise<Yield> {
+  const yielded: Record<string, number> = {}
+  if (PARTS.has('start')) yielded['tasks Running'] = await start(swarm)
+  if (PARTS.has('updates')) Object.assign(yielded, await updates(swarm))
+  if (PARTS.has('dns')) Object.assign(yielded, await dns(swarm, seconds))
+  if (PARTS.has('failures')) Object.assign(yielded, await failures(swarm))
+  return yielded
+}
+
+async function start(swarm: Swarm): Promise<number> {
+  const startMs = performance.now()
+  await swarm.service({
+    Name: 'many',
+    Mode: { Replicated: { Replicas: TASKS } },
+    TaskTemplate: {
+      ContainerSpec: { Image: 'host', Command: ['sleep', '10000'], StopGracePeriod: 1e6 },
+      Networks: [{ Target: 'front' }],
+    },
+  })
+  await swarm.converged('many', TASKS, WAIT_MS)
+  const tookS = (performance.now() - startMs) / 1000
+  await swarm.ask('DELETE', '/services/many')
+  await waitFor(async () => (await swarm.tasks()).length === 0, {
+    what: 'the end of the tasks',
+    timeoutMs: WAIT_MS,
+  })
+  return tookS
+}
+
+async function loads(
+  swarm: Swarm,
+  nodes: readonly SwarmNode[],
+): Promise<() => Promise<LoadReport[]>> {
+  const targets = nodes.map(({ host }) => `${host.address}:8080`)
+  const order = { targets, perSecond: PER_SECOND / 2 }
+  const both = [
+    await swarm.load(swarm.client, { ...order, keepAlive: 0 }),
+    await swarm.load(swarm.client, { ...order, keepAlive: 30 }),
+  ]
+  return () => Promise.all(both.map((load) => endLoad(load)))
+}
+
+async function pages(swarm: Swarm, drain: string): Promise<void> {
+  const labels = { 'weft.drain-timeout': drain }
+  await swarm.service(pageService('web', ['front'], 6, { port: 8080, labels }))
+  await swarm.converged('web', 6, WAIT_MS)
+  await swarm.served(8080)
+}
+
+async function remove(swarm: Swarm): Promise<void> {
+  await swarm.ask('DELETE', '/services/web')
+  await waitFor(async () => (await swarm.tasks()).length === 0, {
+    what: 'the end of the tasks',
+    timeoutMs: WAIT_MS,
+  })
+}
+
+function failedIn(reports: readonly LoadReport[]): number {
+  return reports.reduce((sum, { failed }) => sum + failed, 0)
+}
+
+async function updates(swarm: Swarm): Promise<Yield> {
+  await pages(swarm, '1s')
+  const end = await loads(swarm, swarm.nodes)
+  for (let n = 0; n < UPDATES; n++) {
+    await swarm.force('web')
+    await swarm.updated('web', 'completed', WAIT_MS)
+  }
+  const failed = failedIn(await end())
+  const endDraining = await loads(swarm, swarm.nodes)
+  for (const node of swarm.nodes) {
+    await swarm.manager.updateNode(node.name, { Availability: 'drain' })
+    const { ID } = (await swarm.manager.nodes()).get(node.name)!
+    const isHere = ({ NodeID, Status }: ShownTask): boolean =>
+      NodeID === ID && Status.State === 'running'
+    await waitFor(async () => !(await swarm.tasks('web')).some(isHere), {
+      what: `${node.name} to be empty`,
+      timeoutMs: WAIT_MS,
+    })
+    await swarm.converged('web', 6, WAIT_MS)
+    await swarm.manager.updateNode(node.name, { Availability: 'active' })
+  }
+  const draining = failedIn(await endDraining())
+  await remove(swarm)
+  return { 'failed requests, updates': failed, 'failed requests, draining': draining }
+}
+
+/** From `sinceMs` (wall) to the last request that was begun or under way then and failed. */
+function lastFailureMs(reports: readonly LoadReport[], sinceMs: number): number {
+  const moments = reports.flatMap(({ failures, startMs }) =>
+    failures
+      .filter(({ why }) => !why.startsWith('timeout'))
+      .map(({ atMs }) => startMs + atMs - sinceMs),
+  )
+  return Math.max(0, ...moments)
+}
+
+async function failures(swarm: Swarm): Promise<Yield> {
+  await pages(swarm, '0')
+  const worker = swarm.nodes.find(({ isManager }) => !isManager)!
+  const [victim] = await swarm.running('web')
+  const node = swarm.nodeOf(victim!, await swarm.manager.nodes())
+  let end = await loads(swarm, swarm.nodes)
+  let sinceMs = Date.now()
+  killTask(node, victim!.ID)
+  await waitFor(async () => (await swarm.running('web')).every(({ ID }) => ID !== victim!.ID), {
+    what: 'the dead task to be seen',
+    timeoutMs: WAIT_MS,
+  })
+  await swarm.converged('web', 6, WAIT_MS)
+  const task = lastFailureMs(await end(), sinceMs)
+
+  // The dead node's own port is not asked: there is nobody to say no.
+  end = await loads(
+    swarm,
+    swarm.nodes.filter((one) => one !== worker),
+  )
+  sinceMs = Date.now()
+  await swarm.powerOff(worker)
+  const moved = await elsewhere(swarm, worker, sinceMs)
+  const dead = lastFailureMs(await end(), sinceMs)
+  await swarm.powerOn(worker)
+  await swarm.untilReady(swarm.nodes.length)
+
+  const shown = await swarm.manager.nodes()
+  const leader = swarm.nodes.find(({ name }) => shown.get(name)?.ManagerStatus?.Leader)!
+  sinceMs = Date.now()
+  await swarm.powerOff(leader)
+  const movedLeader = await elsewhere(swarm, leader, sinceMs)
+  await swarm.powerOn(leader)
+  await swarm.untilReady(swarm.nodes.length)
+  await remove(swarm)
+  return {
+    'last packet, task killed': task,
+    'last packet, node dead': dead,
+    'moved, worker dead': moved,
+    'moved, leader dead': movedLeader,
+  }
+}
+
+/** Seconds until all replicas run, none of them on the dead node. */
+async function elsewhere(swarm: Swarm, dead: SwarmNode, sinceMs: number): Promise<number> {
+  let id: string | undefined
+  await waitFor(
+    async () => {
+      id ??= (await swarm.manager.nodes()).get(dead.name)!.ID
+      const running = await swarm.running('web')
+      return running.length === 6 && running.every(({ NodeID }) => NodeID !== id)
+    },
+    { what: 'the tasks to run elsewhere', timeoutMs: WAIT_MS },
+  )
+  return (Date.now() - sinceMs) / 1000
+}
+
+async function dns(swarm: Swarm, seconds: number): Promise<Yield> {
+  await pages(swarm, '0')
+  const [task] = await swarm.running('web')
+  const node = swarm.nodeOf(task!, await swarm.manager.nodes())
+  const network = (await swarm.ask('GET', '/networks/front')) as {
+    IPAM: { Config: { Gateway: string }[] }
+  }
+  const server = network.IPAM.Config[0]!.Gateway
+  const text = await node.host.must(
+    [
+      ...['nsenter', `--net=${node.runDirectory}/netns/${task!.ID}`, '--'],
+      ...[process.execPath, '--disable-warning=ExperimentalWarning', DNS_CLIENT],
+      ...[server, 'web', String(seconds)],
+    ],
+    { lifeMs: (seconds + 30) * 1000 },
+  )
+  await remove(swarm)
+  const { perSecond, p99Ms, lost } = JSON.parse(text)
+  return { 'DNS answers': perSecond, 'DNS p99': p99Ms, 'DNS lost': lost }
+}
+
+export const bench: Bench = {
+  name: 'services',
+  hasPeers: false,
+  question: 'How soon and how smoothly does desired state become packets?',
+  metrics: [
+    { name: 'tasks Running', unit: 's' },
+    { name: 'last packet, task killed', unit: 'ms' },
+    { name: 'last packet, node dead', unit: 'ms' },
+    { name: 'moved, worker dead', unit: 's' },
+    { name: 'moved, leader dead', unit: 's' },
+    { name: 'failed requests, updates', unit: '' },
+    { name: 'failed requests, draining', unit: '' },
+    { name: 'DNS answers', unit: '1/s' },
+    { name: 'DNS p99', unit: 'ms' },
+    { name: 'DNS lost', unit: '' },
+  ],
+  goals: [
+    { metric: 'tasks Running', atMost: 15 },
+    { metric: 'last packet, task killed', atMost: 300 },
+    { metric: 'last packet, node dead', atMost: 2_000 },
+    { metric: 'moved, worker dead', atMost: 6 },
+    { metric: 'moved, leader dead', atMost: 8 },
+    { metric: 'failed requests, updates', atMost: 0 },
+    { metric: 'failed requests, draining', atMost: 0 },
+    { metric: 'DNS answers', atLeast: 20_000 },
+    { metric: 'DNS p99', atMost: 2 },
+  ],
+  contestants: async (lab: Lab) => {
+    const swarm = await Swarm.start(lab, { count: 4, managers: 3 })
+    await swarm.network('front')
+    return [{ name: 'weft', measure: (seconds) => measure(swarm, seconds) }]
+  },
+}
