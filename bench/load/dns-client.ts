@@ -1,5 +1,5 @@
-// Asks a name server as fast as it answers: UNDER_WAY questions at a time over several sockets, each
-// followed by the next when its answer comes. Prints one JSON object.
+// Asks a name server as fast as it answers: UNDER_WAY questions at a time over several sockets,
+// each followed by the next when its answer comes. Prints one JSON object.
 //
 //   node dns-client.ts SERVER NAME SECONDS
 
