@@ -42,7 +42,7 @@ export interface MetricsSource {
   /** Tables files refused since the start. */
   reloadFailures(): number
   /** More lines of the page, in Prometheus' text format. */
-  more?(): string
+  more?(): string | Promise<string>
 }
 
 type Labels = Record<string, string>

@@ -107,7 +107,7 @@ class Pages {
       this.timer = setInterval(sample, RATE_SAMPLE_MS).unref()
     }
     const text = await this.registry.metrics()
-    return { type: this.registry.contentType, text: text + (this.source.more?.() ?? '') }
+    return { type: this.registry.contentType, text: text + ((await this.source.more?.()) ?? '') }
   }
 
   stop(): void {

@@ -2,7 +2,9 @@
 // same assignment. Both start with the first tables; a machine on which one of them cannot be had
 // (no /dev/net/tun, no right to make a namespace) still is a node, and the log says what it lacks.
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from '../../base/log.ts'
+import type { DnsCounts } from '../../controlplane/agent/dns/server.ts'
 import type { DnsTables } from '../../controlplane/agent/dns/zone.ts'
 import type { ClusterFacts } from '../../controlplane/agent/item-cache.ts'
 import type { AgentDataPlane } from '../../controlplane/agent/node-agent.ts'
@@ -20,6 +22,9 @@ import type { NodeEngine } from './node-engine.ts'
 
 /** Characters of a network's id in the name of its gateway's device. */
 const ID_LENGTH = 11
+
+/** How long a scrape waits for the name server's counts. */
+const DNS_COUNTS_MS = 500
 
 export interface DataPlaneOptions {
   readonly nodeId: string
@@ -74,6 +79,13 @@ export class NodeDataPlane implements AgentDataPlane {
       log.warn('no name server for containers', { error: (error as Error).message })
       await dns.stop().catch(() => {})
     }
+  }
+
+  /** What the name server has done so far; null where there is none, or it does not answer. */
+  async nameCounts(): Promise<DnsCounts | null> {
+    const dns = this.#dns
+    if (dns === null) return null
+    return Promise.race([dns.counts(), sleep(DNS_COUNTS_MS, null, { ref: false })])
   }
 
   async stop(): Promise<void> {

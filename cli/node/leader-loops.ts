@@ -43,6 +43,8 @@ interface Loop {
 export class LeaderLoops {
   readonly dispatcher: Dispatcher
   readonly managers: ManagerStatusLoop
+  readonly allocator: Allocator
+  readonly scheduler: Scheduler
   /** By name, with their counters: for metrics. */
   readonly control: ReadonlyMap<string, ControlLoop>
   readonly #loops: readonly Loop[]
@@ -60,9 +62,11 @@ export class LeaderLoops {
       log,
       newId: () => newId((size) => randomBytes(size)),
     }
+    this.allocator = new Allocator(context)
+    this.scheduler = new Scheduler(context)
     this.control = new Map<string, ControlLoop>([
-      ['allocator', new Allocator(context)],
-      ['scheduler', new Scheduler(context)],
+      ['allocator', this.allocator],
+      ['scheduler', this.scheduler],
       ['orchestrator', new Orchestrator(context)],
       ['constraint-enforcer', new ConstraintEnforcer(context)],
       ['reaper', new Reaper(context)],

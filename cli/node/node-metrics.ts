@@ -2,6 +2,7 @@
 // names where there are any (swarm_*), so that dashboards go on working, and weft_* for the rest.
 // Values are read when somebody scrapes.
 
+import type { DnsCounts } from '../../controlplane/agent/dns/server.ts'
 import type { Store } from '../../controlplane/store/contract.ts'
 import { TASK_STATES } from '../../controlplane/store/objects.ts'
 import { exposition, type Metric, type Sample } from './exposition.ts'
@@ -28,9 +29,10 @@ const counter = (name: string, help: string, value: number): Metric => ({
 })
 
 /** The page's part of the control plane. */
-export function nodeMetrics(node: Node): string {
+export async function nodeMetrics(node: Node): Promise<string> {
   const { state, nodeId } = node.status()
   const { membership, manager } = node
+  const names = (await membership?.dataPlane.nameCounts()) ?? null
   const clusterId = membership?.clusterId ?? ''
   const info = { swarm_id: clusterId, node_id: nodeId }
   return exposition([
@@ -51,8 +53,28 @@ export function nodeMetrics(node: Node): string {
     },
     gauge('swarm_node_manager', 'Whether this node is a manager.', Number(manager !== null)),
     ...(membership === null ? [] : membershipMetrics(membership)),
+    ...(names === null ? [] : nameMetrics(names)),
     ...(manager === null ? [] : managerMetrics(manager)),
   ])
+}
+
+function nameMetrics({ udp, tcp, ...results }: DnsCounts): Metric[] {
+  const by = (label: string, counts: Readonly<Record<string, number>>): Sample[] =>
+    Object.entries(counts).map(([value, count]) => ({ labels: { [label]: value }, value: count }))
+  return [
+    {
+      name: 'weft_dns_queries_total',
+      help: "Questions to this node's name server, by transport.",
+      type: 'counter',
+      samples: by('transport', { udp, tcp }),
+    },
+    {
+      name: 'weft_dns_results_total',
+      help: 'How they ended.',
+      type: 'counter',
+      samples: by('result', { ...results }),
+    },
+  ]
 }
 
 function membershipMetrics({ security, agent }: SwarmMembership): Metric[] {
@@ -181,7 +203,7 @@ function loopMetricName(loop: string, name: string): string {
   return `weft_${loop.replaceAll('-', '_')}_${words}`
 }
 
-function leaderMetrics({ dispatcher, control }: LeaderLoops): Metric[] {
+function leaderMetrics({ dispatcher, control, scheduler, allocator }: LeaderLoops): Metric[] {
   const { sessions, feeds, drains } = dispatcher.counts
   const loops = [...control].flatMap(([loop, { counters }]) =>
     Object.entries(counters).map(([name, value]) => {
@@ -193,6 +215,20 @@ function leaderMetrics({ dispatcher, control }: LeaderLoops): Metric[] {
     gauge('weft_dispatcher_sessions', 'Nodes with a session.', sessions),
     gauge('weft_dispatcher_feeds', 'Streams of assignments.', feeds),
     gauge('weft_dispatcher_drains', 'Tasks that are being drained.', drains),
+    {
+      name: 'weft_scheduler_delay_seconds',
+      help: "From a task's becoming pending to its having a node.",
+      type: 'histogram',
+      values: scheduler.delays.values(),
+    },
+    {
+      name: 'weft_network_free_addresses',
+      help: 'Addresses of a network that are left.',
+      type: 'gauge',
+      samples: allocator
+        .freeAddresses()
+        .map(({ network, free }) => ({ labels: { network }, value: free })),
+    },
     ...loops,
   ]
 }

@@ -13,6 +13,7 @@
 // does not look at how busy a node really is.
 
 import { AssertionError } from '../../base/assert.ts'
+import { Histogram } from '../../base/histogram.ts'
 import type { ReadTransaction, StoreEvent, WriteTransaction } from '../store/contract.ts'
 import { type ControlLoop, type LoopContext, type PassEnd, Passes } from '../store/control-loop.ts'
 import { isTerminal, type NodeObject, stateRank, type TaskObject } from '../store/objects.ts'
@@ -60,6 +61,8 @@ export class Scheduler implements ControlLoop {
     delayMsSum: 0,
     delayMsMax: 0,
   }
+  /** From a task's becoming pending to its having a node. */
+  readonly delays: Histogram = new Histogram()
   private readonly context: LoopContext
   private readonly passes: Passes
   private unwatch: (() => void) | null = null
@@ -301,6 +304,7 @@ export class Scheduler implements ControlLoop {
   private measure(task: TaskObject): void {
     const delayMs = Math.max(0, this.context.clock.wallMs() - task.status.atMs)
     this.counters.assigned++
+    this.delays.add(delayMs)
     this.counters.delayMsSum += delayMs
     this.counters.delayMsMax = Math.max(this.counters.delayMsMax, delayMs)
   }

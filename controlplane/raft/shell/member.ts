@@ -15,6 +15,7 @@
 //
 // What the layers above do: keep the state, decide who may join, forward what a leader must do.
 
+import { Histogram } from '../../../base/histogram.ts'
 import type { Logger } from '../../../base/log.ts'
 import type { Prng } from '../../../base/prng.ts'
 import { decodeConfChange } from '../codec.ts'
@@ -30,7 +31,6 @@ import {
   shutDown,
   timedOut,
 } from './errors.ts'
-import { Histogram } from './histogram.ts'
 import { type Leadership, LeadershipWatch } from './leadership.ts'
 import * as limits from './limits.ts'
 import { Listeners } from './listeners.ts'

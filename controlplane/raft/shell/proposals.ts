@@ -1,10 +1,10 @@
 // What was proposed and is not applied yet. Proposals of one turn of the event loop go to the log
 // as one append; each is answered by itself.
 
+import { Histogram } from '../../../base/histogram.ts'
 import type { Proposal } from '../driver.ts'
 import type { ProposeResult } from '../types.ts'
 import { lostLeadership, MemberError, overloaded, overruled } from './errors.ts'
-import { Histogram } from './histogram.ts'
 import { MAX_PENDING_PROPOSALS, MAX_PROPOSAL_BYTES } from './limits.ts'
 
 interface Pending extends Proposal {

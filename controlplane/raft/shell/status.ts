@@ -1,9 +1,9 @@
 // What a member tells of itself: status for people and APIs, plain numbers for metrics.
 
+import type { HistogramValues } from '../../../base/histogram.ts'
 import type { NodeId } from '../messages.ts'
 import type { ProgressStatus } from '../progress.ts'
 import type { BasicStatus } from '../types.ts'
-import type { HistogramValues } from './histogram.ts'
 import type { MemberAddress } from './members.ts'
 import type { PeerStatus } from './transport-contract.ts'
 

@@ -10,6 +10,7 @@
 // ends the process.
 
 import { Worker } from 'node:worker_threads'
+import { Histogram } from '../../../base/histogram.ts'
 import type { Logger } from '../../../base/log.ts'
 import type { LogWrite } from '../driver.ts'
 import { MemoryStorage } from '../memory-storage.ts'
@@ -17,7 +18,6 @@ import type { Entry, HardState, Snapshot } from '../messages.ts'
 import type { Checkpoint, DatabaseWrite, StoredState } from './database.ts'
 import type { Identity } from './directory.ts'
 import { StorageError } from './errors.ts'
-import { Histogram } from './histogram.ts'
 import type { DataKeys, KeyProvider } from './keys.ts'
 import { SLOW_WRITE_MS } from './limits.ts'
 import { LETTER_BYTES, Mailbox } from './mailbox.ts'
