@@ -2,6 +2,7 @@
 // Prometheus reads; and the node reaches its peers' data planes: keys, endpoints and preshared keys
 // are in its tables. Method: real agents on hosts of a lab.
 
+import { spawnSync } from 'node:child_process'
 import './enter.ts'
 import { readFileSync } from 'node:fs'
 import { parseMetrics } from '../../cli/lab/metrics.ts'
@@ -40,6 +41,14 @@ labTest('metrics of a swarm, and its peers in the tables', async (t, lab) => {
   }
   for (const [name, value] of Object.entries(expected)) t.equal(leader.get(name), value, name)
   t.ok(leader.get('swarm_raft_transaction_latency_seconds_count')! > 0)
+  t.equal(leader.get('weft_scheduler_delay_seconds_count'), 0, 'no task yet')
+  t.ok(leader.get('weft_network_free_addresses network=ingress')! > 200)
+  t.equal(leader.get('weft_dns_results_total result=failed'), 0)
+  // Status 3 is a matter of taste: Swarm's gauges end in "_total". 1 is a page that cannot be read.
+  const input = await h1.host.probe.get('http://127.0.0.1:9323/metrics')
+  const { status, error } = spawnSync('promtool', ['check', 'metrics'], { input })
+  if (error !== undefined) t.comment('promtool is not installed: the page is not judged')
+  else t.ok(status === 0 || status === 3, `promtool reads the page: ${status}`)
   t.ok(leader.get('weft_certificate_expiry_timestamp_seconds')! > 1.7e9)
   const worker = await valuesOf(h2)
   t.equal(worker.get('swarm_node_manager'), 0)
