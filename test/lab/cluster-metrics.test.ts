@@ -8,7 +8,15 @@ import { readFileSync } from 'node:fs'
 import { parseMetrics } from '../../cli/lab/metrics.ts'
 import { foundSwarm, type SwarmNode, startNodes } from '../../cli/lab/swarm-node.ts'
 import { waitFor } from '../../cli/lab/wait.ts'
-import { labTest } from './lab-test.ts'
+import { labTest, type Test } from './lab-test.ts'
+
+/** Status 3 is a matter of taste: Swarm's gauges end in "_total". 1 is a page that cannot be
+ * read. */
+function judge(t: Test, input: string): void {
+  const { status, error } = spawnSync('promtool', ['check', 'metrics'], { input })
+  if (error !== undefined) t.comment('promtool is not installed: the page is not judged')
+  else t.ok(status === 0 || status === 3, `promtool reads the page: ${status}`)
+}
 
 labTest('metrics of a swarm, and its peers in the tables', async (t, lab) => {
   const nodes = await startNodes(lab, 2, { arguments: ['--metrics', '127.0.0.1:9323'] })
@@ -44,11 +52,7 @@ labTest('metrics of a swarm, and its peers in the tables', async (t, lab) => {
   t.equal(leader.get('weft_scheduler_delay_seconds_count'), 0, 'no task yet')
   t.ok(leader.get('weft_network_free_addresses network=ingress')! > 200)
   t.equal(leader.get('weft_dns_results_total result=failed'), 0)
-  // Status 3 is a matter of taste: Swarm's gauges end in "_total". 1 is a page that cannot be read.
-  const input = await h1.host.probe.get('http://127.0.0.1:9323/metrics')
-  const { status, error } = spawnSync('promtool', ['check', 'metrics'], { input })
-  if (error !== undefined) t.comment('promtool is not installed: the page is not judged')
-  else t.ok(status === 0 || status === 3, `promtool reads the page: ${status}`)
+  judge(t, await h1.host.probe.get('http://127.0.0.1:9323/metrics'))
   t.ok(leader.get('weft_certificate_expiry_timestamp_seconds')! > 1.7e9)
   const worker = await valuesOf(h2)
   t.equal(worker.get('swarm_node_manager'), 0)
