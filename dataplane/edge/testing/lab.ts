@@ -38,6 +38,8 @@ function missing(): string | undefined {
 /** Called first in a test file with its own path: resolves to tap inside the lab. Outside it runs
  * the file inside and exits with its status, or skips with the reason. */
 export async function insideLab(file: string): Promise<TAP> {
+  // A plain user's PATH lacks the administrator's commands.
+  process.env.PATH = `${process.env.PATH ?? '/usr/bin:/bin'}:/usr/local/sbin:/usr/sbin:/sbin`
   if (process.env[MARK] === undefined) {
     const reason = missing()
     if (reason === undefined) process.exit(runInside(file))
