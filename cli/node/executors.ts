@@ -98,13 +98,18 @@ function macOf(address: string): string {
   return [...mac].map((byte) => byte.toString(16).padStart(2, '0')).join(':')
 }
 
+/** Bridges of the Docker engine: nobody outside reaches a node there. */
+const ENGINE_BRIDGES: ReadonlySet<string> = new Set(['docker0', 'docker_gwbridge'])
+
 /** Every address of the interfaces that are up, loopback not among them. */
 export function systemAddresses(): SystemAddress[] {
-  return Object.entries(networkInterfaces()).flatMap(([name, addresses]) =>
-    (addresses ?? [])
-      .filter(({ internal }) => !internal)
-      .map(({ address }) => ({ interface: name, address })),
-  )
+  return Object.entries(networkInterfaces())
+    .filter(([name]) => !ENGINE_BRIDGES.has(name))
+    .flatMap(([name, addresses]) =>
+      (addresses ?? [])
+        .filter(({ internal }) => !internal)
+        .map(({ address }) => ({ interface: name, address })),
+    )
 }
 
 /** Where published ports answer: link-local addresses need a scope and are left out, and what
