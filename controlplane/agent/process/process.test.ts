@@ -202,6 +202,16 @@ t.test('a stop signal, and a kill when it is not heard', async (t) => {
   }
 })
 
+t.test('one that is killed from outside ends with 137', async (t) => {
+  const executor = await open()
+  const controller = executor.controller(task('sleep 60'), host)
+  await controller.prepare(never)
+  await controller.start(never)
+  process.kill(controller.status().container!.pid, 'SIGKILL')
+  t.equal(await messageOf(controller.wait(never)), 'task: non-zero exit (137)')
+  await controller.remove()
+})
+
 t.test('a task outlives its agent, and the next one takes it over', async (t) => {
   const what = task('echo one; while [ ! -e /run/go ]; do sleep 0.05; done; echo two; exit 7', {
     Mounts: [{ Type: 'bind', Source: '/run/shared', Target: '/run/go-directory' }],

@@ -51,15 +51,18 @@ exec 3>> state
 ${join.join('')}${enter}unshare --mount --pid --ipc --uts --propagation private \\
   --fork --kill-child \\
   sh ./inside.sh > /dev/null 2> why < /dev/null
-echo "$?" > exit.new && mv exit.new exit
+status=$?
+# unshare cannot tell that its child was killed: then nobody has left a status in "done".
+[ -s done ] || ! grep -qs '^running' state || status=137
+echo "$status" > exit.new && mv exit.new exit
 `
 }
 
 export function insideScript(plan: Plan, place: Place): string {
   return `${[
     '# Says why, for the agent, and ends.',
-    'fail() { echo "$*" >&3; exit 125; }',
-    'exec >> out 2>> err',
+    'fail() { echo "$*" >&3; echo 125 >&4; exit 125; }',
+    'exec >> out 2>> err 4>> done',
     `hostname ${q(plan.hostname)} 2> /dev/null || true`,
     ...rootLines(plan, place),
     ...sysctlLines(plan),
@@ -243,14 +246,14 @@ function startLines(plan: Plan, place: Place): string[] {
     `for name in ${FORWARDED}; do trap "kill -s $name \\$child 2> /dev/null" "$name"; done`,
     '(',
     ...(oom === null ? [] : [`  echo ${oom} > /proc/self/oom_score_adj 2> /dev/null`]),
-    '  echo running >&3; exec 3>&-',
+    '  echo running >&3; exec 3>&- 4>&-',
     `  ${words.join(' ')} ${plan.command.map(q).join(' ')}`,
     ') &',
     'child=$!',
     'exec 3>&-',
     'while :; do',
     '  wait "$child"; status=$?',
-    '  kill -0 "$child" 2> /dev/null || exit "$status"',
+    '  kill -0 "$child" 2> /dev/null || { echo "$status" >&4; exit "$status"; }',
     'done',
   ]
 }
