@@ -11,9 +11,9 @@
 //
 // A file fails when an assertion fails, when it exits with another status than 0, when it asserts
 // nothing, when it outlives its time limit, or when it leaves processes of its group behind; each
-// of the last four counts as one failed assertion. Files run two at a time; those under test/lab/
-// need the machine for themselves and come last, one at a time. Ctrl-C ends what runs and exits
-// 130.
+// of the last four counts as one failed assertion. Files run two at a time, those under test/lab/
+// after the others; the few that load the machine and count what it then loses (ALONE) come last,
+// one at a time. Ctrl-C ends what runs and exits 130.
 
 import { type ChildProcess, type ChildProcessByStdio, spawn } from 'node:child_process'
 import { readdirSync } from 'node:fs'
@@ -31,6 +31,13 @@ const GRACE_MS = 2_000
 const OUTPUT_BYTES_MAX = 4 * 1024 * 1024
 const STDERR_SHOWN_BYTES = 16 * 1024
 const LAB_FOLDER = `test${sep}lab${sep}`
+const ALONE: readonly string[] = [
+  'chaos.test.ts',
+  'overlay-bulk.test.ts',
+  'raft-processes.test.ts',
+  'services-failures.test.ts',
+  'services-no-failure.test.ts',
+].map((name) => LAB_FOLDER + name)
 
 interface Outcome {
   readonly file: string
@@ -276,11 +283,16 @@ async function main(): Promise<number> {
     })
   }
 
-  const lab = files.filter((file) => file.startsWith(LAB_FOLDER))
-  const rest = files.filter((file) => !file.startsWith(LAB_FOLDER))
+  const isLab = (file: string): boolean => file.startsWith(LAB_FOLDER)
+  const isAlone = (file: string): boolean => ALONE.includes(file)
+  const together = files.filter((file) => !isAlone(file))
   const outcomes = [
-    ...(await runAll(values.root, rest, JOBS_MAX)),
-    ...(await runAll(values.root, lab, 1)),
+    ...(await runAll(
+      values.root,
+      [...together.filter((file) => !isLab(file)), ...together.filter(isLab)],
+      JOBS_MAX,
+    )),
+    ...(await runAll(values.root, files.filter(isAlone), 1)),
   ]
 
   const sum = (size: (outcome: Outcome) => number): number =>
