@@ -38,7 +38,11 @@ engineTest('agent and engine start again', async (t, lab) => {
   t.comment('the engine ends, and is started again')
   await engine.crash()
   await engine.start()
-  const [next] = await untilRunning(h1!, 'count', 1, (tasks) => tasks[0]!.ID !== client!.ID)
-  containers[1] = next!.Status.ContainerStatus!.ContainerID
-  await goesOn('the connection of new containers')
+  // A client that is back before its server fails, and is made anew once more.
+  const anew = async (): Promise<boolean> => {
+    const [next] = await untilRunning(h1!, 'count', 1, (tasks) => tasks[0]!.ID !== client!.ID)
+    containers[1] = next!.Status.ContainerStatus!.ContainerID
+    return (await counted()) > 3
+  }
+  await waitFor(anew, { what: 'a connection of new containers', timeoutMs: 60_000 })
 })
