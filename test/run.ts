@@ -285,11 +285,15 @@ async function main(): Promise<number> {
 
   const isLab = (file: string): boolean => file.startsWith(LAB_FOLDER)
   const isAlone = (file: string): boolean => ALONE.includes(file)
-  const together = files.filter((file) => !isAlone(file))
   const outcomes = [
     ...(await runAll(
       values.root,
-      [...together.filter((file) => !isLab(file)), ...together.filter(isLab)],
+      files.filter((file) => !isLab(file)),
+      JOBS_MAX,
+    )),
+    ...(await runAll(
+      values.root,
+      files.filter((file) => isLab(file) && !isAlone(file)),
       JOBS_MAX,
     )),
     ...(await runAll(values.root, files.filter(isAlone), 1)),
