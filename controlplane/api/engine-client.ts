@@ -2,7 +2,7 @@
 // passes through keeps its bytes, streams and headers; only the version in the path is brought down
 // to what the engine takes.
 
-import { Agent, request as httpRequest, type IncomingMessage } from 'node:http'
+import { Agent, type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { pipeline, Readable } from 'node:stream'
 import type { Clock } from '../../base/clock.ts'
@@ -10,6 +10,7 @@ import { ApiError } from './errors.ts'
 import {
   API_MINOR_MAX,
   ENGINE_ANSWER_BYTES_MAX,
+  ENGINE_BODY_AT_ONCE_MAX,
   ENGINE_TIMEOUT_MS,
   ENGINE_VERSION_KEPT_MS,
 } from './limits.ts'
@@ -150,6 +151,7 @@ export class EngineClient {
         reject(isDown ? this.#unreachable() : error)
       })
       if (body === null) outgoing.end()
+      else if (isSmall(headers)) void endWith(outgoing, body)
       else pipeline(Readable.from(body, { objectMode: false }), outgoing, () => {})
     })
   }
@@ -160,6 +162,23 @@ export class EngineClient {
       `Cannot connect to the Docker daemon at unix://${this.#socketPath}. ` +
         'Is the docker daemon running?',
     )
+  }
+}
+
+function isSmall(headers: Readonly<Record<string, string>>): boolean {
+  const length = headers['content-length']
+  return length !== undefined && Number(length) <= ENGINE_BODY_AT_ONCE_MAX
+}
+
+/** Sends a body in one write. Its end, written later, could meet a connection that the engine has
+ * closed behind a quick answer, and the answer would be lost for a broken pipe. */
+async function endWith(outgoing: ClientRequest, body: AsyncIterable<Uint8Array>): Promise<void> {
+  try {
+    const chunks: Uint8Array[] = []
+    for await (const chunk of body) chunks.push(chunk)
+    outgoing.end(Buffer.concat(chunks))
+  } catch (error) {
+    outgoing.destroy(error as Error)
   }
 }
 

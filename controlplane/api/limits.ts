@@ -31,6 +31,8 @@ export const EVENTS_KEPT: number = 1_024
 export const EVENTS_QUEUED_MAX: number = 4_096
 /** How long an answer of the local engine to a question of ours may take. */
 export const ENGINE_TIMEOUT_MS: number = 20_000
+/** A body for the local engine up to this size is sent in one piece. */
+export const ENGINE_BODY_AT_ONCE_MAX: number = 1024 * 1024
 /** What we read of one: lists of networks, its info. */
 export const ENGINE_ANSWER_BYTES_MAX: number = 32 * 1024 * 1024
 /** For how long the engine's API version is believed. */

@@ -1,5 +1,6 @@
 // Hosts with a Docker engine and an agent each, in one swarm: for the tests of the Docker executor.
 
+import t from 'tap'
 import { type EngineNode, engineObstacle, LabEngine } from '../../cli/lab/engine.ts'
 import type { Host } from '../../cli/lab/host.ts'
 import type { Lab } from '../../cli/lab/lab.ts'
@@ -7,13 +8,11 @@ import { SwarmNode } from '../../cli/lab/swarm-node.ts'
 import { waitFor } from '../../cli/lab/wait.ts'
 import { labTest, type Test } from './lab-test.ts'
 
-/** As labTest(), where an engine can run. */
+/** As labTest(), where an engine can run; skipped with the reason elsewhere. */
 export function engineTest(name: string, body: (t: Test, lab: Lab) => Promise<void>): void {
   const obstacle = engineObstacle()
-  labTest(name, async (t, lab) => {
-    if (obstacle === undefined) await body(t, lab)
-    else t.comment(`skipped: ${obstacle}`)
-  })
+  if (obstacle === undefined) labTest(name, body)
+  else t.test(name, { skip: obstacle }, async () => {})
 }
 
 export interface EngineScene {
