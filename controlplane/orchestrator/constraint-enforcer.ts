@@ -14,7 +14,6 @@ export class ConstraintEnforcer implements ControlLoop {
   readonly counters: { rejected: number } & Record<string, number> = { rejected: 0 }
   private readonly context: LoopContext
   private readonly passes: Passes
-  private unwatch: (() => void) | null = null
   private readonly due = new Set<string>()
 
   constructor(context: LoopContext) {
@@ -25,14 +24,13 @@ export class ConstraintEnforcer implements ControlLoop {
 
   start(): void {
     this.stop()
-    this.unwatch = this.context.store.watch((event) => this.see(event))
-    this.context.store.view((tx) => this.readAll(tx))
-    this.passes.start()
+    this.passes.follow(
+      (event) => this.see(event),
+      (tx) => this.readAll(tx),
+    )
   }
 
   stop(): void {
-    this.unwatch?.()
-    this.unwatch = null
     this.passes.stop()
     this.due.clear()
   }

@@ -60,7 +60,6 @@ export class Orchestrator implements ControlLoop {
   }
   private readonly context: LoopContext
   private readonly passes: Passes
-  private unwatch: (() => void) | null = null
   /** Ids of services to plan, oldest first. */
   private readonly due = new Set<string>()
   private readonly memories = new Map<string, ServiceMemory>()
@@ -76,14 +75,13 @@ export class Orchestrator implements ControlLoop {
 
   start(): void {
     this.stop()
-    this.unwatch = this.context.store.watch((event) => this.see(event))
-    this.context.store.view((tx) => this.readAll(tx))
-    this.passes.start()
+    this.passes.follow(
+      (event) => this.see(event),
+      (tx) => this.readAll(tx),
+    )
   }
 
   stop(): void {
-    this.unwatch?.()
-    this.unwatch = null
     this.passes.stop()
     for (const cancel of this.wakes.values()) cancel()
     this.wakes.clear()

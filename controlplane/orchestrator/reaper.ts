@@ -17,7 +17,6 @@ export class Reaper implements ControlLoop {
   readonly counters: { reaped: number } & Record<string, number> = { reaped: 0 }
   private readonly context: LoopContext
   private readonly passes: Passes
-  private unwatch: (() => void) | null = null
   /** Keys of slots in which a task ended, came or is to go. */
   private readonly slots = new Set<string>()
   private readonly tasks = new Set<string>()
@@ -30,14 +29,13 @@ export class Reaper implements ControlLoop {
 
   start(): void {
     this.stop()
-    this.unwatch = this.context.store.watch((event) => this.see(event))
-    this.context.store.view((tx) => this.readAll(tx))
-    this.passes.start()
+    this.passes.follow(
+      (event) => this.see(event),
+      (tx) => this.readAll(tx),
+    )
   }
 
   stop(): void {
-    this.unwatch?.()
-    this.unwatch = null
     this.passes.stop()
     this.slots.clear()
     this.tasks.clear()

@@ -16,7 +16,7 @@ import type { Clock } from '../../base/clock.ts'
 import type { Logger } from '../../base/log.ts'
 import type { Prng } from '../../base/prng.ts'
 import type { Timers } from '../../base/timers.ts'
-import type { Store } from './contract.ts'
+import type { ReadTransaction, Store, StoreEvent } from './contract.ts'
 import { LOOP_RETRY_MS, LOOP_RETRY_MS_MAX } from './limits.ts'
 
 /** What a control loop is given. */
@@ -63,6 +63,7 @@ export class Passes {
   private tookMs = 0
   private failures = 0
   private cancelTimer: (() => void) | null = null
+  private unwatch: (() => void) | null = null
   /** Tells passes of an earlier start that they are over. */
   private generation = 0
 
@@ -84,7 +85,18 @@ export class Passes {
     this.poke()
   }
 
+  /** start(), for a loop that follows the store: `readAll` is shown what is there, `see` what
+   * changes from then on, without a gap between the two. */
+  follow(see: (event: StoreEvent) => void, readAll: (tx: ReadTransaction) => void): void {
+    this.unwatch?.()
+    this.unwatch = this.context.store.watch(see)
+    this.context.store.view(readAll)
+    this.start()
+  }
+
   stop(): void {
+    this.unwatch?.()
+    this.unwatch = null
     this.isStarted = false
     this.generation++
     this.cancelTimer?.()
