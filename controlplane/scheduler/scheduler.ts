@@ -65,7 +65,6 @@ export class Scheduler implements ControlLoop {
   readonly delays: Histogram = new Histogram()
   private readonly context: LoopContext
   private readonly passes: Passes
-  private unwatch: (() => void) | null = null
   private readonly nodes = new Map<string, NodeInfo>()
   /** Where a task is counted in. */
   private readonly placed = new Map<string, NodeInfo>()
@@ -78,15 +77,13 @@ export class Scheduler implements ControlLoop {
   }
 
   start(): void {
-    this.unwatch?.()
-    this.unwatch = this.context.store.watch((event) => this.see(event))
-    this.context.store.view((tx) => this.readAll(tx))
-    this.passes.start()
+    this.passes.follow(
+      (event) => this.see(event),
+      (tx) => this.readAll(tx),
+    )
   }
 
   stop(): void {
-    this.unwatch?.()
-    this.unwatch = null
     this.passes.stop()
   }
 
