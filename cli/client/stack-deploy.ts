@@ -46,12 +46,17 @@ function read(path: string): Buffer {
   }
 }
 
-/** The stack of a compose file. Throws with every fault, each at its place. */
-export function readStack(path: string, namespace: string): Stack {
-  const name = path === '-' ? 'standard input' : path
-  const file = new YamlFile(name, read(path).toString('utf8'), process.env)
-  const directory = path === '-' ? process.cwd() : resolve(dirname(path))
-  return convertStack(file, {
+/** The stack of compose files, of which later ones go over earlier ones; their paths are relative
+ * to
+ * the first. Throws with every fault, each at its place. */
+export function readStack(paths: readonly string[], namespace: string): Stack {
+  const files = paths.map((path) => {
+    const name = path === '-' ? 'standard input' : path
+    return new YamlFile(name, read(path).toString('utf8'), process.env)
+  })
+  const [first] = paths as [string]
+  const directory = first === '-' ? process.cwd() : resolve(dirname(first))
+  return convertStack(files, {
     namespace,
     directory,
     readFile: (one) => read(resolve(directory, one)),
@@ -64,11 +69,6 @@ export async function deploy(call: CommandCall): Promise<number> {
   const files = call.list('compose-file')
   if (files.length === 0)
     throw new CommandError('please specify a Compose file (with --compose-file)')
-  if (files.length > 1) {
-    throw new CommandError(
-      'several compose files are not merged: give one, or merge them with "docker stack config"',
-    )
-  }
   if (call.isGiven('with-registry-auth')) {
     throw new CommandError(
       '--with-registry-auth: weft keeps no credentials for registries: use the docker CLI for this',
@@ -78,7 +78,7 @@ export async function deploy(call: CommandCall): Promise<number> {
   if (!['always', 'changed', 'never'].includes(resolving)) {
     throw new CommandError(`Invalid option ${resolving} for flag --resolve-image`)
   }
-  const stack = readStack(files[0]!, namespace)
+  const stack = readStack(files, namespace)
   for (const warning of stack.warnings) call.terminal.err(`${warning}\n\n`)
   if (!(await info(call.api)).Swarm.ControlAvailable) {
     throw new CommandError(

@@ -145,7 +145,7 @@ export class Scene {
   async #deploy(): Promise<void> {
     const environment = { NODE: process.execPath, WEB }
     const file = new YamlFile(COMPOSE, readFileSync(COMPOSE, 'utf8'), environment)
-    const stack = convertStack(file, {
+    const stack = convertStack([file], {
       namespace: STACK,
       directory: '/',
       readFile: (path) => readFileSync(path),
