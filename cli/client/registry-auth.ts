@@ -119,7 +119,8 @@ function ask(program: string, registry: string): Promise<{ status: number; out: 
   return new Promise((resolve, reject) => {
     const child = spawn(program, ['get'], {
       stdio: ['pipe', 'pipe', 'ignore'],
-      timeout: HELPER_TIMEOUT_MS,
+      // Unlike spawn's own timeout it is gone when the program could not be started.
+      signal: AbortSignal.timeout(HELPER_TIMEOUT_MS),
     })
     let out = ''
     child.on('error', (error) => reject(new CommandError(`${program}: ${fileReason(error)}`)))
