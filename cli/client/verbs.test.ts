@@ -171,20 +171,6 @@ async function run(
   return { exit, out: out + err }
 }
 
-function logLine(node: FakeNode) {
-  const task = node.store.view((tx) => tx.all('tasks').find(({ slot }) => slot === 1)!)
-  return {
-    nodeId: task.nodeId,
-    serviceId: task.serviceId,
-    taskId: task.id,
-    stream: 'stdout' as const,
-    atMs: 0,
-    atNanos: 0,
-    attributes: {},
-    text: Buffer.from('hello'),
-  }
-}
-
 t.test('a cluster, driven', { timeout: 300_000 }, async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'weft-verbs-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
@@ -200,7 +186,7 @@ t.test('a cluster, driven', { timeout: 300_000 }, async (t) => {
   const api = await TestApi.start(node)
   t.teardown(() => api.close())
   for (const [line, exit, shows] of STEPS) {
-    if (line.startsWith('service logs')) node.lines = [logLine(node)]
+    if (line.startsWith('service logs')) node.lines = [node.logLine('hello')]
     const words = line
       .split(' ')
       .map((word) => (Object.hasOwn(files, word) ? join(folder, files[word]![0]) : word))
