@@ -10,6 +10,7 @@ import type { AttachmentCalls, Executor } from '../../controlplane/agent/executo
 import { ProcessExecutor } from '../../controlplane/agent/process/executor.ts'
 import type { NetworkItem } from '../../controlplane/store/assignment.ts'
 import type { GenericResource } from '../../controlplane/store/specs.ts'
+import { makeNetworkNamespace, releaseNetworkNamespace } from '../../dataplane/edge/netns.ts'
 import { macFromAddress } from '../../dataplane/mac-derive.ts'
 import type { SystemAddress } from './addresses.ts'
 
@@ -82,6 +83,7 @@ async function openProcess(options: ExecutorOptions): Promise<Executor> {
       const subnets = options.network(networkId)?.subnets ?? []
       return subnets.map(({ gateway }) => gateway).filter((text) => text !== '')
     },
+    namespaces: { make: makeNetworkNamespace, release: releaseNetworkNamespace },
     wallNs: () => BigInt(Date.now()) * 1_000_000n,
   })
   await executor.open()

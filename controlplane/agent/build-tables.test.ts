@@ -236,6 +236,7 @@ function syncOf(judge: (tables: ForwardingTables) => Error | null = () => null):
       applied.push(tables)
     },
     flows: async (names) => new Map(names.map((name) => [name, state.flows])),
+    onApplied: () => {},
     onAcknowledge: () => acknowledged.push(sync.applied),
     timers,
     log: silentLogger,

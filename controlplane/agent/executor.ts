@@ -59,6 +59,9 @@ export interface TaskHost {
   /** To be called when what interfaceOf() or status() returns has changed: tables and status are
    * read again. */
   changed(): void
+  /** Resolves when the data plane has an interface for each of the task's networks, configured;
+   * rejects when `signal` aborts. */
+  networked(signal: AbortSignal): Promise<void>
 }
 
 export interface TaskController {

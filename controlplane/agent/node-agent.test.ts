@@ -28,6 +28,8 @@ class Node {
   readonly agent: NodeAgent
   tables: ForwardingTables | null = null
   names: DnsTables | null = null
+  /** While true, tables with interfaces are refused. */
+  hasNoDevices = false
   /** Flows open to each backend, by the task's id. */
   readonly flows = new Map<string, number>()
   readonly stateDirectory: string
@@ -58,6 +60,8 @@ class Node {
           tunnel: () => ({ publicKey, endpoint: `127.0.0.1:${port}` }),
           localNode: ({ tunnelKeys }) => ({ name: id, presharedKey: tunnelKeys[0]! }),
           apply: async (tables) => {
+            const hasInterfaces = tables.endpoints.some((one) => one.interface !== undefined)
+            if (this.hasNoDevices && hasInterfaces) throw new Error('no devices')
             this.tables = tables
           },
           flows: async (names) =>
@@ -156,6 +160,23 @@ t.test('a service over three nodes', async (t) => {
     c.executor.exit('tc')
     await until(() => JSON.stringify(b.weights()) === JSON.stringify({ tb: 1 }))
   })
+  await close()
+})
+
+t.test('a task begins when its interfaces are there', async (t) => {
+  const { nodes, store, close } = await world(t, ['a'])
+  const [a] = nodes as [Node]
+  a.hasNoDevices = true
+  await store.update((tx) => {
+    tx.create('tasks', task('late', 'assigned', 'a', [on('n1', '10.0.1.99')], { slot: 9 }))
+  })
+  await until(() => a.executor.calls.includes('start late'))
+  await until(() => a.agent.counts.failures > 0, 'the tables were refused')
+  t.notOk(a.executor.calls.includes('run late'))
+  a.hasNoDevices = false
+  await until(() => a.executor.calls.includes('run late'))
+  const late = a.tables?.endpoints.find(({ name }) => name.includes('late'))
+  t.match(late?.interface, { netns: '/run/netns/late' })
   await close()
 })
 

@@ -14,6 +14,7 @@ import type { Prng } from '../../base/prng.ts'
 import type { Timers } from '../../base/timers.ts'
 import type { ForwardingTables, LocalInterface, LocalNode } from '../../dataplane/tables.ts'
 import type { Description, DispatcherClient, SessionMessage__Output } from '../proto/dispatcher.ts'
+import { type AssignedTask, onNetwork } from '../store/assignment.ts'
 import type { CertificateState, NodeDescription, NodeTunnel } from '../store/objects.ts'
 import { isTerminal } from '../store/objects.ts'
 import type { NodeRole, NodeSpec } from '../store/specs.ts'
@@ -27,6 +28,7 @@ import { LogPublisher } from './log-publisher.ts'
 import { Managers } from './managers.ts'
 import { PeerLiveness, type PeerTraffic } from './peer-liveness.ts'
 import { SessionLoop } from './session-loop.ts'
+import { endpointName } from './table-names.ts'
 import { TablesSync } from './tables-sync.ts'
 import { TaskDb } from './task-db.ts'
 import { Worker } from './worker.ts'
@@ -114,6 +116,7 @@ export class NodeAgent {
       node: { id: options.nodeId, hostname: options.hostname },
       onStatus: (taskId, status) => this.session.status(taskId, status),
       onTables: () => this.#tables?.changed(),
+      isNetworked: (task) => this.#isNetworked(task),
     })
     this.session = new SessionLoop({
       connect,
@@ -139,6 +142,7 @@ export class NodeAgent {
       build: () => this.#build(),
       apply: (tables) => dataPlane.apply(tables),
       flows: (endpoints) => dataPlane.flows(endpoints),
+      onApplied: () => this.worker.tablesApplied(),
       onAcknowledge: () => this.session.acknowledge(),
       timers,
       log,
@@ -250,6 +254,14 @@ export class NodeAgent {
       heardNodes: heard,
       seen: [...dataPlane.seen()],
     }
+  }
+
+  #isNetworked({ id, networks }: AssignedTask): boolean {
+    const endpoints = this.session.items.all('endpoint')
+    return networks.every(({ networkId }) => {
+      const item = endpoints.get(onNetwork(id, networkId))
+      return item !== undefined && this.#tables.hasInterface(endpointName(item))
+    })
   }
 
   #build(): { built: BuiltTables; assignment: number } {

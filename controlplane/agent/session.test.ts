@@ -52,6 +52,7 @@ async function world(t: Test, managerCount = 3): Promise<World> {
     node: { id: 'node1', hostname: 'host1' },
     onStatus: (id, status) => loop.status(id, status),
     onTables: () => {},
+    isNetworked: () => true,
   })
   const loop: SessionLoop = new SessionLoop({
     connect: connector(

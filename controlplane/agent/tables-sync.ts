@@ -38,6 +38,8 @@ export interface TablesSyncParts {
   readonly apply: (tables: ForwardingTables) => Promise<void>
   /** Flows that are open to these endpoints, by name. */
   readonly flows: (endpoints: readonly string[]) => Promise<ReadonlyMap<string, number>>
+  /** Tables have come into force. */
+  readonly onApplied: () => void
   /** There is something new to acknowledge. */
   readonly onAcknowledge: () => void
   readonly timers: Timers
@@ -53,6 +55,8 @@ export class TablesSync {
   #retryMs = TABLES_RETRY_MS_MIN
   #applied = 0
   #running: BuiltTables | null = null
+  /** Names of the endpoints of the running tables that have an interface here. */
+  #interfaces: ReadonlySet<string> = new Set()
   #flows: ReadonlyMap<string, number> = new Map()
   #isCounting = false
   #failures = 0
@@ -71,6 +75,11 @@ export class TablesSync {
   /** Tables that were not taken, and items left out of the running ones: for metrics. */
   get counts(): { readonly failures: number; readonly dropped: number } {
     return { failures: this.#failures, dropped: this.#running?.dropped.length ?? 0 }
+  }
+
+  /** True when the endpoint's interface is there, as the tables want it. */
+  hasInterface(endpoint: string): boolean {
+    return this.#interfaces.has(endpoint)
   }
 
   /** Draining tasks and the flows open to them. */
@@ -147,6 +156,12 @@ export class TablesSync {
       }
     }
     this.#running = { ...built, tables, dropped }
+    this.#interfaces = new Set(
+      tables.endpoints.flatMap((endpoint) =>
+        endpoint.interface === undefined ? [] : endpoint.name,
+      ),
+    )
+    this.#parts.onApplied()
     this.#complain(dropped)
   }
 

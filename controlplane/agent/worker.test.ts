@@ -37,6 +37,7 @@ function node(memory: TaskMemory = forgetfulMemory(), executor = new FakeExecuto
     node: { id: 'node1', hostname: 'node' },
     onStatus: (id, status) => told.push([id, status]),
     onTables: () => {},
+    isNetworked: () => true,
   })
   worker.start()
   const states = (id: string): string[] => {

@@ -26,6 +26,8 @@ export interface WorkerParts {
   readonly onStatus: (taskId: string, status: TaskStatus) => void
   /** Tasks, their interfaces or their draining have changed: the tables must follow. */
   readonly onTables: () => void
+  /** The tables in force have an interface for each of the task's networks. */
+  readonly isNetworked: (task: AssignedTask) => boolean
 }
 
 /** What the worker reads of an assignment; item-set.ts has it. */
@@ -37,6 +39,8 @@ export class Worker {
   readonly #parts: WorkerParts
   readonly #managers = new Map<string, TaskManager>()
   readonly #removals = new Map<string, Promise<void>>()
+  /** Who waits for interfaces: looked at whenever tables have come into force. */
+  readonly #unnetworked = new Set<() => void>()
   #assigned: Assigned | null = null
   #isClosed = false
 
@@ -84,6 +88,11 @@ export class Worker {
     if (observed !== null) this.#sweep(tasks).catch(() => {})
   }
 
+  /** Tables have come into force. */
+  tablesApplied(): void {
+    for (const look of [...this.#unnetworked]) look()
+  }
+
   /** The agent ends; tasks go on. */
   async close(): Promise<void> {
     this.#isClosed = true
@@ -108,6 +117,7 @@ export class Worker {
       config: (id) => configs()?.get(id),
       node: this.#parts.node,
       changed: () => this.#managers.get(task.id)?.refresh(),
+      networked: (signal) => this.#networked(this.#managers.get(task.id)?.task ?? task, signal),
     })
     memory.put(task, status)
     const manager = new TaskManager(task, status, {
@@ -124,6 +134,24 @@ export class Worker {
     })
     this.#managers.set(task.id, manager)
     onTables()
+  }
+
+  #networked(task: AssignedTask, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const finish = (): void => {
+        this.#unnetworked.delete(look)
+        signal.removeEventListener('abort', look)
+      }
+      const look = (): void => {
+        if (signal.aborted) reject(signal.reason as Error)
+        else if (this.#parts.isNetworked(task)) resolve()
+        else return
+        finish()
+      }
+      this.#unnetworked.add(look)
+      signal.addEventListener('abort', look)
+      look()
+    })
   }
 
   #update(manager: TaskManager, task: AssignedTask): void {

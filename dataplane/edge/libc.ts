@@ -29,6 +29,8 @@ const socket_ = declare('socket', ['int', 'int', 'int'])
 const getsockopt_ = declare('getsockopt', ['int', 'int', 'int', 'int64_t', 'int64_t'])
 const setns_ = declare('setns', ['int', 'int'])
 const unshare_ = declare('unshare', ['int'])
+const mount_ = declare('mount', ['str', 'str', 'str', 'uint64_t', 'str'])
+const unmount_ = declare('umount2', ['str', 'int'])
 const flock_ = declare('flock', ['int', 'int'])
 const eventfd_ = declare('eventfd', ['uint', 'int'])
 const epollCreate_ = declare('epoll_create1', ['int'])
@@ -65,6 +67,8 @@ export const O_NONBLOCK = 0o4000
 export const O_CLOEXEC = 0o2000000
 /** Linux (sched.h): the network namespace. */
 export const CLONE_NEWNET = 0x40000000
+export const MS_BIND = 4096
+export const MNT_DETACH = 2
 export const AF_INET = 2
 export const SOCK_DGRAM = 2
 export const SOCK_CLOEXEC = 0o2000000
@@ -168,6 +172,14 @@ export function setns(fd: number, kind: number): number {
 
 export function unshare(flags: number): number {
   return checked(unshare_(flags))
+}
+
+export function mount(source: string, target: string, flags: number): number {
+  return checked(mount_(source, target, 'none', flags, ''))
+}
+
+export function unmount(target: string, flags: number): number {
+  return checked(unmount_(target, flags))
 }
 
 export function flock(fd: number, operation: number): number {

@@ -4,7 +4,7 @@
 // asynchronous would run at home, or worse, half here and half there: hence the callback must
 // return plainly.
 
-import { readFileSync, readlinkSync, statSync, writeSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, readlinkSync, statSync, writeSync } from 'node:fs'
 import { EdgeError, systemError } from './errors.ts'
 import * as libc from './libc.ts'
 
@@ -42,13 +42,21 @@ function openNamespace(namespace: NetworkNamespace): number {
 export function inNamespace<T>(namespace: NetworkNamespace | undefined, work: () => T): T {
   if (namespace === undefined) return work()
   const target = openNamespace(namespace)
-  const home = libc.open('/proc/thread-self/ns/net', libc.O_RDONLY | libc.O_CLOEXEC)
-  if (home < 0) {
-    libc.close(target)
-    throw systemError('open', '/proc/thread-self/ns/net', home)
-  }
   try {
-    enter(target, namespacePath(namespace))
+    return away(() => enter(target, namespacePath(namespace)), work)
+  } finally {
+    libc.close(target)
+  }
+}
+
+const OWN = '/proc/thread-self/ns/net'
+
+/** Has this thread leave its namespace by `leave`, work, and come back. */
+function away<T>(leave: () => void, work: () => T): T {
+  const home = libc.open(OWN, libc.O_RDONLY | libc.O_CLOEXEC)
+  if (home < 0) throw systemError('open', OWN, home)
+  try {
+    leave()
     try {
       return work()
     } finally {
@@ -62,7 +70,6 @@ export function inNamespace<T>(namespace: NetworkNamespace | undefined, work: ()
       }
     }
   } finally {
-    libc.close(target)
     libc.close(home)
   }
 }
@@ -110,19 +117,56 @@ export function namespaceIdentity(): string {
   return `${boot}/${cookie.readBigUInt64LE(0)}`
 }
 
+function unshareNetwork(): void {
+  const left = libc.unshare(libc.CLONE_NEWNET)
+  if (left >= 0) return
+  throw new EdgeError(
+    'NAMESPACE_FORBIDDEN',
+    'thread',
+    'a network namespace may not be made',
+    'run as root, or inside a user namespace',
+  )
+}
+
+// struct ifreq: the name in 16 bytes, then 16 bits of flags; 40 bytes in all (linux/if.h).
+const request = libc.allocateStatic(40)
+const requestAddress = libc.addressOf(request)
+const SIOCSIFFLAGS = 0x8914
+const IFF_UP = 1
+
+/** Makes a network namespace that lives as long as it is mounted on the file at `path`, which is
+ * made (mode 0600), with its loopback up. It takes the calling thread some 0.3 ms; two programs
+ * would take ten times that. Throws EdgeError NAMESPACE_FORBIDDEN, SYSTEM. */
+export function makeNetworkNamespace(path: string): void {
+  closeSync(openSync(path, 'a', 0o600))
+  away(unshareNetwork, () => {
+    const mounted = libc.mount(OWN, path, libc.MS_BIND)
+    if (mounted < 0) throw systemError('mount', path, mounted)
+    const fd = libc.socket(libc.AF_INET, libc.SOCK_DGRAM | libc.SOCK_CLOEXEC, 0)
+    if (fd < 0) throw systemError('socket', 'AF_INET', fd)
+    request.fill(0)
+    request.write('lo', 0)
+    request.writeUInt16LE(IFF_UP, 16)
+    const up = libc.ioctl(fd, SIOCSIFFLAGS, requestAddress)
+    libc.close(fd)
+    if (up < 0) throw systemError('SIOCSIFFLAGS', 'lo', up)
+  })
+}
+
+/** Lets go of what makeNetworkNamespace() mounted: the namespace ends with its last process. The
+ * file stays. A file that nothing is mounted on is left alone. Throws EdgeError SYSTEM. */
+export function releaseNetworkNamespace(path: string): void {
+  const left = libc.unmount(path, libc.MNT_DETACH)
+  if (left < 0 && left !== -libc.EINVAL && left !== -libc.ENOENT) {
+    throw systemError('umount', path, left)
+  }
+}
+
 /** Moves the calling thread for good into a new network namespace, which ends with the thread, and
  * returns the path by which others get there. Sockets that the thread has open stay where they are;
  * what it opens from now on lies in the new one. Throws EdgeError NAMESPACE_FORBIDDEN. */
 export function leaveNetworkNamespace(): string {
-  const left = libc.unshare(libc.CLONE_NEWNET)
-  if (left < 0) {
-    throw new EdgeError(
-      'NAMESPACE_FORBIDDEN',
-      'thread',
-      'a network namespace may not be made',
-      'run as root, or inside a user namespace',
-    )
-  }
+  unshareNetwork()
   const [pid, , tid] = readlinkSync('/proc/thread-self').split('/')
   return `/proc/${pid}/task/${tid}/ns/net`
 }

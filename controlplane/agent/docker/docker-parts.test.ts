@@ -14,6 +14,7 @@ const host = {
   config: () => undefined,
   node: { id: 'node1', hostname: 'h1' },
   changed: () => {},
+  networked: () => Promise.resolve(),
 }
 const place = { networkMode: 'ov', nameServers: ['10.0.1.1'], files: [] }
 

@@ -11,7 +11,7 @@
 
 import { spawn } from 'node:child_process'
 import { existsSync, type FSWatcher, readFileSync, watch } from 'node:fs'
-import { chmod, chown, mkdir, open, rm, statfs, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, open, rm, writeFile } from 'node:fs/promises'
 import { isAbsolute, join } from 'node:path'
 import type { LocalInterface } from '../../../dataplane/tables.ts'
 import type { AssignedTask } from '../../store/assignment.ts'
@@ -24,30 +24,19 @@ import {
   type TaskHost,
 } from '../executor.ts'
 import { filesOf } from '../task-context.ts'
-import { makeGroup, removeGroup, wasOutOfMemory } from './cgroup.ts'
+import { makeGroup, wasOutOfMemory } from './cgroup.ts'
 import { HealthJudge, healthPlan } from './health.ts'
 import { findImage } from './image.ts'
 import { exitStatus, firstProcess, send, stateText, supervisorOf } from './life.ts'
-import { KILL_TIMEOUT_MS, POLL_MS, STOP_GRACE_MS } from './limits.ts'
+import { INTERFACES_TIMEOUT_MS, KILL_TIMEOUT_MS, POLL_MS, STOP_GRACE_MS } from './limits.ts'
+import { isNamespace, linkedPath, type Places, removeTraces } from './places.ts'
 import { type Plan, planTask } from './plan.ts'
-import { insideScript, type Place, runScript } from './script.ts'
-import { execute, run } from './shell.ts'
+import { insideScript, OWN_FILES, type Place, runScript } from './script.ts'
+import { execute } from './shell.ts'
 import { logLimits, TaskLog } from './task-log.ts'
 import { userNumbers } from './users.ts'
 
-/** Where things are on this node. */
-export interface Directories {
-  readonly tasks: string
-  readonly images: string
-  readonly volumes: string
-  /** On a tmpfs. */
-  readonly files: string
-  /** Network namespaces, each held by a mount. */
-  readonly namespaces: string
-}
-
-export interface ControllerParts {
-  readonly directories: Directories
+export interface ControllerParts extends Places {
   /** Addresses of the name servers of a network, for resolv.conf. */
   readonly gateways: (networkId: string) => readonly string[]
   readonly wallNs: () => bigint
@@ -96,6 +85,8 @@ export class ProcessController implements TaskController {
     await this.#makeNamespace()
     signal.throwIfAborted()
     const place = await this.#makePlace(plan, image.root)
+    // The place of a /run of its own.
+    if (image.root === null) await mkdir(join(this.#directory, 'run'), { recursive: true })
     const write = (name: string, text: string): Promise<void> =>
       writeFile(join(this.#directory, name), text, { mode: 0o600 })
     await write('hosts', `${plan.hosts.join('\n')}\n`)
@@ -119,10 +110,7 @@ export class ProcessController implements TaskController {
 
   async #makeNamespace(): Promise<void> {
     const path = this.#namespacePath
-    if (!(await isNamespace(path))) {
-      await (await open(path, 'a', 0o600)).close()
-      await run('unshare', `--net=${path}`, 'ip', 'link', 'set', 'dev', 'lo', 'up')
-    }
+    if (!(await isNamespace(path))) this.#parts.namespaces.make(path)
     this.#hasNamespace = true
   }
 
@@ -137,7 +125,12 @@ export class ProcessController implements TaskController {
       sources: await this.#mountSources(plan),
       files: await this.#writeFiles(),
       groups: await makeGroup(this.#task.id, this.#task.spec.Resources?.Limits),
-      devices: this.#task.networks.map((_, n) => `eth${n}`),
+      ownFiles: await Promise.all(
+        OWN_FILES.map(async (name) => {
+          const path = `/etc/${name}`
+          return { name, path: root === null ? await linkedPath(path) : path }
+        }),
+      ),
     }
   }
 
@@ -189,7 +182,10 @@ export class ProcessController implements TaskController {
 
   async start(signal: AbortSignal): Promise<void> {
     if (exitStatus(this.#directory) !== null) return
-    if (supervisorOf(this.#directory) === 0) await this.#launch()
+    if (supervisorOf(this.#directory) === 0) {
+      await this.#awaitNetwork(signal)
+      await this.#launch()
+    }
     this.#openLog().open()
     for (;;) {
       signal.throwIfAborted()
@@ -203,6 +199,18 @@ export class ProcessController implements TaskController {
     }
     this.#host.changed()
     await this.#awaitHealth(signal)
+  }
+
+  /** A process begins after its interfaces: a server binds to what is there. */
+  async #awaitNetwork(signal: AbortSignal): Promise<void> {
+    if (this.#task.networks.length === 0) return
+    const late = AbortSignal.timeout(INTERFACES_TIMEOUT_MS)
+    try {
+      await this.#host.networked(AbortSignal.any([signal, late]))
+    } catch {
+      signal.throwIfAborted()
+      throw new TaskError('cannot start: its interfaces did not appear')
+    }
   }
 
   async #launch(): Promise<void> {
@@ -338,7 +346,7 @@ export class ProcessController implements TaskController {
     await this.terminate()
     this.#log?.close()
     this.#log = null
-    await removeTraces(this.#task.id, this.#parts.directories)
+    await removeTraces(this.#task.id, this.#parts)
     this.#hasNamespace = false
     this.#parts.onRemoved()
   }
@@ -435,24 +443,4 @@ function readText(path: string): string {
   } catch {
     return ''
   }
-}
-
-/** f_type of a namespace's file (include/uapi/linux/magic.h). */
-const NSFS_MAGIC = 0x6e736673
-
-/** True for a file on which a namespace is mounted; false for an empty one, from before a crash or
- * a boot. */
-async function isNamespace(path: string): Promise<boolean> {
-  const found = await statfs(path).catch(() => null)
-  return found?.type === NSFS_MAGIC
-}
-
-/** Takes away all that is left of a task that does not run any more. */
-export async function removeTraces(taskId: string, directories: Directories): Promise<void> {
-  const namespace = join(directories.namespaces, taskId)
-  if (await isNamespace(namespace)) await run('umount', '--lazy', namespace)
-  await rm(namespace, { force: true })
-  await removeGroup(taskId)
-  await rm(join(directories.files, taskId), { recursive: true, force: true })
-  await rm(join(directories.tasks, taskId), { recursive: true, force: true })
 }

@@ -14,8 +14,9 @@ import type { AssignedTask } from '../../store/assignment.ts'
 import type { NodeDescription } from '../../store/objects.ts'
 import type { GenericResource } from '../../store/specs.ts'
 import type { Executor, TaskController, TaskHost } from '../executor.ts'
-import { type Directories, ProcessController, removeTraces } from './controller.ts'
+import { ProcessController } from './controller.ts'
 import { firstProcess, send, supervisorOf } from './life.ts'
+import { type Directories, type NetworkNamespaces, removeTraces } from './places.ts'
 import { run } from './shell.ts'
 
 /** f_type of a tmpfs (include/uapi/linux/magic.h). */
@@ -32,6 +33,7 @@ export interface ProcessExecutorOptions {
   /** Addresses at which published ports answer. */
   readonly addresses: () => readonly string[]
   readonly gateways: (networkId: string) => readonly string[]
+  readonly namespaces: NetworkNamespaces
   readonly wallNs: () => bigint
 }
 
@@ -83,11 +85,11 @@ export class ProcessExecutor implements Executor {
   }
 
   controller(task: AssignedTask, host: TaskHost): TaskController {
-    const { gateways, wallNs } = this.#options
+    const { gateways, namespaces, wallNs } = this.#options
     const onRemoved = (): void => {
       this.#controllers.delete(task.id)
     }
-    const parts = { directories: this.#directories, gateways, wallNs, onRemoved }
+    const parts = { directories: this.#directories, namespaces, gateways, wallNs, onRemoved }
     const controller = new ProcessController(task, host, parts)
     this.#controllers.set(task.id, controller)
     return controller
@@ -109,7 +111,8 @@ export class ProcessExecutor implements Executor {
     const directory = join(this.#directories.tasks, taskId)
     const supervisor = supervisorOf(directory)
     if (supervisor > 0 && !send(firstProcess(directory), 'KILL')) send(supervisor, 'KILL')
-    await removeTraces(taskId, this.#directories)
+    const { namespaces } = this.#options
+    await removeTraces(taskId, { directories: this.#directories, namespaces })
   }
 
   async close(): Promise<void> {

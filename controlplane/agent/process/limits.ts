@@ -1,7 +1,7 @@
 // Every limit of the process executor.
 
 /** How long the interfaces of a task may take to appear before its start has failed. */
-export const INTERFACES_TIMEOUT_S = 30
+export const INTERFACES_TIMEOUT_MS = 30_000
 /** How often what cannot be watched is looked at. */
 export const POLL_MS = 500
 /** How long a command of ours (ip, mount, tar) may take. */

@@ -3,6 +3,7 @@
 // the same directories plays the agent that comes back.
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { makeNetworkNamespace, releaseNetworkNamespace } from '../../../dataplane/edge/netns.ts'
 import { insideLab, run } from '../../../dataplane/edge/testing/lab.ts'
 import type { AssignedTask } from '../../store/assignment.ts'
 import type { ContainerSpec } from '../../store/specs.ts'
@@ -25,6 +26,7 @@ const open = async (): Promise<ProcessExecutor> => {
     genericResources: [],
     addresses: () => [],
     gateways: () => ['10.0.1.1'],
+    namespaces: { make: makeNetworkNamespace, release: releaseNetworkNamespace },
     wallNs: () => BigInt(Date.now()) * 1_000_000n,
   })
   await executor.open()
@@ -43,6 +45,7 @@ const host: TaskHost = {
   },
   node: { id: 'node1', hostname: 'host1' },
   changed: () => {},
+  networked: () => Promise.resolve(),
 }
 
 /** A program that names a loader needs libraries, which a root file system of one file has not. */

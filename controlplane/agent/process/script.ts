@@ -2,8 +2,8 @@
 //
 //   run.sh    detached from the agent, which may end and come back. Enters the task's network
 //             namespace, makes the others, waits, and leaves the exit status in a file.
-//   inside.sh process 1 of the new PID namespace: mounts, waits until the interfaces are there,
-//             starts the command, passes signals on, reaps what is orphaned, ends with the command.
+//   inside.sh process 1 of the new PID namespace: mounts, starts the command, passes signals on,
+//             reaps what is orphaned, ends with the command.
 //
 //   agent --spawn--> run.sh ... unshare ... inside.sh ... the command
 //                      |                       |
@@ -11,8 +11,10 @@
 //
 // Nothing secret is in an argument: the environment stands in inside.sh, which only its owner reads
 // and which is deleted once it has been read.
+//
+// What the agent or the shell itself can do is no command here: each costs a task a millisecond of
+// its start, and they start by the hundred.
 
-import { INTERFACES_TIMEOUT_S } from './limits.ts'
 import type { Plan, PlannedMount } from './plan.ts'
 import { quoted as q } from './shell.ts'
 
@@ -33,8 +35,12 @@ export interface Place {
   readonly files: readonly { readonly path: string; readonly target: string }[]
   /** Files `cgroup.procs` (or `tasks`) to join. */
   readonly groups: readonly string[]
-  readonly devices: readonly string[]
+  /** OWN_FILES, and where the task finds them: links are followed already. */
+  readonly ownFiles: readonly { readonly name: string; readonly path: string }[]
 }
+
+/** Files of a task's own, below /etc. */
+export const OWN_FILES = ['hosts', 'resolv.conf', 'hostname'] as const
 
 const FORWARDED = 'HUP INT QUIT USR1 USR2 ALRM TERM CONT WINCH'
 
@@ -63,10 +69,10 @@ export function insideScript(plan: Plan, place: Place): string {
     '# Says why, for the agent, and ends.',
     'fail() { echo "$*" >&3; echo 125 >&4; exit 125; }',
     'exec >> out 2>> err 4>> done',
-    `hostname ${q(plan.hostname)} 2> /dev/null || true`,
+    `{ echo ${q(plan.hostname)} > /proc/sys/kernel/hostname; } 2> /dev/null ||`,
+    `  hostname ${q(plan.hostname)} 2> /dev/null || true`,
     ...rootLines(plan, place),
     ...sysctlLines(plan),
-    ...deviceLines(place.devices),
     ...startLines(plan, place),
   ].join('\n')}\n`
 }
@@ -83,7 +89,6 @@ function rootLines(plan: Plan, place: Place): string[] {
   if (place.root === null) {
     // A /run of its own: the sockets of the host, the agent's among them, are not the task's.
     lines.push(
-      `mkdir -p ${q(`${here}/run`)}`,
       `mount -t tmpfs -o mode=0755 tmpfs ${q(`${here}/run`)} || fail "cannot mount /run"`,
       `mkdir -p ${q(`${here}/run/lock`)}`,
     )
@@ -141,7 +146,8 @@ function bindFile(path: string, target: string, shown: string, readOnly: boolean
   const why = `fail "${place}: make it below /run, or have the file there"`
   const parent = target.replace(/\/[^/]*$/, '') || '/'
   return [
-    `mkdir -p ${q(parent)} 2> /dev/null; [ -e ${q(target)} ] || : > ${q(target)} || ${why}`,
+    `[ -d ${q(parent)} ] || mkdir -p ${q(parent)} 2> /dev/null`,
+    `[ -e ${q(target)} ] || : > ${q(target)} || ${why}`,
     `mount --bind ${q(path)} ${q(target)} || ${why}`,
     ...(readOnly ? [`mount -o remount,bind,ro ${q(target)} || ${why}`] : []),
   ]
@@ -150,26 +156,21 @@ function bindFile(path: string, target: string, shown: string, readOnly: boolean
 function fileLines(place: Place): string[] {
   const here = place.directory
   const lines: string[] = []
-  for (const [name, target] of [
-    ['hosts', '/etc/hosts'],
-    ['resolv.conf', '/etc/resolv.conf'],
-    ['hostname', '/etc/hostname'],
-  ] as const) {
-    const at = seen(place, target)
+  for (const { name, path } of place.ownFiles) {
+    // On the host the file may be a link into /run, whose place is empty now.
+    const at = seen(place, path)
     if (place.root !== null) {
       // A link of the image must not lead out of it.
       lines.push(`[ -L ${q(at)} ] && rm -f ${q(at)}`)
-      lines.push(...bindFile(`${here}/${name}`, at, target, false))
+      lines.push(...bindFile(`${here}/${name}`, at, path, false))
       continue
     }
-    // On the host the file may be a link into /run, whose place is empty now.
-    const move = `${q(`${here}/run`)}"\${file#/run}"`
+    const parent = q(at.replace(/\/[^/]*$/, ''))
     lines.push(
-      `file=$(readlink -m ${target}); case $file in /run/*) file=${move};; esac`,
-      // biome-ignore lint/suspicious/noTemplateCurlyInString: a parameter of the shell
-      'mkdir -p "${file%/*}" 2> /dev/null; [ -e "$file" ] || : > "$file" 2> /dev/null',
-      `[ ! -e "$file" ] || mount --bind ${q(`${here}/${name}`)} "$file" ||`,
-      `  fail "cannot place ${target}"`,
+      `[ -d ${parent} ] || mkdir -p ${parent} 2> /dev/null`,
+      `[ -e ${q(at)} ] || { : > ${q(at)}; } 2> /dev/null`,
+      `[ ! -e ${q(at)} ] || mount --bind ${q(`${here}/${name}`)} ${q(at)} ||`,
+      `  fail "cannot place /etc/${name}"`,
     )
   }
   for (const { path, target } of place.files) {
@@ -206,19 +207,6 @@ function sysctlLines(plan: Plan): string[] {
     ([path, value]) =>
       `echo ${q(value)} > /proc/sys/${path} 2> /dev/null || fail "cannot set sysctl ${path}"`,
   )
-}
-
-/** The packet loop makes the interfaces; each is there when it has a route. */
-function deviceLines(devices: readonly string[]): string[] {
-  const tries = INTERFACES_TIMEOUT_S * 50
-  return devices.flatMap((device) => [
-    'n=0',
-    `until grep -qs ${q(`^${device}[[:space:]]`)} /proc/self/net/route ||`,
-    `  grep -qs ${q(` ${device}$`)} /proc/self/net/if_inet6; do`,
-    `  n=$((n + 1)); [ $n -lt ${tries} ] || fail "interface ${device} did not appear"`,
-    '  sleep 0.02',
-    'done',
-  ])
 }
 
 function startLines(plan: Plan, place: Place): string[] {

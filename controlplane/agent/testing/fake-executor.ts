@@ -126,6 +126,7 @@ class FakeController implements TaskController {
     const body = this.#body
     if (body === undefined) throw new TaskError('task: not prepared')
     if (body.state === 'prepared') {
+      await this.#host.networked(signal)
       this.#executor.calls.push(`run ${this.#id}`)
       body.state = 'running'
     }
