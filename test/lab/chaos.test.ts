@@ -2,14 +2,17 @@
 // (default 45) one of a list of evils after another, chosen by a seed (WEFT_CHAOS_SEED, printed):
 // tasks and agents killed, nodes without power, one node cut off, rolling updates, scaling, writes.
 // Then everybody is back, and: every service has its tasks, no address is had twice, every write
-// that was acknowledged is there, and nothing is left of a service that is removed.
+// that was acknowledged is there. A client asks a published port all the while, so that there are
+// flows to be lost. When the services are removed, no task, namespace, process, device, rule or
+// flow is left of them.
 
 import './enter.ts'
-import { readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import process from 'node:process'
 import { prng } from '../../base/prng.ts'
-import { killTask, Swarm } from '../../cli/lab/swarm.ts'
+import { parseMetrics, sumOf } from '../../cli/lab/metrics.ts'
+import { endLoad, killTask, pageService, Swarm } from '../../cli/lab/swarm.ts'
 import type { SwarmNode } from '../../cli/lab/swarm-node.ts'
 import { pause, waitFor } from '../../cli/lab/wait.ts'
 import { labTest, type Test } from './lab-test.ts'
@@ -18,6 +21,10 @@ const SECONDS = Number(process.env.WEFT_CHAOS_SECONDS ?? 45)
 const SEED = Number(process.env.WEFT_CHAOS_SEED ?? Date.now() & 0xffff)
 const SETTLE_MS = 120_000
 const REPLICAS_MAX = 5
+const SERVICES: readonly string[] = ['a', 'b']
+const PORT = 8080
+const REQUESTS_PER_SECOND = 20
+const METRICS = '127.0.0.1:9323'
 
 class Chaos {
   readonly swarm: Swarm
@@ -118,6 +125,38 @@ class Chaos {
   }
 }
 
+/** What services add to a host, one per line: devices, rules, filters. The device of published
+ * ports
+ * stays once there was one. */
+async function footprint({ host }: SwarmNode): Promise<string[]> {
+  const script = [
+    'ip -o link | cut -d: -f2 | cut -d@ -f1 | grep -v weft0',
+    'ip rule; ip -6 rule',
+    'for table in filter raw nat; do iptables -t $table -S 2>/dev/null; done; true',
+  ].join('; ')
+  return (await host.must(['sh', '-c', script])).split('\n').sort()
+}
+
+/** Open flows of a node's balancer. */
+async function flows({ host }: SwarmNode): Promise<number> {
+  const text = await host.probe.get(`http://${METRICS}/metrics`)
+  return sumOf(parseMetrics(text), 'weft_flows_open')
+}
+
+/** Command lines of processes that are the tasks' own. */
+function taskProcesses(): string[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
+      } catch {
+        return ''
+      }
+    })
+    .filter((line) => /sleep 10000|page-server/.test(line))
+}
+
 function service(name: string): object {
   return {
     Name: name,
@@ -156,8 +195,17 @@ async function holds(t: Test, chaos: Chaos): Promise<void> {
   t.same(lost, [], `all ${chaos.written.length} acknowledged writes are there`)
 }
 
-async function nothingIsLeft(t: Test, { swarm }: Chaos): Promise<void> {
-  for (const name of ['a', 'b']) await swarm.ask('DELETE', `/services/${name}`)
+async function nothingIsLeft(
+  t: Test,
+  { swarm }: Chaos,
+  before: readonly (readonly string[])[],
+): Promise<void> {
+  const open = await Promise.all(swarm.nodes.map(flows))
+  t.ok(
+    open.some((count) => count > 0),
+    `flows are there to be left: ${open}`,
+  )
+  for (const name of SERVICES) await swarm.ask('DELETE', `/services/${name}`)
   const left = (): string[] =>
     swarm.nodes.flatMap(({ dataDirectory, runDirectory }) =>
       [join(dataDirectory, 'tasks'), join(runDirectory, 'netns')].flatMap((path) =>
@@ -173,24 +221,40 @@ async function nothingIsLeft(t: Test, { swarm }: Chaos): Promise<void> {
     what: 'the network to be free',
     timeoutMs: SETTLE_MS,
   })
+  await waitFor(async () => (await Promise.all(swarm.nodes.map(flows))).every((n) => n === 0), {
+    what: 'the last flow to go',
+    timeoutMs: SETTLE_MS,
+  }).catch((error: Error) => t.fail(error.message))
+  t.same(taskProcesses(), [], 'no process')
+  t.same(await Promise.all(swarm.nodes.map(footprint)), before, 'no device, no rule')
 }
 
 labTest(
   `chaos for ${SECONDS} s, seed ${SEED}`,
   async (t, lab) => {
-    const swarm = await Swarm.start(lab, { count: 3, managers: 3 })
+    const options = { arguments: ['--metrics', METRICS] }
+    const swarm = await Swarm.start(lab, { count: 3, managers: 3, options })
+    const before = await Promise.all(swarm.nodes.map(footprint))
     await swarm.network('front')
     const chaos = new Chaos(t, swarm)
-    for (const name of ['a', 'b']) {
-      await swarm.service(service(name))
+    const page = pageService('b', ['front'], 3, { port: PORT })
+    for (const spec of [service('a'), page]) await swarm.service(spec)
+    for (const name of SERVICES) {
       chaos.replicas.set(name, 3)
       await swarm.converged(name, 3)
     }
+    const targets = swarm.nodes.map(({ host }) => `${host.address}:${PORT}`)
+    const order = { targets, perSecond: REQUESTS_PER_SECOND, keepAlive: 0 }
+    const load = await swarm.load(swarm.client, order)
     const endMs = performance.now() + SECONDS * 1000
     while (performance.now() < endMs) await chaos.step()
     t.comment(JSON.stringify(Object.fromEntries(chaos.done)))
     await holds(t, chaos)
-    await nothingIsLeft(t, chaos)
+    await swarm.served(PORT)
+    const { asked, answered } = await endLoad(load)
+    t.comment(`${answered} of ${asked} requests were answered`)
+    t.ok(answered > asked / 10, 'requests were answered meanwhile')
+    await nothingIsLeft(t, chaos, before)
   },
   SECONDS * 1000 + 230_000,
 )
