@@ -178,6 +178,16 @@ export class Balance {
     return true
   }
 
+  /** Gives a connection whose real server is gone to another, in `connection`: resend() has what to
+   * send. False: its ends must be told. */
+  move(connection: number, nowMs: number): boolean {
+    const next = this.retries.attempt(connection, nowMs)
+    if (next < 0) return false
+    this.begin(next)
+    this.connection = next
+    return true
+  }
+
   /** Lays the SYN that was refused at `at` and describes it by `frame`, not yet rewritten. False
    * when it is not kept any more: its client will repeat it. */
   takeRefused(at: number, frame: Frame): boolean {

@@ -198,7 +198,7 @@ export class Engine {
       random,
       states: this.cells.subarray(STATE_CELLS, STATE_CELLS + STATE_COUNT_CELLS),
       ...(statistics === undefined ? {} : { statistics }),
-      orphan: (connection) => this.forwarder.resetFlow(connection, clock.nowMs()),
+      orphan: (connection) => this.forwarder.orphanFlow(connection, clock.nowMs()),
       probe: (connection) => this.forwarder.probeFlow(connection, clock.nowMs()),
       ...(connectionsMax === undefined ? {} : { connectionsMax }),
     })

@@ -505,14 +505,23 @@ export class Forwarder {
 
   /** Sends a SYN that was refused to the backend that it goes to now, in place of the refusal. */
   private resend(nowMs: number): void {
+    if (!this.sendHeld(nowMs)) this.cells[ENGINE_CELLS.control]!++
+  }
+
+  /** Sends the SYN of `balance.connection` to the backend that it goes to now. False when it is
+   * not kept any more: its client will repeat it. */
+  private sendHeld(nowMs: number): boolean {
     const { balance, transmitter } = this
     const frame = this.copy
     this.cells[ENGINE_CELLS.retries]!++
     this.makeRoom(nowMs)
-    if (!balance.takeRefused(transmitter.frameAt(), frame)) {
-      this.cells[ENGINE_CELLS.control]!++
-      return
-    }
+    if (!balance.takeRefused(transmitter.frameAt(), frame)) return false
+    this.routeHeld(frame, nowMs)
+    return true
+  }
+
+  private routeHeld(frame: Frame, nowMs: number): void {
+    const { balance } = this
     const zone = balance.director.zoneOf(balance.connection)
     const network = zone === MESH_ZONE ? this.topology.ingress : this.topology.networks[zone - 1]
     const endpoint = balance.endpointOf(balance.connection)
@@ -529,10 +538,20 @@ export class Forwarder {
     this.toEndpoint(frame, network, endpoint, origin, nowMs)
   }
 
-  /** The flow's real server is gone: tells both ends. Called by the balancer, before it forgets
-   * the flow: in the middle of the look-up for a frame, or when it sweeps through many flows. */
-  resetFlow(connection: number, nowMs: number): void {
+  /** The flow's real server is gone. Where that had not answered yet, another is asked, and true
+   * returned; otherwise both ends are told. Called by the balancer, before it forgets the flow: in
+   * the middle of the look-up for a frame, or when it sweeps through many flows. */
+  orphanFlow(connection: number, nowMs: number): boolean {
+    const { balance } = this
+    const { connection: inHand } = balance
+    if (balance.move(connection, nowMs)) {
+      // It takes the place of no frame.
+      if (this.sendHeld(nowMs)) this.cells[ENGINE_CELLS.replicated]!++
+      balance.connection = inHand
+      return true
+    }
     this.tellEnds(RESET, connection, nowMs)
+    return false
   }
 
   /** The flow has been idle for its whole timeout: asks both ends for a sign of life. Called by

@@ -672,6 +672,37 @@ for (const [name, net] of Object.entries(NETS)) {
     const alone = self.send(request({ sourcePort: 3 }))
     t.equal(self.director.retry(alone, self.now), -1, 'only where there is another')
   })
+
+  t.test(
+    `${name}: a repeated SYN is scheduled afresh where its server cannot take it`,
+    async (t) => {
+      const self = lab()
+      const weights = (of: readonly number[]): Partial<ServiceConfig> => ({
+        realServers: of.map((weight, i) => ({
+          key: `s${i}`,
+          address: net.servers[i]!,
+          port: 8080,
+          weight,
+        })),
+      })
+      const serverOf = (connection: number): string =>
+        self.director.realServerKey(self.director.realServerOf(connection))
+      for (const retryRefused of [true, false]) {
+        self.apply(service(net, { retryRefused, ...weights([1, 0, 0]) }))
+        const sourcePort = retryRefused ? 1 : 2
+        t.equal(serverOf(self.send(request({ sourcePort }))), 's0')
+        t.equal(serverOf(self.send(request({ sourcePort }))), 's0', 'a SYN repeated is no new one')
+        self.apply(service(net, { retryRefused, ...weights([0, 1, 0]) }))
+        const repeated = serverOf(self.send(request({ sourcePort })))
+        t.equal(repeated, retryRefused ? 's1' : 's0', 'unless its server takes no more')
+      }
+      const orphans = self.orphans.length
+      self.apply(service(net, { retryRefused: true, ...weights([1]) }))
+      const moved = self.send(request({ sourcePort: 1 }))
+      t.equal(serverOf(moved), 's0', 'one whose server is gone is scheduled afresh')
+      t.equal(self.orphans.length, orphans, 'without a reset')
+    },
+  )
 }
 
 t.test('a table larger than the index can name is refused', async (t) => {

@@ -55,9 +55,10 @@ export interface DirectorOptions {
   readonly random: () => number
   /** Limit of connections per address family, 1 to CONNECTIONS_MAX, default CONNECTIONS_DEFAULT. */
   readonly connectionsMax?: number
-  /** A TCP flow has lost its real server: send a reset to both ends (writeReset()). The connection
-   * is gone when the call returns; the callee must not call the director but for reading. */
-  readonly orphan?: (connection: number) => void
+  /** A TCP flow has lost its real server: move it to another (retry()) and return true, or send a
+   * reset to both ends (writeReset()) and return false. Then the connection is gone when the call
+   * returns. The callee must not call the director otherwise but for reading. */
+  readonly orphan?: (connection: number) => boolean
   /** An established TCP flow has been idle for its whole timeout: send a keep-alive probe to both
    * ends (writeProbe()). It is ended after a minute unless both answer. Not called for services
    * with idleSeconds; without this callback, idle flows simply end. */
@@ -112,7 +113,7 @@ export class Director {
       this.services,
       this.#tracker,
       this.defence,
-      options.orphan ?? (() => {}),
+      options.orphan ?? (() => false),
       options.probe ?? null,
     )
     this.#finder = new Finder(
@@ -335,10 +336,11 @@ export class Director {
     return writeProbe(this.#table(connection), connection >>> 1, direction, view, out)
   }
 
-  /** To be asked when a real server answers a SYN with RST or an ICMP error, before track(): makes
-   * a connection to another server in place of this one and returns it, so that the caller can drop
-   * the refusal and send the SYN on: its own copy (heldSyns) or the client's next. -1: pass the
-   * refusal on. Only for services with retryRefused, only before a server has spoken. */
+  /** To be asked when a real server answers a SYN with RST or an ICMP error, before track(), or
+   * when it is gone before it has answered: makes a connection to another server in place of this
+   * one and returns it, so that the caller can drop the refusal and send the SYN on: its own copy
+   * (heldSyns) or the client's next. -1: the client must know. Only for services with retryRefused,
+   * only before a server has spoken. */
   retry(connection: number, nowMs: number): number {
     this.#setTime(nowMs)
     return this.#opener.retry(connection, this.#tick)

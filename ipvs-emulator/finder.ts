@@ -31,6 +31,7 @@ import { TCP_CLOSE, TCP_FIN_WAIT, TCP_TIME_WAIT } from './proto-tcp.ts'
 import { type Quoted, readQuoted } from './quoted.ts'
 import type { ServiceTable } from './service-table.ts'
 import type { Settings } from './settings.ts'
+import { isUnanswered } from './tracker.ts'
 
 const TCP_FLAGS = 13
 const TCP_SIZE_MIN = 20
@@ -202,17 +203,31 @@ export class Finder {
     if (this.#services.goneCount > 0) {
       const server = this.#services.servers[table.records[at + SERVER]!]
       if (server?.gone === true) {
-        this.#orphan(family, entry)
+        if (this.#isStranded(family, entry) && opens(view, l4At, end, protocol)) {
+          this.#connections.release(family, entry, true)
+        } else this.#orphan(family, entry)
         return false
       }
     }
     if (this.direction !== FORWARD || protocol === UDP) return true
     const over = this.#isOver(table, at, protocol)
-    if (!over && !this.#settings.expireNodestConn) return true
+    if (!over && !this.#settings.expireNodestConn && !this.#isStranded(family, entry)) return true
     if (!opens(view, l4At, end, protocol)) return true
     if (!over && this.#services.servers[table.records[at + SERVER]!]?.weight !== 0) return true
     this.#connections.release(family, entry, true)
     return false
+  }
+
+  /** True for a connection whose server has not answered: once that takes no more new ones, a SYN
+   * that the client repeats is better scheduled afresh, where the service may try others. A
+   * persistent client's connection stays where it was. */
+  #isStranded(family: number, entry: number): boolean {
+    const table = this.#connections.tables[family]!
+    if (this.direction !== FORWARD || !isUnanswered(table, entry)) return false
+    const at = entry * table.stride
+    if (table.records[at + CONTROLLER] !== 0) return false
+    const server = this.#services.servers[table.records[at + SERVER]!]
+    return server?.pool.service.config.retryRefused === true
   }
 
   /** True when a packet that opens a connection is to be scheduled afresh rather than given to

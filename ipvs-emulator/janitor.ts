@@ -29,7 +29,7 @@ export class Janitor {
   readonly #services: ServiceTable
   readonly #tracker: Tracker
   readonly #defence: Defence
-  readonly #orphan: (connection: number) => void
+  readonly #orphan: (connection: number) => boolean
   readonly #probe: ((connection: number) => void) | null
   #second = 0
   /** The second in which the last sample for the rates began. */
@@ -42,7 +42,7 @@ export class Janitor {
     services: ServiceTable,
     tracker: Tracker,
     defence: Defence,
-    orphan: (connection: number) => void,
+    orphan: (connection: number) => boolean,
     probe: ((connection: number) => void) | null,
   ) {
     this.#connections = connections
@@ -160,14 +160,16 @@ export class Janitor {
     }
   }
 
-  /** Ends a flow whose real server is gone: TCP is reported, others end at once, and templates when
-   * they control nothing more. */
+  /** Ends a flow whose real server is gone: TCP is reported, and may go on with another server;
+   * others end at once, and templates when they control nothing more. */
   endOrphan(family: number, entry: number): void {
     const table = this.#connections.tables[family]!
     const at = entry * table.stride
     const template = (table.bytes[at * 4 + FLAGS_BYTE]! & TEMPLATE) !== 0
     if (template && table.records[at + HELD]! > 0) return
-    if (table.bytes[at * 4 + PROTOCOL_BYTE] === TCP) this.#orphan(entry * 2 + family)
+    const isTcp = table.bytes[at * 4 + PROTOCOL_BYTE] === TCP
+    // The entry of one that goes on may be another connection's by now.
+    if (isTcp && this.#orphan(entry * 2 + family)) return
     this.#connections.release(family, entry, true)
   }
 }

@@ -68,7 +68,10 @@ export function lab(connectionsMax = 4096): Lab {
     nowMs: 1000,
     random: () => random.nextU32(),
     connectionsMax,
-    orphan: (connection) => orphans.push(connection),
+    orphan: (connection) => {
+      orphans.push(connection)
+      return false
+    },
     probe: (connection) => probes.push(connection),
   })
   const self: Lab = {

@@ -15,7 +15,6 @@
 import { TCP_ACK, TCP_RST, TCP_SYN } from '../wire/tcp.ts'
 import {
   CONTROLLER,
-  HEADS,
   ONE_PACKET,
   PACKETS_BYTE,
   PORTS,
@@ -47,7 +46,7 @@ import type { ServiceTable } from './service-table.ts'
 import type { Settings } from './settings.ts'
 import { CONNECTIONS, TOTAL_ROW } from './statistics.ts'
 import { FIRST_TIMEOUT_TICKS, ticksOf } from './timeouts.ts'
-import { HEAD_SEQUENCE_END } from './tracker.ts'
+import { isUnanswered } from './tracker.ts'
 import {
   DEFENCE,
   DUPLICATE,
@@ -288,14 +287,12 @@ export class Opener {
     const table = this.#connections.tables[family]!
     const at = entry * table.stride
     const server = this.#services.servers[table.records[at + SERVER]!]
-    if (server === null || server === undefined || server.gone) return -1
+    if (server === null || server === undefined) return -1
     const { service } = server.pool
     const refusable =
       service.config.retryRefused === true &&
-      table.bytes[at * 4 + PROTOCOL_BYTE] === TCP &&
-      table.bytes[at * 4 + STATE_BYTE] === TCP_SYN_RECV &&
       // A server that has spoken has taken the connection, and the client may know.
-      table.records[at + HEADS + 2 + HEAD_SEQUENCE_END] === 0 &&
+      isUnanswered(table, entry) &&
       // A persistent client belongs to its server.
       table.records[at + CONTROLLER] === 0 &&
       table.bytes[at * 4 + PACKETS_BYTE]! <= RETRY_SYNS_MAX
@@ -370,7 +367,9 @@ function another(service: Service, refused: RealServer, number: number): RealSer
     const { servers } = pool
     const position = servers.indexOf(refused)
     const count = servers.length
-    const first = position + 1 + (number % Math.max(count - 1, 1))
+    // One that is gone stands nowhere: nobody is to be left out.
+    const others = position < 0 ? count : count - 1
+    const first = position + 1 + (number % Math.max(others, 1))
     for (let i = 0; i < count; i++) {
       const server = servers[(first + i) % count]!
       if (server !== refused && server.eligible) return server

@@ -37,6 +37,7 @@ import {
   TCP_EVENTS,
   TCP_MACHINE,
   TCP_STATES,
+  TCP_SYN_RECV,
   tcpEvent,
 } from './proto-tcp.ts'
 import type { RealServer } from './service.ts'
@@ -58,6 +59,16 @@ const TCP_FLAGS = 13
 /** Words of HEADS: two per direction. */
 export const HEAD_ACKNOWLEDGEMENT = 0
 export const HEAD_SEQUENCE_END = 1
+
+/** True for a TCP connection of which only the client has said anything: its SYN. */
+export function isUnanswered(table: ConnTable, entry: number): boolean {
+  const at = entry * table.stride
+  return (
+    table.bytes[at * 4 + STATE_BYTE] === TCP_SYN_RECV &&
+    table.bytes[at * 4 + PROTOCOL_BYTE] === TCP &&
+    table.records[at + HEADS + 2 + HEAD_SEQUENCE_END] === 0
+  )
+}
 
 export class Tracker {
   readonly #connections: Connections
