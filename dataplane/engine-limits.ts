@@ -54,6 +54,10 @@ export const SLOW_TURN_SECONDS = 0.001
  * millisecond. */
 export const PAGE_ROWS = 64
 export const CONNECTION_LOOKS = 4096
+/** Peers that are asked for a sign of life at a time, some 3 us each, and those that are called for
+ * a new session, about a millisecond each. */
+export const KNOCKS_MAX = 1024
+export const CALLS_MAX = 4
 /** Frames read from a device before the first is forwarded, while there are so many flows; a frame
  * larger than this is the last of them. Together they stay far below ARENA_BURST. */
 export const AHEAD_FRAMES_MAX = 32

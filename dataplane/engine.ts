@@ -261,7 +261,8 @@ export class Engine {
 
   /** Answers a question of the rest of the process: a bounded piece of work. */
   ask<Name extends QuestionName>(question: Question<Name>): Questions[Name]['answer'] {
-    return answerQuestion(this.director, this.services, this.links, question)
+    const nowMs = this.parts.clock.nowMs()
+    return answerQuestion(this.director, this.services, this.links, nowMs, question)
   }
 
   /** The flows as bytes for the next start (saved-flows.ts). */

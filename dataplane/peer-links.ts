@@ -5,7 +5,13 @@
 
 import type { UnderlaySocket } from '../base/device.ts'
 import type { Slab } from '../base/slab.ts'
-import { writeKeepalive, writeProbe, writeProbeAck } from '../vxlan/control.ts'
+import {
+  CONTROL_HEADER_SIZE,
+  CONTROL_OVERHEAD,
+  writeKeepalive,
+  writeProbe,
+  writeProbeAck,
+} from '../vxlan/control.ts'
 import { BASE_OUTER_MTU } from '../vxlan/limits.ts'
 import { PathMtu } from '../vxlan/path-mtu.ts'
 import type { PeerTable } from '../vxlan/peer-table.ts'
@@ -23,6 +29,9 @@ import { ENCRYPTED_OVERHEAD, type Transmitter } from './transmitter.ts'
 const PACKET_OVERHEAD: number = ENCRYPTED_OVERHEAD + ETHERNET_HEADER_SIZE
 
 const EMSGSIZE = 90
+
+/** UDP payload of a probe that asks for nothing but its acknowledgement. */
+const KNOCK_SIZE: number = CONTROL_OVERHEAD + CONTROL_HEADER_SIZE
 
 interface PeerRecord {
   readonly id: number
@@ -264,6 +273,26 @@ export class PeerLinks implements ControlHandler {
     const at = this.transmitter.frameAt() - VXLAN_HEADER_SIZE
     this.transmitter.sendControl(peer, writeProbe(this.slab.view, at, size))
     if (this.transmitter.flushProbe(nowMs) === EMSGSIZE) path.onRefused(size, nowMs)
+  }
+
+  /** Asks a peer for a sign of life: the smallest of probes, which it acknowledges. Where there is
+   * no session one is asked for. */
+  knock(name: string, nowMs: number): void {
+    const record = this.records.get(name)
+    if (record === undefined || record.session < 0) return
+    if (this.sessions.sealerOf(record.session) === null) {
+      this.sessions.wantSession(record.session, nowMs)
+      return
+    }
+    if (this.transmitter.full()) this.transmitter.flush(nowMs)
+    const at = this.transmitter.frameAt() - VXLAN_HEADER_SIZE
+    this.transmitter.sendControl(record.id, writeProbe(this.slab.view, at, KNOCK_SIZE))
+  }
+
+  /** Calls a peer for another session, as long as it goes on with the one there is. */
+  callAnew(name: string, nowMs: number): void {
+    const session = this.records.get(name)?.session ?? -1
+    if (session >= 0) this.sessions.renew(session, nowMs)
   }
 
   /** Keep-alive, by session number, as the session table asks for it. */

@@ -12,7 +12,7 @@ import {
 } from '../ipvs-emulator/listing.ts'
 import { TOTAL_ROW } from '../ipvs-emulator/statistics.ts'
 import type { BalancedServices, DrainState } from './balanced-services.ts'
-import { CONNECTION_LOOKS, PAGE_ROWS } from './engine-limits.ts'
+import { CALLS_MAX, CONNECTION_LOOKS, KNOCKS_MAX, PAGE_ROWS } from './engine-limits.ts'
 import type { PeerLinks, PeerPlace } from './peer-links.ts'
 
 /** Seconds of established TCP, of TCP after FIN and of UDP. */
@@ -33,6 +33,12 @@ export interface Questions {
   drain: { given: { readonly endpoint: string }; answer: DrainState }
   /** Where the peers are now whose place the tables do not tell. */
   peers: { given: null; answer: readonly PeerPlace[] }
+  /** Asks peers, by name, for a sign of life; those in `anew` for a new session as well, for a peer
+   * that was started again has none of the old keys. At most KNOCKS_MAX and CALLS_MAX at a time. */
+  knock: {
+    given: { readonly peers: readonly string[]; readonly anew: readonly string[] }
+    answer: null
+  }
 }
 
 export type QuestionName = keyof Questions
@@ -48,6 +54,7 @@ type Answerers = {
     given: Questions[Name]['given'],
     services: BalancedServices,
     links: PeerLinks,
+    nowMs: number,
   ) => Questions[Name]['answer']
 }
 
@@ -64,6 +71,11 @@ const ANSWERERS: Answerers = {
   capacity: (director) => director.connections.tables[0].capacity,
   drain: (_director, { endpoint }, services) => services.drainState(endpoint),
   peers: (_director, _given, _services, links) => links.places(),
+  knock: (_director, { peers, anew }, _services, links, nowMs) => {
+    for (const peer of peers.slice(0, KNOCKS_MAX)) links.knock(peer, nowMs)
+    for (const peer of anew.slice(0, CALLS_MAX)) links.callAnew(peer, nowMs)
+    return null
+  },
 }
 
 /** Answers a question about the balancer or the peers. */
@@ -71,9 +83,10 @@ export function answerQuestion<Name extends QuestionName>(
   director: Director,
   services: BalancedServices,
   links: PeerLinks,
+  nowMs: number,
   { name, given }: Question<Name>,
 ): Questions[Name]['answer'] {
-  return ANSWERERS[name](director, given, services, links)
+  return ANSWERERS[name](director, given, services, links, nowMs)
 }
 
 function zero({ services: table }: Director, key: string | null): boolean {

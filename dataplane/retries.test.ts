@@ -174,54 +174,57 @@ for (const [name, net] of Object.entries(NETS)) {
     world.audit()
   })
 
-  t.test(`${name}: a SYN that its backend leaves unanswered goes on when that is gone`, async (t) => {
-    const services = (backends: readonly Server[]): Service[] => [
-      ...CLUSTER.services,
-      {
-        name: 'retried',
-        network: 'front',
-        vips: [NETS.v4.vip, NETS.v6.vip],
-        ports: [{ protocol: 'tcp', port: 80, targetPort: 8080 }],
-        backends: backends.map((endpoint) => ({ endpoint })),
-        retryRefused: true,
-      },
-    ]
-    const swap = (world: World, backends: readonly Server[]): void => {
-      const cluster = { ...CLUSTER, version: 2, services: services(backends) }
-      world.node('a').swap(compileFor(cluster, 'a'))
+  t.test(
+    `${name}: a SYN that its backend leaves unanswered goes on when that is gone`,
+    async (t) => {
+      const services = (backends: readonly Server[]): Service[] => [
+        ...CLUSTER.services,
+        {
+          name: 'retried',
+          network: 'front',
+          vips: [NETS.v4.vip, NETS.v6.vip],
+          ports: [{ protocol: 'tcp', port: 80, targetPort: 8080 }],
+          backends: backends.map((endpoint) => ({ endpoint })),
+          retryRefused: true,
+        },
+      ]
+      const swap = (world: World, backends: readonly Server[]): void => {
+        const cluster = { ...CLUSTER, version: 2, services: services(backends) }
+        world.node('a').swap(compileFor(cluster, 'a'))
+        world.settle()
+      }
+      const world = worldOf()
+      const [first] = start(world)
+      swap(
+        world,
+        SERVERS.filter((server) => server !== first),
+      )
+      const [second, frame] = taken(world)!
+      t.not(second, first)
+      t.ok(checksumsHold(frame))
+      const wanted = buildFrame({ ...syn, target: net.of(HOSTS[second]), targetPort: 8080 })
+      t.same(frame.subarray(12), wanted.subarray(12), "it is the client's own")
+      t.same(world.read('front-a'), [], 'the client hears nothing')
+      world.inject(second, buildFrame(reply(second, TCP_SYN | TCP_ACK)))
       world.settle()
-    }
-    const world = worldOf()
-    const [first] = start(world)
-    swap(
-      world,
-      SERVERS.filter((server) => server !== first),
-    )
-    const [second, frame] = taken(world)!
-    t.not(second, first)
-    t.ok(checksumsHold(frame))
-    const wanted = buildFrame({ ...syn, target: net.of(HOSTS[second]), targetPort: 8080 })
-    t.same(frame.subarray(12), wanted.subarray(12), "it is the client's own")
-    t.same(world.read('front-a'), [], 'the client hears nothing')
-    world.inject(second, buildFrame(reply(second, TCP_SYN | TCP_ACK)))
-    world.settle()
-    t.equal(world.read('front-a').length, 1, 'but the answer')
-    world.audit()
-    // From now on it is a flow that is reset.
-    swap(
-      world,
-      SERVERS.filter((server) => server !== second),
-    )
-    t.equal(world.read('front-a').length, 1, 'its end')
-    t.equal(world.node('a').cell('retries'), 1)
-    world.audit()
+      t.equal(world.read('front-a').length, 1, 'but the answer')
+      world.audit()
+      // From now on it is a flow that is reset.
+      swap(
+        world,
+        SERVERS.filter((server) => server !== second),
+      )
+      t.equal(world.read('front-a').length, 1, 'its end')
+      t.equal(world.node('a').cell('retries'), 1)
+      world.audit()
 
-    const alone = worldOf()
-    start(alone)
-    swap(alone, [])
-    t.equal(alone.read('front-a').length, 1, 'nobody is left: the client is told')
-    alone.audit()
-  })
+      const alone = worldOf()
+      start(alone)
+      swap(alone, [])
+      t.equal(alone.read('front-a').length, 1, 'nobody is left: the client is told')
+      alone.audit()
+    },
+  )
 
   t.test(`${name}: who does not ask for it is told at once`, async (t) => {
     for (const more of [{ retryRefused: false }, { persistenceSeconds: 60 }]) {

@@ -247,6 +247,12 @@ export class PeerTable implements SessionTable {
     this.#step(this.#peer(number), WANT, nowMs)
   }
 
+  /** Calls the peer for another session: it may have lost the keys of this one. */
+  renew(number: number, nowMs: number): void {
+    const peer = this.#peer(number)
+    this.#step(peer, this.#sealers[number] === null ? WANT : REKEY, nowMs)
+  }
+
   onSealed(number: number, datagrams: number, data: boolean, nowMs: number): void {
     const peer = this.#peer(number)
     const keypair = peer.ring.current

@@ -19,9 +19,6 @@ export class ApiRefusal extends Error {
   }
 }
 
-/** Headers beyond those of the body. */
-export type Headers = Readonly<Record<string, string>>
-
 export interface ApiAnswer {
   readonly status: number
   readonly text: string
@@ -42,21 +39,16 @@ export class ApiClient {
   }
 
   /** The answer's JSON. Rejects with ApiRefusal for statuses of 400 and above. */
-  async ask<T = unknown>(
-    method: string,
-    path: string,
-    body?: unknown,
-    headers?: Headers,
-  ): Promise<T> {
-    const { status, json, text } = await this.call(method, path, body, headers)
+  async ask<T = unknown>(method: string, path: string, body?: unknown): Promise<T> {
+    const { status, json, text } = await this.call(method, path, body)
     if (status < 400) return json as T
     const { message } = Object(json) as { message?: unknown }
     throw new ApiRefusal(status, typeof message === 'string' ? message : text)
   }
 
   /** Any answer. Rejects when there is none. */
-  async call(method: string, path: string, body?: unknown, headers?: Headers): Promise<ApiAnswer> {
-    const response = await this.open(method, path, body, headers)
+  async call(method: string, path: string, body?: unknown): Promise<ApiAnswer> {
+    const response = await this.open(method, path, body)
     const chunks: Buffer[] = []
     let size = 0
     for await (const chunk of response) {
@@ -69,7 +61,7 @@ export class ApiClient {
   }
 
   /** The answer as it comes. */
-  open(method: string, path: string, body?: unknown, more: Headers = {}): Promise<IncomingMessage> {
+  open(method: string, path: string, body?: unknown): Promise<IncomingMessage> {
     const text = body === undefined ? null : JSON.stringify(body)
     const headers: Record<string, string | number> =
       text === null
@@ -81,7 +73,7 @@ export class ApiClient {
           socketPath: this.socketPath,
           method,
           path: `/${this.version}${path}`,
-          headers: { host: 'weft', ...headers, ...more },
+          headers: { host: 'weft', ...headers },
           agent: false,
         },
         resolve,

@@ -1,5 +1,4 @@
-// The first objects of a swarm: the cluster and its founder; the ingress network comes with them
-// (entry.ts). Pure.
+// The first two objects of a swarm: the cluster and its founder. Pure.
 
 import type { InitRequest } from '../../controlplane/api/node-control.ts'
 import type { Foundation } from '../../controlplane/ca/cluster.ts'
@@ -37,7 +36,6 @@ export function seedCluster(
     dataPathPort: request.dataPathPort,
     tunnelKeys: [{ key: newKey(), createdMs: wallMs }],
     removedNodes: {},
-    hadIngress: true,
   }
 }
 

@@ -152,6 +152,10 @@ export class NodeDataPlane implements AgentDataPlane {
     }
   }
 
+  knock(nodeIds: readonly string[], anew: readonly string[]): void {
+    this.#engine.ask('knock', { peers: nodeIds, anew }).catch(() => {})
+  }
+
   /** As of the last call: the packet loop answers when it has a moment. */
   seen(): Iterable<{ readonly nodeId: string; readonly endpoint: string }> {
     this.#engine.ask('peers', null).then(

@@ -10,7 +10,6 @@ import { validateTables } from '../../dataplane/validate.ts'
 import type { PortConfig } from '../store/specs.ts'
 import { buildDns } from './build-dns.ts'
 import { type BuiltTables, buildTables, type TablesInput } from './build-tables.ts'
-import { PeerLiveness } from './peer-liveness.ts'
 import { TablesRefused, TablesSync } from './tables-sync.ts'
 import { byId, endpoint, network, peer, service } from './testing/items.ts'
 import { until } from './testing/tasks.ts'
@@ -34,13 +33,14 @@ function input(changes: Partial<TablesInput> = {}): TablesInput {
       ['t1.n1', endpoint('t1', 'n1', 'a', '10.0.1.3')],
       ['t2.n1', endpoint('t2', 'n1', 'b', '10.0.1.4', { slot: 2 })],
       ['t3.n1', endpoint('t3', 'n1', 'b', '10.0.1.5', { slot: 3, state: 'draining' })],
-      ['t4.n1', endpoint('t4', 'n1', 'b', '10.0.1.6', { slot: 4, state: 'starting' })],
+      ['t4.n1', endpoint('t4', 'n1', 'b', '10.0.1.6', { slot: 4, state: 'idle' })],
       ['t2.n9', endpoint('t2', 'n9', 'b', '10.0.9.4', { slot: 2 })],
     ]),
     services: byId([
       ['s1.n1', service('n1', { vips: ['10.0.1.2'] })],
       ['s1.n9', service('n9', { vips: ['10.0.9.2'], ports: [PORT] })],
     ]),
+    silent: new Set(),
     local: (taskId) => ({
       isOver: false,
       isDraining: false,
@@ -309,14 +309,17 @@ t.test('tables that are refused', async (t) => {
   })
 })
 
-t.test('who answers through the tunnel', async (t) => {
-  const liveness = new PeerLiveness()
-  const at = (nowMs: number, received: number, sent: number) =>
-    liveness.read([{ nodeId: 'b', received, sent }], nowMs)
-  t.same(at(0, 5, 5), { silent: [], heard: [] }, 'nothing is known yet')
-  t.same(at(1000, 6, 6), { silent: [], heard: ['b'] })
-  t.same(at(2000, 6, 7), { silent: [], heard: ['b'] })
-  t.same(at(3600, 6, 8), { silent: ['b'], heard: [] })
-  t.same(at(4000, 7, 8), { silent: [], heard: ['b'] })
-  t.same(at(9000, 7, 8), { silent: [], heard: [] }, 'nobody spoke to it')
+t.test('a backend on a node that does not answer', async (t) => {
+  const weightsOf = (changes: Partial<TablesInput>): Record<string, number> => {
+    const built = buildTables(input({ silent: new Set(['b']), ...changes }))
+    const [web] = valid(t, built).services
+    t.same([...built.draining.values()], ['t3'], 'it does not drain')
+    const pairs = web!.backends.map(({ endpoint, weight }) => [endpoint.split('.')[2], weight ?? 1])
+    return Object.fromEntries(pairs) as Record<string, number>
+  }
+  t.same(weightsOf({}), { t1: 1, t2: 0, t3: 0 }, 'gets no new flows')
+  t.same(weightsOf({ silent: new Set() }), { t1: 1, t2: 1, t3: 0 })
+  const { endpoints } = input()
+  const there = new Map([...endpoints].filter(([, { nodeId }]) => nodeId === 'b'))
+  t.same(weightsOf({ endpoints: there }), { t2: 1, t3: 0 }, 'unless there is no other')
 })

@@ -2,7 +2,8 @@
 //
 // The assignment says what exists; the node adds where its own tasks' interfaces are made, and what
 // it knows sooner than the managers: a task of its own that has ended is left out, one that drains
-// has weight 0, also while no manager is in reach.
+// has weight 0, and so has a backend on a node that does not answer, as long as there is another;
+// all this also while no manager is in reach.
 //
 // An item that cannot be part of valid tables is left out and told, with everything that needs it;
 // it holds up none of the others. What the data plane's own validation finds beyond that is taken
@@ -34,6 +35,8 @@ export interface TablesInput {
   readonly networks: ReadonlyMap<string, NetworkItem>
   readonly endpoints: ReadonlyMap<string, EndpointItem>
   readonly services: ReadonlyMap<string, ServiceItem>
+  /** Nodes that do not answer through the tunnel. */
+  readonly silent: ReadonlySet<string>
   /** A task of this node; undefined when the node does not have it. */
   readonly local: (taskId: string) => LocalTask | undefined
   /** Where the gateway addresses of a network are to be, for the name server. */
@@ -66,6 +69,8 @@ interface Placed {
   readonly name: string
   /** Null: it is in no service. */
   readonly weight: number | null
+  /** Its node does not answer. */
+  readonly isSilent: boolean
 }
 
 export function buildTables(input: TablesInput): BuiltTables {
@@ -177,11 +182,19 @@ function placeEndpoints(input: TablesInput, nodes: ReadonlySet<string>, drop: Dr
     }
     const local = item.nodeId === input.node.name ? input.local(item.taskId) : undefined
     if (local?.isOver) continue
-    const isDraining = item.state === 'draining' || (local?.isDraining ?? false)
-    const weight = item.state === 'starting' ? null : isDraining ? 0 : 1
-    placed.push({ item, name, weight })
+    placed.push({
+      item,
+      name,
+      weight: weightOf(item, local),
+      isSilent: input.silent.has(item.nodeId),
+    })
   }
   return placed
+}
+
+function weightOf({ state }: EndpointItem, local: LocalTask | undefined): number | null {
+  if (state !== 'serving' && state !== 'draining') return null
+  return state === 'draining' || local?.isDraining ? 0 : 1
 }
 
 /** Backends by the id of the service's item. */
@@ -218,8 +231,13 @@ function buildService(
 ): Service {
   const name = serviceName(item, network)
   const complain = (label: string): void => drop(`label ${label} of ${name}`, 'is not understood')
+  // Where nobody answers, nobody is better than another.
+  const hasChoice = members.some(({ weight, isSilent }) => weight === 1 && !isSilent)
   const backends = members.map(
-    ({ name, weight }): Backend => ({ endpoint: name, ...(weight === 1 ? {} : { weight: 0 }) }),
+    ({ name, weight, isSilent }): Backend => ({
+      endpoint: name,
+      ...(weight === 1 && !(isSilent && hasChoice) ? {} : { weight: 0 }),
+    }),
   )
   return {
     name,

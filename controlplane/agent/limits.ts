@@ -62,8 +62,25 @@ export const LOG_SUBSCRIPTIONS_MAX = 64
 /** Keep-alive between a node behind NAT and its peers: WireGuard's figure, below the 30 s after
  * which the common NATs forget a UDP mapping. */
 export const KEEPALIVE_SECONDS = 25
-/** A peer that was sent something and has not been heard of for this long is silent. */
-export const SILENT_MS = 1_500
+/** How often the counters of the tunnels are looked at; a look that comes later than that by more
+ * than the second figure says that this node itself stood still. */
+export const LOOK_MS = 200
+export const LOOK_LATE_MS = 300
+/** A peer that was sent something and has not been heard of for so long is asked for a sign of life
+ * at each look. Costs 100 bytes each way: a peer that answers what it is sent is never asked. */
+export const KNOCK_MS = 300
+export const KNOCKS_MIN = 2
+/** Peers asked at one look, some 3 us of the packet loop each, and those called for a new session,
+ * a
+ * millisecond each. Others have their turn at the next. */
+export const ASKED_MAX = 1_024
+export const CALLED_MAX = 4
+/** And for so long, it is silent. A TCP client repeats its SYN after a second. */
+export const SILENT_MS = 900
+/** A peer that was silent and came back is given twice as long, up to so many times SILENT_MS,
+ * until it has been heard for CALM_MS. */
+export const PATIENCE_MAX = 4
+export const CALM_MS = 60_000
 /** What is known of the network is saved this long after it changed. */
 export const CACHE_DELAY_MS = 2_000
 /** Log lines wait this long for company. */

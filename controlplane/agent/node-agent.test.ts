@@ -67,6 +67,7 @@ class Node {
           flows: async (names) =>
             new Map(names.map((name) => [name, this.flows.get(name.split('.')[2]!) ?? 0])),
           traffic: () => [],
+          knock: () => {},
           seen: () => [],
           gatewayInterface: () => null,
         },

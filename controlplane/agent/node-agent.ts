@@ -24,6 +24,7 @@ import type { DnsTables } from './dns/zone.ts'
 import type { Executor } from './executor.ts'
 import { type ClusterFacts, ItemCache } from './item-cache.ts'
 import type { ItemsChange } from './item-set.ts'
+import { LOOK_MS } from './limits.ts'
 import { LogPublisher } from './log-publisher.ts'
 import { Managers } from './managers.ts'
 import { PeerLiveness, type PeerTraffic } from './peer-liveness.ts'
@@ -64,6 +65,8 @@ export interface AgentDataPlane {
   flows(endpoints: readonly string[]): Promise<ReadonlyMap<string, number>>
   /** Counters of the tunnels. */
   traffic(): Iterable<PeerTraffic>
+  /** Asks nodes for a sign of life through the tunnel; those in `anew` for a new session, too. */
+  knock(nodeIds: readonly string[], anew: readonly string[]): void
   /** Where peers without a configured endpoint are now: node id, "address:port". */
   seen(): Iterable<{ readonly nodeId: string; readonly endpoint: string }>
   gatewayInterface(networkId: string): LocalInterface | null
@@ -99,6 +102,7 @@ export class NodeAgent {
   #facts: ClusterFacts = { managers: [], tunnelKeys: [], dataPathPort: 0 }
   #version = 0
   #isConnected = false
+  #cancelLook: () => void = () => {}
   #closing: Promise<void> | null = null
 
   constructor(options: NodeAgentOptions, parts: NodeAgentParts) {
@@ -171,6 +175,7 @@ export class NodeAgent {
     this.worker.start()
     if (facts !== null) this.#tables.changed()
     this.session.start()
+    this.#look()
   }
 
   /** The agent ends, its tasks go on. */
@@ -180,6 +185,7 @@ export class NodeAgent {
   }
 
   async #close(): Promise<void> {
+    this.#cancelLook()
     this.#logs.close()
     await this.worker.close()
     await this.session.close(500)
@@ -244,14 +250,29 @@ export class NodeAgent {
     }
   }
 
+  /** Looks which peers answer, now and every LOOK_MS. */
+  #look(): void {
+    const { dataPlane, clock, timers, log } = this.#parts
+    const before = this.#liveness.silent
+    const { asked, called, isNews } = this.#liveness.look(dataPlane.traffic(), clock.nowMs())
+    const { silent } = this.#liveness
+    if (asked.length > 0) dataPlane.knock(asked, called)
+    if (isNews) {
+      for (const node of silent) if (!before.has(node)) log.info('a peer is silent', { node })
+      for (const node of before) if (!silent.has(node)) log.info('a peer is heard again', { node })
+      this.#tables.changed()
+      this.session.acknowledge()
+    }
+    this.#cancelLook = timers.after(LOOK_MS, () => this.#look())
+  }
+
   #heartbeat(): object {
     const { dataPlane, clock } = this.#parts
-    const { silent, heard } = this.#liveness.read(dataPlane.traffic(), clock.nowMs())
     return {
       applied: this.#tables.applied,
       draining: this.#tables.draining(),
-      silentNodes: silent,
-      heardNodes: heard,
+      silentNodes: [...this.#liveness.silent],
+      heardNodes: this.#liveness.heard(clock.nowMs()),
       seen: [...dataPlane.seen()],
     }
   }
@@ -276,6 +297,7 @@ export class NodeAgent {
       networks: items.all('network'),
       endpoints: items.all('endpoint'),
       services: items.all('service'),
+      silent: this.#liveness.silent,
       local: (taskId) => {
         const manager = this.worker.tasks.get(taskId)
         return manager === undefined

@@ -74,7 +74,8 @@ export class SessionLoop {
     this.#wake()
   }
 
-  /** Sends what is waiting, as far as `limitMs` allows, and ends. */
+  /** Sends what is waiting and says that the node will be back, as far as `limitMs` allows, and
+   * ends. */
   async close(limitMs: number = 0): Promise<void> {
     const untilMs = this.#parts.clock.nowMs() + limitMs
     const waits = (): boolean => this.#queue.size > 0 || this.#queue.isSending
@@ -82,6 +83,8 @@ export class SessionLoop {
       await new Promise<void>((resolve) => this.#parts.timers.after(10, resolve))
     }
     this.#isClosed = true
+    const leftMs = untilMs - this.#parts.clock.nowMs()
+    if (leftMs > 0) await this.#session?.farewell(leftMs)
     this.#session?.close()
     this.#wake()
     await this.#running

@@ -132,6 +132,17 @@ export class Session {
     else this.#beat()
   }
 
+  /** Tells the leader that the agent ends and is to be started again: it has that long for the
+   * answer. */
+  async farewell(limitMs: number): Promise<void> {
+    if (this.#isOver || this.#id === '') return
+    const request = { ...this.#parts.host.heartbeat(), sessionId: this.#id, isReturning: true }
+    const deadline = this.#deadline(limitMs)
+    await new Promise<void>((resolve) => {
+      this.client.Heartbeat(request, { deadline }, () => resolve())
+    })
+  }
+
   /** Statuses wait in the queue. */
   flushStatuses(): void {
     if (this.#isOver || this.#isFlushing || this.#id === '') return

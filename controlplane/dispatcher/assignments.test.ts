@@ -41,7 +41,7 @@ t.test('networks', async (t) => {
   t.same([...a.items.all('network').keys()].sort(), ['n1', 'n9'])
   t.same([...c.items.all('network').keys()], ['n9'], 'only the ingress where no task is')
   t.same([...c.items.all('endpoint').keys()], ['t1.n9'])
-  t.same(a.items.all('endpoint').get('t2.n1')?.state, 'starting')
+  t.same(a.items.all('endpoint').get('t2.n1')?.state, 'idle')
   t.same(b.items.all('endpoint').get('t1.n1')?.addresses, ['10.0.1.3'])
   t.same(b.items.all('service').get('web.n1')?.vips, ['10.0.1.2'])
   t.same(c.items.all('service').get('web.n9')?.ports, [port])

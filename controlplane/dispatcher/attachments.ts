@@ -6,7 +6,6 @@ import type { Clock } from '../../base/clock.ts'
 import type { NetworkItem } from '../store/assignment.ts'
 import type { ReadTransaction, Store, Unversioned } from '../store/contract.ts'
 import { newId } from '../store/ids.ts'
-import { newStatus } from '../store/new-task.ts'
 import { type NetworkObject, stateRank, type TaskObject } from '../store/objects.ts'
 import { DispatchError } from './errors.ts'
 import { networkItem } from './items.ts'
@@ -131,7 +130,15 @@ function newAttachment(
     specVersion: null,
     endpoint: null,
     networks: [],
-    status: newStatus(nowMs),
+    status: {
+      state: 'new',
+      atMs: nowMs,
+      message: 'created',
+      error: '',
+      container: null,
+      hostPorts: [],
+      isServing: false,
+    },
     desiredState: 'running',
     jobIteration: null,
     logDriver: null,

@@ -4,8 +4,8 @@
 import t from 'tap'
 import { DispatchError } from './errors.ts'
 import { TestAgent } from './testing/agent.ts'
-import { task } from './testing/objects.ts'
-import { scene } from './testing/scene.ts'
+import { network, task } from './testing/objects.ts'
+import { on, scene } from './testing/scene.ts'
 
 function refusal(run: () => unknown): string {
   try {
@@ -154,11 +154,72 @@ t.test('heartbeats', async (t) => {
 
   await s.pass(1_200, [a!, b!])
   for (const one of [a!, b!]) one.beat({ silentNodes: ['c'] })
-  await s.pass(700, [a!, b!])
-  t.equal(state('c'), 'down', 'sooner when nobody hears it')
+  await s.pass(1_000, [a!, b!])
+  t.equal(state('c'), 'ready', 'not sooner because nobody hears it')
+  s.dispatcher.stop()
+})
+
+t.test('a node that does not answer is out of service, and back when it does', async (t) => {
+  const s = await scene(['a', 'b', 'c'])
+  const [a, b, c] = ['a', 'b', 'c'].map((id) => s.agent(id).register().listen()) as TestAgent[]
+  await s.write((tx) => {
+    tx.create('networks', network('n1'))
+    tx.create('tasks', task('ta', 'running', 'a', [on('n1', '10.0.1.3')]))
+    tx.create('tasks', task('tc', 'running', 'c', [on('n1', '10.0.1.4')]))
+  })
+  await s.pass(100, [a!, b!, c!])
+  const stateOf = (id: string): string | undefined =>
+    a!.items.all('endpoint').get(`${id}.n1`)?.state
+  const silence = async (ms: number, alive: TestAgent[], beat: object): Promise<void> => {
+    await s.pass(ms, alive)
+    for (const one of alive) one.beat(beat)
+    await s.pass(200, alive)
+  }
+  t.equal(stateOf('tc'), 'serving')
+  const says = { silentNodes: ['c'] }
+  await silence(1_000, [a!, b!], says)
+  t.equal(stateOf('tc'), 'serving', 'one late heartbeat may happen')
+  await silence(200, [a!, b!], says)
+  await s.pass(200, [a!, b!])
+  t.equal(stateOf('tc'), 'idle')
+  t.equal(stateOf('ta'), 'serving')
+  const { index } = s.store
+  c!.beat()
+  await s.pass(200, [a!, b!])
+  t.equal(stateOf('tc'), 'serving', 'the first heartbeat brings it back')
+  t.equal(s.store.index, index, 'nothing of it is written')
+
+  await silence(1_400, [a!, b!], says)
+  t.equal(stateOf('tc'), 'idle')
+  a!.beat({ heardNodes: ['c'] })
+  b!.beat({ heardNodes: ['c'] })
+  await s.pass(200, [a!, b!])
+  t.equal(stateOf('tc'), 'serving', 'and so do its tunnels')
+  await silence(0, [a!, b!], says)
+  t.equal(stateOf('tc'), 'idle')
+  c!.register().listen()
+  await s.pass(200, [a!, b!])
+  t.equal(stateOf('tc'), 'serving', 'and a new session')
+
+  await silence(1_400, [a!, b!], says)
+  await s.pass(1_600, [a!, b!])
+  t.equal(
+    s.store.view((tx) => tx.get('nodes', 'c')!.status.state),
+    'down',
+  )
+  t.equal(stateOf('tc'), undefined)
+  c!.register().listen()
+  await s.pass(200, [a!, b!])
+  t.equal(stateOf('tc'), 'serving')
+
+  c!.beat({ isReturning: true })
+  await silence(1_800, [a!, b!], says)
+  t.equal(stateOf('tc'), 'serving', 'who is about to be started again is waited for')
+  await s.pass(1_200, [a!, b!])
+  t.equal(stateOf('tc'), undefined, 'as long as for anybody')
   b!.beat({ silentNodes: ['a'] })
   await s.pass(1_000, [a!, b!])
-  t.equal(state('a'), 'ready', 'but never while it has a heartbeat')
+  t.equal(stateOf('ta'), 'serving', 'who has a heartbeat is alive')
   s.dispatcher.stop()
 })
 

@@ -56,6 +56,7 @@ export interface Heartbeat {
   readonly silentNodes: readonly string[]
   readonly heardNodes: readonly string[]
   readonly seen: readonly { readonly nodeId: string; readonly endpoint: string }[]
+  readonly isReturning: boolean
 }
 
 export interface AssignmentStream extends FeedStream, Ending {}
@@ -98,6 +99,7 @@ export class Dispatcher {
       clock,
       random,
       periodMs: () => this.#periodMs(),
+      onAway: (nodeId, isAway) => this.#away(nodeId, isAway),
       onDown: (nodeId, reason) => this.#down(nodeId, reason),
     })
     this.#drains = new Drains({
@@ -192,6 +194,7 @@ export class Dispatcher {
   heartbeat(nodeId: string, beat: Heartbeat): number {
     const periodMs = this.#beat(nodeId, beat.sessionId)
     const few = <T>(list: readonly T[]): readonly T[] => list.slice(0, limits.NAMES_LISTED_MAX)
+    if (beat.isReturning) this.#liveness.returning(nodeId)
     this.#liveness.hear(nodeId, few(beat.silentNodes), few(beat.heardNodes))
     this.#liveness.applied(nodeId, Math.min(beat.applied, this.#feeds.flushed))
     if (this.#drains.size > 0) {
@@ -313,6 +316,13 @@ export class Dispatcher {
     } else {
       this.#sessions.refresh(id)
     }
+  }
+
+  /** Nothing is written: the next leader finds out for itself. */
+  #away(nodeId: string, isAway: boolean): void {
+    const text = isAway ? 'node away: its tasks are out of service' : 'node back in service'
+    this.#log.warn(text, { node: nodeId })
+    this.#parts.store.view((tx) => this.#projection.away(nodeId, isAway, tx))
   }
 
   #down(nodeId: string, reason: string): void {

@@ -64,9 +64,14 @@ export function networkItem({ id, spec, allocation }: NetworkObject): NetworkIte
   }
 }
 
-/** Null while the task has no address, or when nothing of it runs any more. */
-export function endpointItem(task: TaskObject, network: TaskNetwork): EndpointItem | null {
-  const state = endpointState(task)
+/** Null while the task has no address, or when nothing of it runs any more. Where its node is away
+ * nobody must use it, but it is to be there when the node is back. */
+export function endpointItem(
+  task: TaskObject,
+  network: TaskNetwork,
+  isAway: boolean,
+): EndpointItem | null {
+  const state = isAway && endpointState(task) !== null ? 'idle' : endpointState(task)
   if (state === null || network.addresses.length === 0) return null
   return {
     taskId: task.id,
@@ -85,7 +90,7 @@ export function endpointItem(task: TaskObject, network: TaskNetwork): EndpointIt
 function endpointState({ status, desiredState, nodeId }: TaskObject): EndpointState | null {
   if (nodeId === '' || stateRank(status.state) < stateRank('assigned')) return null
   if (isTerminal(status.state)) return null
-  if (status.state !== 'running') return 'starting'
+  if (status.state !== 'running') return 'idle'
   if (stateRank(desiredState) > stateRank('complete')) return 'draining'
   return status.isServing ? 'serving' : 'draining'
 }

@@ -26,8 +26,9 @@ export const HEARTBEAT_MS_MIN = 100
 export const HEARTBEAT_MS_MAX = 60_000
 /** A change after a quiet time, and one that takes something out of service, waits this long. */
 export const FLUSH_SOON_MS = 10
-/** A node whose tunnels are silent is down after this many periods without a heartbeat. */
-export const SILENT_HEARTBEATS_MISSED = 1.6
+/** A node whose tunnels are silent is away after this many periods without a heartbeat. More than
+ * one and its jitter: so a single late one does not do it. */
+export const HEARTBEATS_AWAY = 1.5
 /** A report about a peer counts for this many periods. */
 export const REPORT_PERIODS = 2.5
 /** The endpoint of a node behind NAT is changed at most this often. */

@@ -13,6 +13,7 @@ t.test('a standstill of the leader', async (t) => {
     clock: { nowMs: () => nowMs, wallMs: () => nowMs },
     random: prng(1),
     periodMs: () => 1_000,
+    onAway: () => {},
     onDown: (nodeId) => down.push(nodeId),
   })
   const pass = (ms: number, beating: readonly string[]): void => {

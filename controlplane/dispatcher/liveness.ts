@@ -1,9 +1,15 @@
 // Which nodes are alive: by their heartbeats, and by what other nodes hear of them through the
 // tunnels.
 //
-// A node is down when HEARTBEATS_MISSED periods have passed without a heartbeat; sooner when most
-// of the nodes that asked it for a sign of life through the tunnel got none. A silent tunnel alone
-// takes nobody down: who has a heartbeat is alive.
+//   alive   it sends heartbeats
+//   away    none for HEARTBEATS_AWAY periods, and most of the nodes that asked it for a sign of
+// life
+//           through the tunnel got none: its tasks are out of service until it is heard again
+//   down    none for HEARTBEATS_MISSED periods: its tasks are followed elsewhere
+//
+// To be away is undone by the first heartbeat and costs open flows at most; to be down costs tasks.
+// A silent tunnel alone does neither: who has a heartbeat is alive. A node that said that it is
+// about to be started again is not away.
 //
 // A leader that itself stood still for a while (no processor, a suspended machine) has heard
 // nobody, and that says nothing about the nodes: the time is not counted.
@@ -15,12 +21,12 @@ import type { Clock } from '../../base/clock.ts'
 import type { Prng } from '../../base/prng.ts'
 import {
   HEARTBEAT_JITTER,
+  HEARTBEATS_AWAY,
   HEARTBEATS_MISSED,
   LIVENESS_TICK_MS,
   REGISTRATION_WINDOW_MS,
   REGISTRATIONS_MAX,
   REPORT_PERIODS,
-  SILENT_HEARTBEATS_MISSED,
   STANDSTILL_MS,
 } from './limits.ts'
 
@@ -32,6 +38,9 @@ interface LiveNode {
   seenMs: number
   /** Flush that its data plane has applied. */
   applied: number
+  isAway: boolean
+  /** It ends, and will be back. */
+  isReturning: boolean
   /** What others hear of it: reporter to (silent, when). */
   readonly reports: Map<string, { readonly silent: boolean; readonly atMs: number }>
 }
@@ -41,6 +50,8 @@ export interface LivenessParts {
   readonly random: Prng
   /** Milliseconds, without jitter. */
   readonly periodMs: () => number
+  /** The node does not answer, or does so again. */
+  readonly onAway: (nodeId: string, isAway: boolean) => void
   /** The node has gone down. It is forgotten until it registers again. */
   readonly onDown: (nodeId: string, reason: string) => void
 }
@@ -88,8 +99,15 @@ export class Liveness {
     const node = this.#nodes.get(nodeId)
     if (node === undefined || node.sessionId !== sessionId || sessionId === '') return null
     node.seenMs = this.#nowMs()
+    this.#back(node)
     const jitter = 1 + HEARTBEAT_JITTER * (2 * this.#parts.random.float() - 1)
     return Math.max(1, Math.round(this.#parts.periodMs() * jitter))
+  }
+
+  /** The node ends in order, to be started again. */
+  returning(nodeId: string): void {
+    const node = this.#nodes.get(nodeId)
+    if (node !== undefined) node.isReturning = true
   }
 
   /** What `reporter` hears through its tunnels. */
@@ -121,7 +139,7 @@ export class Liveness {
     this.#registrations.delete(nodeId)
   }
 
-  /** Finds the nodes that have gone down. Called every LIVENESS_TICK_MS. */
+  /** Finds the nodes that are away or have gone down. Called every LIVENESS_TICK_MS. */
   tick(): void {
     const nowMs = this.#nowMs()
     const lateMs = nowMs - (this.#tickMs ?? nowMs) - LIVENESS_TICK_MS
@@ -133,18 +151,17 @@ export class Liveness {
     const periodMs = this.#parts.periodMs()
     for (const node of [...this.#nodes.values()]) {
       const silentMs = nowMs - node.seenMs
-      if (silentMs < periodMs * SILENT_HEARTBEATS_MISSED) continue
-      if (silentMs >= periodMs * HEARTBEATS_MISSED) this.#down(node, 'heartbeat failure')
-      else if (this.#isSilent(node, nowMs - periodMs * REPORT_PERIODS)) {
-        this.#down(node, 'heartbeat failure, and its tunnels are silent')
-      }
+      if (silentMs < periodMs * HEARTBEATS_AWAY) continue
+      if (silentMs >= periodMs * HEARTBEATS_MISSED) this.#down(node)
+      else this.#judge(node, nowMs - periodMs * REPORT_PERIODS)
     }
     for (const [id, times] of this.#registrations) {
       if (nowMs - (times.at(-1) ?? 0) >= REGISTRATION_WINDOW_MS) this.#registrations.delete(id)
     }
   }
 
-  #isSilent(node: LiveNode, sinceMs: number): boolean {
+  /** Of a node whose heartbeat is overdue: whether it is away, by the others' reports. */
+  #judge(node: LiveNode, sinceMs: number): void {
     let silent = 0
     let heard = 0
     for (const [reporter, report] of node.reports) {
@@ -152,17 +169,32 @@ export class Liveness {
       else if (report.silent) silent++
       else heard++
     }
-    return silent > heard
+    if (heard > 0 && heard >= silent) this.#back(node)
+    else if (silent > 0 && !node.isAway && !node.isReturning) {
+      node.isAway = true
+      this.#parts.onAway(node.id, true)
+    }
   }
 
-  #down(node: LiveNode, reason: string): void {
-    this.#nodes.delete(node.id)
-    this.#parts.onDown(node.id, reason)
+  #back(node: LiveNode): void {
+    if (!node.isAway) return
+    node.isAway = false
+    this.#parts.onAway(node.id, false)
+  }
+
+  #down({ id, isAway }: LiveNode): void {
+    this.#nodes.delete(id)
+    const silent = isAway ? ', and its tunnels are silent' : ''
+    this.#parts.onDown(id, `heartbeat failure${silent}`)
   }
 
   #add(id: string, sessionId: string): void {
-    const reports = this.#nodes.get(id)?.reports ?? new Map()
-    this.#nodes.set(id, { id, sessionId, seenMs: this.#nowMs(), applied: 0, reports })
+    const before = this.#nodes.get(id)
+    if (before !== undefined) this.#back(before)
+    const reports = before?.reports ?? new Map()
+    const seenMs = this.#nowMs()
+    const node = { id, sessionId, seenMs, applied: 0, isAway: false, isReturning: false, reports }
+    this.#nodes.set(id, node)
   }
 
   #nowMs(): number {

@@ -6,12 +6,13 @@
 //   service  -> topic of each of its networks: name, virtual addresses; published ports on the
 //               ingress network
 //   network  -> its own topic
-//   node     -> the peers' topic; when it goes down its endpoints leave all topics at once
+//   node     -> the peers' topic; when it goes down its endpoints leave all topics at once, and
+//               while it is away they are in no service
 //
 // A node follows its own topic, the peers, the ingress network (published ports answer on every
 // node) and the networks its live tasks are on.
 
-import { onNetwork } from '../store/assignment.ts'
+import { type EndpointItem, onNetwork } from '../store/assignment.ts'
 import type { Change, ReadTransaction } from '../store/contract.ts'
 import type {
   NetworkObject,
@@ -40,6 +41,10 @@ export interface ProjectionHooks {
   readonly undrained: (taskId: string) => void
 }
 
+/** Of a task's node. "away": it does not answer, and may be back in a moment. "gone": it is down or
+ * removed. */
+type Place = 'there' | 'away' | 'gone'
+
 export class Projection {
   readonly #topics: Topics
   readonly #hooks: ProjectionHooks
@@ -48,6 +53,8 @@ export class Projection {
   readonly #networksOf = new Map<string, Map<string, Set<string>>>()
   /** Network to the nodes that follow it because of a task. */
   readonly #nodesOn = new Map<string, Set<string>>()
+  /** Nodes that do not answer just now. */
+  readonly #away = new Set<string>()
   /** Node to secret or config ("secret/ID") to the tasks that use it. */
   readonly #dataOf = new Map<string, Map<string, Set<string>>>()
 
@@ -79,6 +86,21 @@ export class Projection {
   /** True when the node forwards for the network. */
   isOn(nodeId: string, networkId: string): boolean {
     return networkId === this.#ingressId || (this.#nodesOn.get(networkId)?.has(nodeId) ?? false)
+  }
+
+  /** Takes the node's tasks out of service, or puts them back. Not for a node that is down: then
+   * they are out, and not by this. */
+  away(nodeId: string, isAway: boolean, tx: ReadTransaction): void {
+    if (isAway) this.#away.add(nodeId)
+    else if (!this.#away.delete(nodeId)) return
+    const place = this.#place(nodeId, tx)
+    for (const task of tx.find('tasks', 'node', nodeId)) this.#endpoints(task, place)
+  }
+
+  #place(nodeId: string, tx: ReadTransaction): Place {
+    const node = tx.get('nodes', nodeId)
+    if (node === undefined || node.status.state === 'down') return 'gone'
+    return this.#away.has(nodeId) ? 'away' : 'there'
   }
 
   #apply(change: Change, tx: ReadTransaction): void {
@@ -166,12 +188,15 @@ export class Projection {
     this.#peer(node)
     const isDown = node.status.state === 'down'
     if (old === undefined || (old.status.state === 'down') === isDown) return
-    for (const task of tx.find('tasks', 'node', node.id)) this.#endpoints(task, isDown)
+    this.#away.delete(node.id)
+    const place = this.#place(node.id, tx)
+    for (const task of tx.find('tasks', 'node', node.id)) this.#endpoints(task, place)
   }
 
   #nodeGone(node: NodeObject, tx: ReadTransaction): void {
     this.#topics.delete(PEERS_TOPIC, 'peer', node.id, true)
-    for (const task of tx.find('tasks', 'node', node.id)) this.#endpoints(task, true)
+    this.#away.delete(node.id)
+    for (const task of tx.find('tasks', 'node', node.id)) this.#endpoints(task, 'gone')
   }
 
   // -- tasks --------------------------------------------------------------------------------------
@@ -185,8 +210,7 @@ export class Projection {
     this.#useData(task, alive, tx)
     this.#hold(task, alive)
     if (old !== undefined) this.#endpointsGone(old, task)
-    const node = tx.get('nodes', task.nodeId)
-    this.#endpoints(task, node === undefined || node.status.state === 'down')
+    this.#endpoints(task, this.#place(task.nodeId, tx))
   }
 
   #taskGone(task: TaskObject): void {
@@ -194,19 +218,19 @@ export class Projection {
     this.#topics.delete(nodeTopic(task.nodeId), 'task', task.id)
     this.#useData(task, false, null)
     this.#hold(task, false)
-    this.#endpoints(task, true)
+    this.#endpoints(task, 'gone')
   }
 
-  /** The task's endpoints as they are now; `isAway`: its node is down or gone. */
-  #endpoints(task: TaskObject, isAway: boolean): void {
+  /** The task's endpoints as they are now. */
+  #endpoints(task: TaskObject, place: Place): void {
     const networks = task.networks
     let isDraining = false
     for (const network of networks) {
-      const item = isAway ? null : endpointItem(task, network)
+      const item = place === 'gone' ? null : endpointItem(task, network, place === 'away')
       const topic = networkTopic(network.networkId)
       const id = onNetwork(task.id, network.networkId)
       if (item === null) this.#topics.delete(topic, 'endpoint', id, true)
-      else this.#topics.set(topic, 'endpoint', id, item, item.state === 'draining')
+      else this.#topics.set(topic, 'endpoint', id, item, isUrgent(item, place))
       isDraining ||= item?.state === 'draining'
     }
     const ids = networks.map(({ networkId }) => networkId)
@@ -280,6 +304,11 @@ export class Projection {
       }
     }
   }
+}
+
+/** Whether the item takes something out of service. */
+function isUrgent({ state }: EndpointItem, place: Place): boolean {
+  return state === 'draining' || place === 'away'
 }
 
 function isOn(networks: readonly TaskNetwork[], networkId: string): boolean {

@@ -56,9 +56,9 @@ export interface NetworkItem {
   readonly internal: boolean
 }
 
-/** `starting`: it has its addresses, no new flows of services. `serving`: all of it. `draining`:
- * open flows go on, new ones go elsewhere. */
-export type EndpointState = 'starting' | 'serving' | 'draining'
+/** `idle`: it has its addresses and is in no service, for it has not begun, or its node is away.
+ * `serving`: all of it. `draining`: open flows go on, new ones go elsewhere. */
+export type EndpointState = 'idle' | 'serving' | 'draining'
 
 /** One task, of any node, on one of the node's networks. Id: `taskId.networkId`. */
 export interface EndpointItem {

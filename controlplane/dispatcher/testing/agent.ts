@@ -75,6 +75,7 @@ export class TestAgent {
       silentNodes: [],
       heardNodes: [],
       seen: [],
+      isReturning: false,
       ...fields,
     })
   }

@@ -11,6 +11,7 @@ export interface HeartbeatRequest {
   'silentNodes'?: (string)[];
   'heardNodes'?: (string)[];
   'seen'?: (_weft_dispatcher_SeenEndpoint)[];
+  'isReturning'?: (boolean);
 }
 
 export interface HeartbeatRequest__Output {
@@ -20,4 +21,5 @@ export interface HeartbeatRequest__Output {
   'silentNodes': (string)[];
   'heardNodes': (string)[];
   'seen': (_weft_dispatcher_SeenEndpoint__Output)[];
+  'isReturning': (boolean);
 }
