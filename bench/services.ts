@@ -11,8 +11,11 @@
 //              dead are out of every node's tables: the last failure after the event is the figure.
 //              Answers that come late do not count, for a client waits longer than a table lives.
 //   updates    a service of 6 replaced UPDATES times, then each node drained in turn
-//   dns        questions for a service's name from within a task, 64 under way at a time
+//   dns        questions for a service's name from within a task, 16 under way at a time; what
+//              dnsperf says of the same, where it is installed, is told beside
 
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
 import type { Lab } from '../cli/lab/lab.ts'
@@ -218,17 +221,32 @@ async function dns(swarm: Swarm, seconds: number): Promise<Yield> {
     IPAM: { Config: { Gateway: string }[] }
   }
   const server = network.IPAM.Config[0]!.Gateway
+  const inside = ['nsenter', `--net=${node.runDirectory}/netns/${task!.ID}`, '--']
   const text = await node.host.must(
     [
-      ...['nsenter', `--net=${node.runDirectory}/netns/${task!.ID}`, '--'],
+      ...inside,
       ...[process.execPath, '--disable-warning=ExperimentalWarning', DNS_CLIENT],
       ...[server, 'web', String(seconds)],
     ],
     { lifeMs: (seconds + 30) * 1000 },
   )
+  await askDnsperf(swarm, node, [...inside, 'dnsperf', '-s', server, '-l', String(seconds)])
   await remove(swarm)
   const { perSecond, p99Ms, lost } = JSON.parse(text)
   return { 'DNS answers': perSecond, 'DNS p99': p99Ms, 'DNS lost': lost }
+}
+
+/** An outside judge: the same questions by a client that is not ours. */
+async function askDnsperf(
+  swarm: Swarm,
+  node: SwarmNode,
+  command: readonly string[],
+): Promise<void> {
+  const file = join(swarm.lab.folder, 'questions')
+  writeFileSync(file, 'web A\n')
+  const { status, stdout } = await node.host.exec([...command, '-d', file, '-c', '4', '-q', '16'])
+  const lines = stdout.split('\n').filter((line) => /per second|Average Lat/.test(line))
+  if (status === 0) process.stderr.write(`dnsperf: ${lines.map((l) => l.trim()).join('; ')}\n`)
 }
 
 export const bench: Bench = {

@@ -5,6 +5,7 @@
 // The namespace ends with the thread, and the interfaces in it with the namespace.
 
 import { parentPort, workerData } from 'node:worker_threads'
+import { createSocket } from 'dgram-plus'
 import { prng } from '../base/prng.ts'
 import { Answerer, type Transport } from '../controlplane/agent/dns/answerer.ts'
 import { DnsServer } from '../controlplane/agent/dns/server.ts'
@@ -29,7 +30,9 @@ function askOutside(query: Uint8Array, transport: Transport): Promise<Uint8Array
 
 const { seed } = workerData as DnsWorkerData
 const answerer = new Answerer(new DnsZones({ networks: [], clients: [] }), prng(seed))
-const server = new DnsServer(answerer, askOutside)
+const server = new DnsServer(answerer, askOutside, (address, port) =>
+  createSocket({ port, borrow: true, ...(address === null ? {} : { address }) }),
+)
 
 const handlers: { readonly [K in ToDns['kind']]: (message: ToDns & { kind: K }) => void } = {
   tables: ({ tables }) => answerer.swap(new DnsZones(tables)),

@@ -7,6 +7,7 @@
 
 import type { Prng } from '../../../base/prng.ts'
 import * as dns from '../../../wire/dns.ts'
+import { ANSWERS_KEPT_MAX, KEPT_QUERY_BYTES_MAX } from './limits.ts'
 import { type Addresses, type DnsZones, pointerAddress } from './zone.ts'
 
 export const TTL_SECONDS = 1
@@ -26,6 +27,11 @@ export class Answerer {
   readonly #random: Prng
   readonly #out: Uint8Array = new Uint8Array(dns.DNS_TCP_MAX)
   #zones: DnsZones
+  /** Whole answers to UDP questions, by who asked and the question but for its id. Only those that
+   * are the same each time; until the tables change. */
+  readonly #kept = new Map<string, Uint8Array>()
+  /** The answer being made depends on chance. */
+  #isByChance = false
 
   constructor(zones: DnsZones, random: Prng) {
     this.#zones = zones
@@ -34,11 +40,32 @@ export class Answerer {
 
   swap(zones: DnsZones): void {
     this.#zones = zones
+    this.#kept.clear()
   }
 
   /** Answers the query in `bytes` of the client at `address`. The answer is the caller's only until
    * the next call. */
   answer(bytes: Uint8Array, address: string, transport: Transport): Verdict {
+    if (transport !== 'udp' || bytes.length > KEPT_QUERY_BYTES_MAX) {
+      return this.answerAnew(bytes, address, transport)
+    }
+    const key = address + textOf(bytes)
+    const kept = this.#kept.get(key)
+    if (kept !== undefined) {
+      kept[0] = bytes[0]!
+      kept[1] = bytes[1]!
+      return kept
+    }
+    this.#isByChance = false
+    const verdict = this.answerAnew(bytes, address, transport)
+    if (typeof verdict !== 'string' && !this.#isByChance) {
+      if (this.#kept.size >= ANSWERS_KEPT_MAX) this.#kept.clear()
+      this.#kept.set(key, Uint8Array.from(verdict))
+    }
+    return verdict
+  }
+
+  private answerAnew(bytes: Uint8Array, address: string, transport: Transport): Verdict {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     const question = dns.readDnsQuery(view, 0, bytes.length)
     if (question === -1) return 'ignore'
@@ -98,6 +125,7 @@ export class Answerer {
       ] as const) {
         if (type !== kind && type !== dns.DNS_TYPE_ANY) continue
         // Another one comes first each time, or everybody would go to the same.
+        if (list.length > 1) this.#isByChance = true
         const first = list.length < 2 ? 0 : this.#random.below(list.length)
         for (let i = 0; i < list.length && !truncated; i++) {
           const data = list[(first + i) % list.length]!
@@ -121,6 +149,12 @@ export class Answerer {
     const options = { rcode: dns.DNS_NO_ERROR, authoritative: true, truncated: false, payloadMax }
     return this.#out.subarray(0, dns.endDnsResponse(this.#out, at, options))
   }
+}
+
+/** A question but for its id, one character a byte. */
+function textOf(bytes: Uint8Array): string {
+  const { buffer, byteOffset, length } = bytes
+  return ` ${Buffer.from(buffer, byteOffset, length).toString('latin1', 2)}`
 }
 
 /** Where answers must end, so that the whole message fits. */

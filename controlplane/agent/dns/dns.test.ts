@@ -4,6 +4,7 @@
 
 import { createSocket } from 'node:dgram'
 import { connect } from 'node:net'
+import { createSocket as openSocket } from 'dgram-plus'
 import packet, { type DecodedPacket, type Packet } from 'dns-packet'
 import t from 'tap'
 import { prng } from '../../../base/prng.ts'
@@ -115,6 +116,26 @@ t.test('an answer is cut where it must be, and whole over TCP', async (t) => {
   t.same((data(whole) as string[]).sort(), [...many].sort())
 })
 
+t.test('an answer that is kept is that of its question, its client and its tables', async (t) => {
+  const answers = answerer()
+  const answerOf = (bytes: Uint8Array, from: string): DecodedPacket => {
+    const verdict = answers.answer(bytes, from, 'udp')
+    if (typeof verdict === 'string') throw new Error(verdict)
+    return packet.decode(Buffer.from(verdict))
+  }
+  const asked = (id: number, name = 'both'): Buffer =>
+    packet.encode({ type: 'query', id, flags: 256, questions: [{ type: 'A', name }] })
+  for (const id of [1, 2, 0xffff]) {
+    const got = answerOf(asked(id), '10.0.1.3')
+    t.equal(got.id, id)
+    t.same(data(got), ['10.0.1.9'])
+    t.same(data(answerOf(asked(id), '10.0.2.3')), ['10.0.2.9'], 'of another client')
+  }
+  const records = [{ name: 'both', addresses: ['10.0.1.77'] }]
+  answers.swap(new DnsZones({ ...TABLES, networks: [{ ...TABLES.networks[0]!, records }] }))
+  t.same(data(answerOf(asked(3), '10.0.1.3')), ['10.0.1.77'], 'of other tables')
+})
+
 t.test('each address comes first now and then', async (t) => {
   const same = answerer()
   const firsts = new Set<unknown>()
@@ -159,6 +180,9 @@ function overTcp(port: number, queries: readonly Uint8Array[]): Promise<Uint8Arr
   })
 }
 
+const openUdp = (address: string | null, port: number) =>
+  openSocket({ port, borrow: true, ...(address === null ? {} : { address }) })
+
 /** A free port of both transports. */
 async function listening(server: DnsServer): Promise<number> {
   for (let attempt = 0; ; attempt++) {
@@ -187,6 +211,7 @@ t.test('over real sockets, with the world outside', async (t) => {
   const outside = new DnsServer(
     new Answerer(new DnsZones(outsideTables), prng(1)),
     async () => null,
+    openUdp,
   )
   const outsidePort = await listening(outside)
   t.teardown(() => outside.close())
@@ -194,7 +219,11 @@ t.test('over real sockets, with the world outside', async (t) => {
     { address: '127.0.0.1', port: 1 },
     { address: '127.0.0.1', port: outsidePort },
   ])
-  const server = new DnsServer(answerer(), (bytes, transport) => upstreams.ask(bytes, transport))
+  const server = new DnsServer(
+    answerer(),
+    (bytes, transport) => upstreams.ask(bytes, transport),
+    openUdp,
+  )
   const port = await listening(server)
   t.teardown(() => server.close())
 
@@ -210,7 +239,7 @@ t.test('over real sockets, with the world outside', async (t) => {
 })
 
 t.test('nobody outside answers: that is said', async (t) => {
-  const server = new DnsServer(answerer(), async () => null)
+  const server = new DnsServer(answerer(), async () => null, openUdp)
   const port = await listening(server)
   t.teardown(() => server.close())
   t.equal(rcode(packet.decode(await overUdp(port, query('example.org')))), 'SERVFAIL')

@@ -7,6 +7,10 @@ export const DNS_PORT = 53
 
 /** Questions that wait for a server outside; the next one gets "server failure". As Docker's. */
 export const FORWARDS_MAX = 1024
+/** Answers that are kept until the tables change; beyond it all are forgotten and made anew. */
+export const ANSWERS_KEPT_MAX = 8192
+/** Longest question whose answer is kept, bytes. */
+export const KEPT_QUERY_BYTES_MAX = 128
 /** How long one server outside may take before the next is asked, and all of them together. */
 export const UPSTREAM_TIMEOUT_MS = 2000
 export const FORWARD_TIMEOUT_MS = 4000

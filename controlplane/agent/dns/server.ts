@@ -3,7 +3,6 @@
 // interfaces are the gateways of the overlay networks, so only containers of this node get here,
 // and a source address is what the packet loop let through for its container.
 
-import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dgram'
 import { createServer, type Server, type Socket } from 'node:net'
 import * as dns from '../../../wire/dns.ts'
 import type { Answerer, Transport } from './answerer.ts'
@@ -24,6 +23,25 @@ export interface DnsCounts {
 /** Asks somebody outside; null = nobody answered. */
 export type AskOutside = (query: Uint8Array, transport: Transport) => Promise<Uint8Array | null>
 
+/** A UDP socket that hands over and takes many datagrams at a time; what it hands over is the
+ * listener's only until it returns. dgram-plus has one. */
+export interface UdpSocket {
+  on(event: 'messages', listener: (messages: readonly UdpMessage[]) => void): unknown
+  on(event: 'error', listener: (error: Error) => void): unknown
+  /** Sends before it returns; what the network refuses is lost. */
+  send(datagrams: readonly Uint8Array[], port: number, address: string): unknown
+  close(): void
+}
+
+export interface UdpMessage {
+  readonly data: Uint8Array
+  /** One object for all messages of one sender, as far as possible. */
+  readonly rinfo: { readonly address: string; readonly port: number }
+}
+
+/** Opens and binds; `address` null = every address of both families. */
+export type OpenUdp = (address: string | null, port: number) => Promise<UdpSocket>
+
 export interface DnsServerOptions {
   readonly port?: number
   /** Addresses to listen on, default all of IPv4 and IPv6. */
@@ -41,21 +59,23 @@ export class DnsServer {
   }
   readonly #answerer: Answerer
   readonly #askOutside: AskOutside
+  readonly #openUdp: OpenUdp
   readonly #udp: UdpSocket[] = []
   readonly #tcp: Server[] = []
   readonly #connections: Set<Socket> = new Set()
 
-  constructor(answerer: Answerer, askOutside: AskOutside) {
+  constructor(answerer: Answerer, askOutside: AskOutside, openUdp: OpenUdp) {
     this.#answerer = answerer
     this.#askOutside = askOutside
+    this.#openUdp = openUdp
   }
 
   /** Opens all sockets; rejects when one cannot be had, with none left open. */
   async listen(options: DnsServerOptions = {}): Promise<void> {
     const port = options.port ?? DNS_PORT
     try {
+      for (const address of options.addresses ?? [null]) await this.#listenUdp(address, port)
       for (const address of options.addresses ?? ['0.0.0.0', '::']) {
-        await this.#listenUdp(address, port)
         await this.#listenTcp(address, port)
       }
     } catch (error) {
@@ -66,7 +86,8 @@ export class DnsServer {
 
   async close(): Promise<void> {
     for (const connection of this.#connections) connection.destroy()
-    const closings = [...this.#udp, ...this.#tcp].map(
+    for (const socket of this.#udp) socket.close()
+    const closings = this.#tcp.map(
       (socket) => new Promise<void>((closed) => socket.close(() => closed())),
     )
     this.#udp.length = 0
@@ -74,36 +95,54 @@ export class DnsServer {
     await Promise.all(closings)
   }
 
-  #listenUdp(address: string, port: number): Promise<void> {
-    const isV6 = address.includes(':')
-    const socket = createSocket({ type: isV6 ? 'udp6' : 'udp4', ipv6Only: isV6 })
-    return new Promise((bound, fail) => {
-      socket.once('error', fail)
-      socket.bind(port, address, () => {
-        socket.off('error', fail)
-        // What a client's network says about our answers (ICMP) is no reason to stop.
-        socket.on('error', () => {})
-        socket.on('message', (query, from) => this.#onDatagram(socket, query, from))
-        this.#udp.push(socket)
-        bound()
-      })
+  async #listenUdp(address: string | null, port: number): Promise<void> {
+    const socket = await this.#openUdp(address, port)
+    socket.on('error', (error) => {
+      throw error
     })
+    socket.on('messages', (messages) => this.#onDatagrams(socket, messages))
+    this.#udp.push(socket)
   }
 
-  #onDatagram(socket: UdpSocket, query: Uint8Array, from: RemoteInfo): void {
+  /** Answers go out together where neighbours are of one sender: one call for all of them. */
+  #onDatagrams(socket: UdpSocket, messages: readonly UdpMessage[]): void {
+    let to = messages[0]!.rinfo
+    let answers: Uint8Array[] = []
+    for (const { data, rinfo } of messages) {
+      if (rinfo !== to) {
+        this.#send(socket, answers, to)
+        answers = []
+        to = rinfo
+      }
+      this.#onDatagram(socket, data, rinfo, answers)
+    }
+    this.#send(socket, answers, to)
+  }
+
+  #onDatagram(
+    socket: UdpSocket,
+    query: Uint8Array,
+    from: UdpMessage['rinfo'],
+    answers: Uint8Array[],
+  ): void {
     this.counts.udp++
     const verdict = this.#answerer.answer(query, from.address, 'udp')
     if (verdict === 'ignore') {
       this.counts.ignored++
     } else if (verdict === 'forward') {
       void this.#outside(query, 'udp').then((answer) => {
-        if (answer !== null) send(socket, answer, from)
+        if (answer !== null) this.#send(socket, [answer], from)
       })
     } else {
       this.counts.answered++
-      // The socket may keep the bytes for a while, the answerer reuses them at once.
-      send(socket, Uint8Array.from(verdict), from)
+      // The answerer reuses the bytes at once.
+      answers.push(Uint8Array.prototype.slice.call(verdict))
     }
+  }
+
+  #send(socket: UdpSocket, answers: readonly Uint8Array[], to: UdpMessage['rinfo']): void {
+    // The server may have been closed while an answer was under way.
+    if (answers.length > 0 && this.#udp.includes(socket)) socket.send(answers, to.port, to.address)
   }
 
   #listenTcp(address: string, port: number): Promise<void> {
@@ -164,13 +203,5 @@ export class DnsServer {
     this.counts.failed++
     const failure = this.#answerer.failure(kept, dns.DNS_SERVER_FAILURE)
     return failure === null ? null : Uint8Array.from(failure)
-  }
-}
-
-function send(socket: UdpSocket, answer: Uint8Array, to: RemoteInfo): void {
-  try {
-    socket.send(answer, to.port, to.address, () => {})
-  } catch {
-    // The server was closed while the answer was under way.
   }
 }
