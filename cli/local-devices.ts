@@ -13,7 +13,7 @@ import { PROTOCOL_TCP } from '../dataplane/compiled.ts'
 import { applyIngress, type IngressWish, NO_INGRESS } from '../dataplane/edge/ingress.ts'
 import { type Journal, type JournalRecord, openJournal } from '../dataplane/edge/journal.ts'
 import { close } from '../dataplane/edge/libc.ts'
-import { configureLink } from '../dataplane/edge/link.ts'
+import { configureLink, configureLinks, type LinkOptions } from '../dataplane/edge/link.ts'
 import { inNamespace, namespaceIdentity } from '../dataplane/edge/netns.ts'
 import { sysctlDevices } from '../dataplane/edge/sysctl.ts'
 import { type OpenedDevice, openTap, setPersistent } from '../dataplane/edge/tuntap.ts'
@@ -66,6 +66,8 @@ export class LocalDevices {
    * keys of the new ones, for close() when something else fails. Throws EdgeError. */
   async open(ports: readonly CompiledPort[], made: string[]): Promise<void> {
     const links: Promise<void>[] = []
+    /** New ones in the agent's own namespace: containers' that an engine will move. */
+    const bare: LinkOptions[] = []
     for (const port of ports) {
       const key = deviceKey(port)
       const known = this.devices.get(key)
@@ -75,7 +77,9 @@ export class LocalDevices {
         made.push(key)
         // One that was handed over before, and is in use where it is, stays as it is.
         const isInUse = port.handedOver && device.opened.adopted
-        if (!isInUse) links.push(configureLink(linkOptions(port), device.opened.adopted))
+        if (isInUse) continue
+        if (port.handedOver && port.netns === null) bare.push(linkOptions(port))
+        else links.push(configureLink(linkOptions(port), device.opened.adopted))
       } else if (port.handedOver) {
         // It is no longer where it was made: its container's engine looks after it.
         known.port = port
@@ -84,6 +88,7 @@ export class LocalDevices {
         links.push(configureLink(linkOptions(port), true))
       }
     }
+    if (bare.length > 0) links.push(configureLinks(bare))
     const results = await Promise.allSettled(links)
     const failed = results.find((result) => result.status === 'rejected')
     if (failed !== undefined) throw failed.reason
@@ -206,7 +211,7 @@ function linkText(port: CompiledPort): string {
   return JSON.stringify(linkOptions(port))
 }
 
-function linkOptions(port: CompiledPort): Parameters<typeof configureLink>[0] {
+function linkOptions(port: CompiledPort): LinkOptions {
   const segment = port.mtu + SEGMENT_OVERHEAD
   const segments = Math.min(SEGMENTS_PER_FRAME_MAX, Math.floor(MESSAGE_MAX / segment))
   const gateways = port.gateways.map((gateway) => gateway.text)

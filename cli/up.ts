@@ -20,7 +20,8 @@ import { stderrLogger } from './log-lines.ts'
 import { type MetricsServer, serveMetrics } from './metrics-server.ts'
 import { splitAddress } from './node/addresses.ts'
 import { writeBackup } from './node/backup.ts'
-import { openExecutor, publishedAddresses, systemAddresses } from './node/executors.ts'
+import { openExecutor } from './node/executors.ts'
+import { HostAddresses } from './node/host-addresses.ts'
 import { Node } from './node/node.ts'
 import { NodeEngine } from './node/node-engine.ts'
 import { NodeFiles, swarmDirectory } from './node/node-files.ts'
@@ -155,6 +156,7 @@ async function serveBeside(
 function newNode(settings: UpSettings, engine: NodeEngine, log: Logger): Node {
   const { dataDirectory, runDirectory, hostname, labels, genericResources, runtime } = settings
   const hasEngine = runtime !== 'process' && existsSync(settings.engineSocket)
+  const addresses = new HostAddresses(systemClock)
   return new Node(
     {
       hostname,
@@ -166,8 +168,9 @@ function newNode(settings: UpSettings, engine: NodeEngine, log: Logger): Node {
     {
       files: new NodeFiles(swarmDirectory(dataDirectory)),
       engine,
-      openExecutor: (network, attachments) =>
+      openExecutor: (host) =>
         openExecutor({
+          ...host,
           runtime,
           dataDirectory,
           runDirectory,
@@ -175,14 +178,12 @@ function newNode(settings: UpSettings, engine: NodeEngine, log: Logger): Node {
           hostname,
           labels,
           genericResources,
-          network,
-          attachments,
           engineSocket: settings.engineSocket,
           pluginDirectory: settings.pluginDirectory,
           log,
         }),
-      systemAddresses,
-      publishedAddresses,
+      systemAddresses: () => addresses.system(),
+      publishedAddresses: () => addresses.published(),
       addressTowards,
       clock: systemClock,
       timers: systemTimers,

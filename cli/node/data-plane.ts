@@ -18,6 +18,7 @@ import { validateTables } from '../../dataplane/validate.ts'
 import { SCHEDULERS } from '../compose.ts'
 import { DnsThread } from '../dns-thread.ts'
 import { joinAddress } from './addresses.ts'
+import { AwaitedNames } from './awaited-names.ts'
 import type { NodeEngine } from './node-engine.ts'
 
 /** Characters of a network's id in the name of its gateway's device. */
@@ -50,6 +51,8 @@ export class NodeDataPlane implements AgentDataPlane {
   #port = 0
   #places: readonly { readonly nodeId: string; readonly endpoint: string }[] = []
   #starting: Promise<void> = Promise.resolve()
+  /** Interfaces that the packet loop has made for a container engine to take. */
+  readonly #devices = new AwaitedNames()
 
   constructor(options: DataPlaneOptions, engine: NodeEngine) {
     this.#options = options
@@ -125,8 +128,15 @@ export class NodeDataPlane implements AgentDataPlane {
     const checked = validateTables(tables, { schedulers: SCHEDULERS })
     if (checked.tables === null) throw new TablesRefused(checked.problems)
     await this.#engine.apply(compileTables(checked.tables, { privateKey: null }))
+    this.#devices.replace(handedOver(tables))
     this.#gateways = tables.networks.flatMap(({ gateways }) => gateways ?? [])
     this.#dns?.swap(this.#names, this.#gateways)
+  }
+
+  /** Waits until the tables in force have an interface of this name, made and configured; false
+   * when they have not within `limitMs`. */
+  made(device: string, limitMs: number): Promise<boolean> {
+    return this.#devices.has(device, limitMs)
   }
 
   useNames(names: DnsTables): void {
@@ -171,4 +181,10 @@ export class NodeDataPlane implements AgentDataPlane {
     const netns = this.#dns?.namespace ?? ''
     return netns === '' ? null : { netns, name: `weft${networkId.slice(0, ID_LENGTH)}` }
   }
+}
+
+function handedOver({ endpoints }: ForwardingTables): string[] {
+  return endpoints.flatMap(({ interface: place }) => {
+    return place?.handedOver === true ? [place.name] : []
+  })
 }

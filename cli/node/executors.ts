@@ -2,7 +2,6 @@
 // the host otherwise.
 
 import { existsSync } from 'node:fs'
-import { networkInterfaces } from 'node:os'
 import { Address4, Address6 } from 'ip-address'
 import type { Logger } from '../../base/log.ts'
 import { DockerExecutor } from '../../controlplane/agent/docker/executor.ts'
@@ -12,14 +11,23 @@ import type { NetworkItem } from '../../controlplane/store/assignment.ts'
 import type { GenericResource } from '../../controlplane/store/specs.ts'
 import { makeNetworkNamespace, releaseNetworkNamespace } from '../../dataplane/edge/netns.ts'
 import { macFromAddress } from '../../dataplane/mac-derive.ts'
-import type { SystemAddress } from './addresses.ts'
 
 /** A network of the node's assignment, by its id. */
 export type NetworkOf = (networkId: string) => NetworkItem | undefined
 
+/** What an executor asks of the node's membership. */
+export interface ExecutorHost {
+  readonly network: NetworkOf
+  readonly attachments: AttachmentCalls
+  /** Waits until the packet loop has made an interface; false when it has not within `limitMs`. */
+  readonly made: (device: string, limitMs: number) => Promise<boolean>
+  /** Addresses of this host at which published ports answer. */
+  readonly addresses: () => readonly string[]
+}
+
 export type Runtime = 'auto' | 'docker' | 'process'
 
-export interface ExecutorOptions {
+export interface ExecutorOptions extends ExecutorHost {
   readonly runtime: Runtime
   readonly dataDirectory: string
   readonly runDirectory: string
@@ -27,8 +35,6 @@ export interface ExecutorOptions {
   readonly hostname: string
   readonly labels: Readonly<Record<string, string>>
   readonly genericResources: readonly GenericResource[]
-  readonly network: NetworkOf
-  readonly attachments: AttachmentCalls
   readonly engineSocket: string
   /** Of the engine: where it looks for network drivers. */
   readonly pluginDirectory: string
@@ -59,10 +65,11 @@ async function openDocker(options: ExecutorOptions): Promise<Executor> {
     hostname,
     labels: options.labels,
     genericResources: options.genericResources,
-    addresses: publishedAddresses,
+    addresses: options.addresses,
     network,
     macOf,
     attachments: options.attachments,
+    made: options.made,
     log,
   })
   await executor.open()
@@ -78,7 +85,7 @@ async function openProcess(options: ExecutorOptions): Promise<Executor> {
     hostname,
     labels,
     genericResources,
-    addresses: publishedAddresses,
+    addresses: options.addresses,
     gateways: (networkId) => {
       const subnets = options.network(networkId)?.subnets ?? []
       return subnets.map(({ gateway }) => gateway).filter((text) => text !== '')
@@ -98,27 +105,4 @@ function macOf(address: string): string {
   const wide = address.includes(':') ? [...Array(16 - bytes.length).fill(0), ...bytes] : bytes
   const mac = macFromAddress(Uint8Array.from(wide))
   return [...mac].map((byte) => byte.toString(16).padStart(2, '0')).join(':')
-}
-
-/** Bridges of the Docker engine: nobody outside reaches a node there. */
-const ENGINE_BRIDGES: ReadonlySet<string> = new Set(['docker0', 'docker_gwbridge'])
-
-/** Every address of the interfaces that are up, loopback not among them. */
-export function systemAddresses(): SystemAddress[] {
-  return Object.entries(networkInterfaces())
-    .filter(([name]) => !ENGINE_BRIDGES.has(name))
-    .flatMap(([name, addresses]) =>
-      (addresses ?? [])
-        .filter(({ internal }) => !internal)
-        .map(({ address }) => ({ interface: name, address })),
-    )
-}
-
-/** Where published ports answer: link-local addresses need a scope and are left out, and what
- * weft itself made is none of the host's. */
-export function publishedAddresses(): string[] {
-  return systemAddresses()
-    .filter((one) => !one.interface.startsWith('weft') && !/^fe80:/i.test(one.address))
-    .map(({ address }) => address)
-    .sort()
 }

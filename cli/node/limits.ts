@@ -34,3 +34,5 @@ export const STATE_FILE_SIZE_MAX: number = 64 * 1024
 export const FORWARDED_REQUESTS_MAX = 1_024
 /** Managers that wait to become members. */
 export const JOINS_WAITING_MAX = 64
+/** The host's addresses are read again after this long. */
+export const ADDRESSES_KEPT_MS = 1_000

@@ -12,7 +12,7 @@ import { randomBytes } from 'node:crypto'
 import type { Clock } from '../../base/clock.ts'
 import type { Logger } from '../../base/log.ts'
 import type { Timers } from '../../base/timers.ts'
-import type { AttachmentCalls, Executor } from '../../controlplane/agent/executor.ts'
+import type { Executor } from '../../controlplane/agent/executor.ts'
 import type { Session } from '../../controlplane/agent/session.ts'
 import { ApiError, noLeader } from '../../controlplane/api/errors.ts'
 import type {
@@ -42,7 +42,7 @@ import {
   leading,
   planRefounding,
 } from './entry.ts'
-import type { NetworkOf } from './executors.ts'
+import type { ExecutorHost } from './executors.ts'
 import { LEAVE_TASKS_MS } from './limits.ts'
 import type { Manager } from './manager.ts'
 import { SwarmMembership } from './membership.ts'
@@ -64,7 +64,7 @@ export interface NodeParts {
   readonly files: NodeFiles
   readonly engine: NodeEngine
   /** Makes the executor of a membership, which closes it. */
-  readonly openExecutor: (network: NetworkOf, attachments: AttachmentCalls) => Promise<Executor>
+  readonly openExecutor: (host: ExecutorHost) => Promise<Executor>
   readonly systemAddresses: () => readonly SystemAddress[]
   /** Addresses of this host at which published ports answer. */
   readonly publishedAddresses: () => readonly string[]
@@ -364,12 +364,16 @@ export class Node implements NodeControl {
       engine,
     )
     let membership: SwarmMembership | null = null
-    const network: NetworkOf = (id) => membership?.agent.session.items.all('network').get(id)
-    const executor = await openExecutor(network, {
-      attach: async ({ aliases = [], ...request }) => {
-        return sessionOf(membership).attach({ ...request, aliases: [...aliases] })
+    const executor = await openExecutor({
+      network: (id) => membership?.agent.session.items.all('network').get(id),
+      attachments: {
+        attach: async ({ aliases = [], ...request }) => {
+          return sessionOf(membership).attach({ ...request, aliases: [...aliases] })
+        },
+        detach: async (taskId) => sessionOf(membership).detach(taskId),
       },
-      detach: async (taskId) => sessionOf(membership).detach(taskId),
+      made: (device, limitMs) => dataPlane.made(device, limitMs),
+      addresses: publishedAddresses,
     })
     dataPlane.start(() => membership?.agent.redescribe())
     membership = new SwarmMembership({

@@ -110,24 +110,31 @@ interface AddressReport {
  * not wanted any more are then removed, the wanted ones stay untouched. Throws EdgeError
  * NAMESPACE_*, NO_PERMISSION, COMMAND_*; the device may then be half configured, and calling
  * again completes it. */
-export async function configureLink(options: LinkOptions, adopted = false): Promise<void> {
-  const plan = planLink(options)
-  inNamespace(options.namespace, () => {
-    for (const [name, value] of plan.sysctls) writeSysctl(name, value)
-  })
-  const { namespace } = options
-  const stale = adopted ? await staleAddresses(options) : []
-  for (const family of [4, 6] as const) {
-    const removals = stale
-      .filter((address) => familyOf(address) === family)
-      .map(
-        (address): IpCommand => ({
-          line: `addr del ${address} dev ${options.name}`,
-          tolerate: 'missing',
-        }),
-      )
-    await changeIp([...plan.commands[family], ...removals], { namespace, family })
+export function configureLink(options: LinkOptions, adopted = false): Promise<void> {
+  return configureLinks([options], adopted)
+}
+
+/** The same for devices of one namespace, with one run of `ip` per family: to start a program
+ * takes longer than to configure a device. */
+export async function configureLinks(
+  links: readonly LinkOptions[],
+  adopted = false,
+): Promise<void> {
+  const namespace = links[0]?.namespace
+  const commands: Record<AddressFamily, IpCommand[]> = { 4: [], 6: [] }
+  for (const options of links) {
+    const plan = planLink(options)
+    inNamespace(namespace, () => {
+      for (const [name, value] of plan.sysctls) writeSysctl(name, value)
+    })
+    const stale = adopted ? await staleAddresses(options) : []
+    for (const family of [4, 6] as const) commands[family].push(...plan.commands[family])
+    for (const address of stale) {
+      const line = `addr del ${address} dev ${options.name}`
+      commands[familyOf(address)].push({ line, tolerate: 'missing' })
+    }
   }
+  for (const family of [4, 6] as const) await changeIp(commands[family], { namespace, family })
 }
 
 async function staleAddresses(options: LinkOptions): Promise<string[]> {

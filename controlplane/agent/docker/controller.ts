@@ -1,5 +1,10 @@
 // One task as a container of the local engine. What there is to know of it the engine knows: a new
 // controller finds the container by its name and label, and goes on.
+//
+// A look at a container costs the engine and us a millisecond or two, and many tasks may begin at
+// once. So what was made here is not looked at before it runs, and what was looked at is looked at
+// again when an event says that it has changed, or after LOOK_MS: a task begins with three
+// requests, create, start and a look.
 
 import type { Readable } from 'node:stream'
 import type Docker from 'dockerode'
@@ -53,6 +58,15 @@ export class DockerController implements TaskController {
   readonly #parts: DockerParts
   /** What the engine said last; null = it has no container of the task. */
   #seen: Inspection | null
+  /** Id of the container that was made here and has not been looked at since. */
+  #made: string | null = null
+  /** The last look, under way or over; null = it failed, or there was none. */
+  #looking: Promise<Inspection | null> | null = null
+  #lookedMs = 0
+  /** Something has happened to the container since, or may have. */
+  #isStale = false
+  readonly #wakers = new Set<() => void>()
+  readonly #unwatch: () => void
   #isPrepared = false
   #isRemoved = false
 
@@ -62,6 +76,10 @@ export class DockerController implements TaskController {
     this.#host = host
     this.#parts = parts
     this.#seen = seen
+    this.#unwatch = parts.events.watch(task.id, () => {
+      this.#isStale = true
+      this.#wake()
+    })
     if (seen === null) return
     for (const { networkId } of task.networks) parts.networks.use(networkId, task.id)
     if (seen.State.Running || seen.State.Status === 'created') this.#expect()
@@ -72,7 +90,9 @@ export class DockerController implements TaskController {
   }
 
   async prepare(signal: AbortSignal): Promise<void> {
-    const seen = await this.#look()
+    // A container of an earlier agent was told when this controller began.
+    const isKnown = this.#seen !== null || this.#made !== null
+    const seen = isKnown ? await this.#look() : null
     if (seen !== null && seen.State.Status !== 'created') return this.#prepared()
     const spec = this.#task.spec.ContainerSpec
     if (spec === undefined) throw new TaskError('the task has no container to run')
@@ -90,8 +110,8 @@ export class DockerController implements TaskController {
       files,
     })
     this.#prepared()
-    if (seen === null) await this.#create(options, twins[0])
-    await this.#connect(twins)
+    if (seen !== null) await this.#connect(seen.Id, twins, networksOf(seen))
+    else await this.#create(options, twins)
   }
 
   #networkItems(): NetworkItem[] {
@@ -135,29 +155,37 @@ export class DockerController implements TaskController {
     }
   }
 
-  async #create(options: Docker.ContainerCreateOptions, first: Twin | undefined): Promise<void> {
+  async #create(options: Docker.ContainerCreateOptions, twins: readonly Twin[]): Promise<void> {
+    const [first] = twins
     const EndpointsConfig = first === undefined ? {} : { [first.name]: endpoint(first.addresses) }
+    const networking = { NetworkingConfig: { EndpointsConfig } }
+    let made: string
     try {
-      const networking = { NetworkingConfig: { EndpointsConfig } }
-      await this.#parts.docker.createContainer({ ...options, ...networking })
+      made = (await this.#parts.docker.createContainer({ ...options, ...networking })).id
     } catch (error) {
+      // 409: the name is taken, by the task itself if an agent did not live to say so.
+      const seen = statusOf(error) === 409 ? await this.#look() : null
+      if (seen !== null) return this.#connect(seen.Id, twins, networksOf(seen))
       this.#doubtNetwork(error, first)
       if (statusOf(error) === 404 && /no such image/i.test(wordsOf(error))) {
         throw new TaskError(`No such image: ${options.Image}`)
       }
       throw engineError(error)
     }
-    await this.#look()
+    this.#made = made
+    await this.#connect(made, twins.slice(1), new Set())
   }
 
-  async #connect(twins: readonly Twin[]): Promise<void> {
-    const seen = this.#seen
-    if (seen === null) return
+  async #connect(
+    id: string,
+    twins: readonly Twin[],
+    connected: ReadonlySet<string>,
+  ): Promise<void> {
     for (const twin of twins) {
-      if (seen.NetworkSettings.Networks[twin.name] !== undefined) continue
+      if (connected.has(twin.name)) continue
       try {
         const network = this.#parts.docker.getNetwork(twin.name)
-        await network.connect({ Container: seen.Id, EndpointConfig: endpoint(twin.addresses) })
+        await network.connect({ Container: id, EndpointConfig: endpoint(twin.addresses) })
       } catch (error) {
         this.#doubtNetwork(error, twin)
         throw engineError(error)
@@ -174,17 +202,15 @@ export class DockerController implements TaskController {
   }
 
   async start(signal: AbortSignal): Promise<void> {
-    const seen = await this.#look()
-    if (seen === null) throw new TaskError(DESTROYED)
-    if (seen.State.Status === 'created') {
-      this.#prepared()
-      try {
-        await this.#container(seen).start()
-      } catch (error) {
-        if (statusOf(error) !== 304) throw engineError(error)
+    if (this.#made !== null) {
+      await this.#startContainer(this.#made)
+    } else {
+      const seen = await this.#look()
+      if (seen === null) throw new TaskError(DESTROYED)
+      if (seen.State.Status === 'created') {
+        this.#prepared()
+        await this.#startContainer(seen.Id)
       }
-      await this.#look()
-      this.#host.changed()
     }
     await this.#until(signal, async (now) => {
       if (now === null) throw new TaskError(DESTROYED)
@@ -193,6 +219,19 @@ export class DockerController implements TaskController {
       if (health === 'unhealthy') throw await this.#endUnhealthy(signal)
       return health === undefined || health === 'none' || health === 'healthy'
     })
+    this.#host.changed()
+  }
+
+  async #startContainer(id: string): Promise<void> {
+    // Whatever comes of it, the next try looks: to start one that has ended would run it again.
+    this.#made = null
+    try {
+      await this.#parts.docker.getContainer(id).start()
+    } catch (error) {
+      if (/no such container/i.test(wordsOf(error))) throw new TaskError(DESTROYED)
+      if (statusOf(error) !== 304) throw engineError(error)
+    }
+    await this.#look()
     this.#host.changed()
   }
 
@@ -244,6 +283,8 @@ export class DockerController implements TaskController {
       if ((await this.#look()) !== null) throw new TaskError('the engine is still removing it')
     }
     this.#isRemoved = true
+    this.#unwatch()
+    this.#wake()
     await removeTaskFiles(filesDirectory, this.#task.id)
     for (const { networkId, addresses } of this.#task.networks) {
       const device = deviceName(this.#task.id, networkId)
@@ -254,7 +295,10 @@ export class DockerController implements TaskController {
 
   status(): Pick<TaskStatus, 'container' | 'hostPorts'> {
     const seen = this.#seen
-    if (seen === null) return { container: null, hostPorts: [] }
+    if (seen === null) {
+      const made = this.#made === null ? null : { id: this.#made, pid: 0, exitCode: 0 }
+      return { container: made, hostPorts: [] }
+    }
     const container = { id: seen.Id, pid: seen.State.Pid, exitCode: seen.State.ExitCode }
     return { container, hostPorts: publishedPorts(this.#task, seen) }
   }
@@ -312,59 +356,80 @@ export class DockerController implements TaskController {
     return this.#parts.docker.getContainer(Id)
   }
 
-  async #look(): Promise<Inspection | null> {
+  #look(): Promise<Inspection | null> {
+    this.#isStale = false
+    this.#lookedMs = performance.now()
+    const looking = this.#inspect()
+    this.#looking = looking
+    looking.then(
+      (seen) => {
+        if (this.#looking !== looking) return
+        this.#seen = seen
+        this.#made = null
+      },
+      () => {
+        if (this.#looking === looking) this.#looking = null
+      },
+    )
+    return looking
+  }
+
+  async #inspect(): Promise<Inspection | null> {
     try {
       const seen = await this.#parts.docker.getContainer(containerName(this.#task)).inspect()
-      this.#seen = seen.Config.Labels?.[TASK_LABEL] === this.#task.id ? seen : null
+      return seen.Config.Labels?.[TASK_LABEL] === this.#task.id ? seen : null
     } catch (error) {
       if (statusOf(error) !== 404) throw engineError(error)
-      this.#seen = null
-    }
-    return this.#seen
-  }
-
-  /** Looks at the container at each event until `done` says so. */
-  async #until(
-    signal: AbortSignal,
-    done: (now: Inspection | null) => Promise<boolean>,
-  ): Promise<Inspection | null> {
-    let wake = (): void => {}
-    let isWoken = false
-    const onEvent = (): void => {
-      isWoken = true
-      wake()
-    }
-    const unwatch = this.#parts.events.watch(this.#task.id, onEvent)
-    signal.addEventListener('abort', onEvent, { once: true })
-    try {
-      for (;;) {
-        signal.throwIfAborted()
-        isWoken = false
-        const now = await this.#lookWhile()
-        if (now !== undefined && (await done(now))) return now
-        if (isWoken) continue
-        await new Promise<void>((resolve) => {
-          const timer = setTimeout(resolve, LOOK_MS)
-          wake = () => {
-            clearTimeout(timer)
-            resolve()
-          }
-        })
-      }
-    } finally {
-      unwatch()
-      signal.removeEventListener('abort', onEvent)
+      return null
     }
   }
 
-  /** Undefined while the engine is away: its containers may run on. */
-  async #lookWhile(): Promise<Inspection | null | undefined> {
+  /** The last look, where nothing has happened since. Undefined while the engine is away: its
+   * containers may run on. */
+  async #current(): Promise<Inspection | null | undefined> {
+    const isOld = performance.now() - this.#lookedMs >= LOOK_MS
     try {
-      return await this.#look()
+      return await (this.#isStale || isOld || this.#looking === null ? this.#look() : this.#looking)
     } catch (error) {
       if (!(error instanceof TaskError) || error.kind !== 'temporary') throw error
       return undefined
     }
+  }
+
+  /** Waits until `done` says so of the container, which is looked at whenever it has changed. */
+  async #until(
+    signal: AbortSignal,
+    done: (now: Inspection | null) => Promise<boolean>,
+  ): Promise<Inspection | null> {
+    const wake = (): void => this.#wake()
+    signal.addEventListener('abort', wake, { once: true })
+    try {
+      for (;;) {
+        signal.throwIfAborted()
+        const now = await this.#current()
+        if (now !== undefined && (await done(now))) return now
+        if (!this.#isStale && !signal.aborted) await this.#sleep()
+      }
+    } finally {
+      signal.removeEventListener('abort', wake)
+    }
+  }
+
+  /** Until something happens, at most LOOK_MS. */
+  #sleep(): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        clearTimeout(timer)
+        this.#wakers.delete(wake)
+        resolve()
+      }
+      const timer = setTimeout(wake, LOOK_MS)
+      this.#wakers.add(wake)
+    })
+  }
+
+  #wake(): void {
+    for (const wake of [...this.#wakers]) wake()
   }
 }
 
@@ -374,6 +439,10 @@ interface Twin {
   readonly id: string
   readonly name: string
   readonly addresses: readonly string[]
+}
+
+function networksOf(seen: Inspection): ReadonlySet<string> {
+  return new Set(Object.keys(seen.NetworkSettings.Networks))
 }
 
 function bare(address: string): string {

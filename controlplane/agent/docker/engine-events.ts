@@ -10,11 +10,14 @@ import { EVENT_BYTES_MAX, EVENTS_RETRY_MS } from './limits.ts'
 
 interface EngineEvent {
   readonly Type?: string
+  readonly Action?: string
   readonly Actor?: { readonly Attributes?: Readonly<Record<string, string>> }
 }
 
 /** What may change something here. "health_status" stands for all of its kind. */
 const ACTIONS = ['start', 'die', 'oom', 'destroy', 'health_status', 'connect', 'disconnect']
+/** Whoever has a task's container started looks at it anyway. */
+const EXPECTED = 'start'
 
 /** Watched like a task: anything that happens to networks. */
 export const NETWORKS = 'networks'
@@ -95,7 +98,8 @@ export class EngineEvents {
     if (line.trim() === '') return
     const event = JSON.parse(line) as EngineEvent
     const key = event.Type === 'network' ? NETWORKS : event.Actor?.Attributes?.[TASK_LABEL]
-    if (key !== undefined) for (const wake of [...(this.#watchers.get(key) ?? [])]) wake()
+    const isNews = key !== undefined && (key === NETWORKS || event.Action !== EXPECTED)
+    if (isNews) for (const wake of [...(this.#watchers.get(key) ?? [])]) wake()
     // A container that ends leaves its networks.
     if (event.Type === 'container') for (const wake of this.#watchers.get(NETWORKS) ?? []) wake()
   }

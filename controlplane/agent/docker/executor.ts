@@ -45,6 +45,8 @@ export interface DockerExecutorOptions {
   /** The MAC address that belongs to an address without prefix length. */
   readonly macOf: (address: string) => string
   readonly attachments: AttachmentCalls
+  /** Waits until the packet loop has made an interface; false when it has not within `limitMs`. */
+  readonly made: (device: string, limitMs: number) => Promise<boolean>
   readonly log: Logger
 }
 
@@ -127,7 +129,7 @@ export class DockerExecutor implements Executor {
       attach: (networkId, pool) => this.#attached.attach(networkId, pool),
       detach: (networkId, address) => this.#attached.detach(networkId, address),
       hasEgress: () => this.#hasEgress,
-      macOf: macOfInterface,
+      made: this.#options.made,
     })
     try {
       await driver.listen(join(directory, `${DRIVER_NAME}.sock`))
@@ -261,17 +263,5 @@ export class DockerExecutor implements Executor {
     this.#attached.close()
     this.#events.close()
     await this.#driver?.close()
-  }
-}
-
-/** /sys would show the interfaces of the namespace that it was mounted in. */
-async function macOfInterface(device: string): Promise<string | null> {
-  try {
-    const [link] = JSON.parse(await run('ip', '-j', 'link', 'show', 'dev', device)) as {
-      address?: string
-    }[]
-    return link?.address ?? null
-  } catch {
-    return null
   }
 }

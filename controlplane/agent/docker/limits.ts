@@ -2,7 +2,6 @@
 
 /** How long the engine may wait in Join for the packet loop to make an interface. */
 export const DEVICE_TIMEOUT_MS = 20_000
-export const DEVICE_POLL_MS = 10
 /** A request of the engine to the driver. */
 export const PLUGIN_BODY_BYTES_MAX: number = 1024 * 1024
 /** Pause before the engine's events are asked for again. */

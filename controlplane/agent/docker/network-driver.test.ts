@@ -10,8 +10,7 @@ import { silentLogger } from '../../../base/log.ts'
 import { PLUGIN_BODY_BYTES_MAX } from './limits.ts'
 import { type DriverParts, NetworkDriver } from './network-driver.ts'
 
-/** There in every network namespace: what is asked of it here is its MAC address alone. */
-const DEVICE = 'lo'
+const DEVICE = 'wft0123456789'
 const MAC = '02:42:0a:00:01:03'
 
 async function started(t: Test, changes: Partial<DriverParts> = {}) {
@@ -22,7 +21,7 @@ async function started(t: Test, changes: Partial<DriverParts> = {}) {
     attach: async () => '10.0.1.9/24',
     detach: async () => {},
     hasEgress: () => true,
-    macOf: async () => MAC,
+    made: async () => true,
     ...changes,
   })
   await driver.listen(socket)
@@ -50,10 +49,13 @@ async function started(t: Test, changes: Partial<DriverParts> = {}) {
 }
 
 t.test('an endpoint from its creation to its interface', async (t) => {
-  let looks = 0
+  const asked: string[] = []
+  let isMade = true
   const { driver, answer, socket } = await started(t, {
-    // Made, but not configured yet, at the first look.
-    macOf: async () => (looks++ === 0 ? '4a:00:00:00:00:01' : MAC),
+    made: async (device) => {
+      asked.push(device)
+      return isMade
+    },
   })
   t.equal(statSync(socket).mode & 0o777, 0o600, 'for the engine alone')
   t.same(await answer('/Plugin.Activate'), { Implements: ['NetworkDriver', 'IpamDriver'] })
@@ -67,7 +69,9 @@ t.test('an endpoint from its creation to its interface', async (t) => {
     InterfaceName: { SrcName: DEVICE, DstPrefix: 'eth' },
     DisableGatewayService: false,
   })
-  t.equal(looks, 2, 'Join waits until the interface is configured')
+  t.same(asked, [DEVICE], 'Join waits for the interface')
+  isMade = false
+  t.match(await answer('/NetworkDriver.Join', { EndpointID: 'e1' }), { Err: /did not appear/ })
   t.same(await answer('/NetworkDriver.DeleteEndpoint', { EndpointID: 'e1' }), {})
   t.match(await answer('/NetworkDriver.Join', { EndpointID: 'e1' }), { Err: /not known/ })
 })

@@ -9,13 +9,12 @@
 //
 // Never call the engine from a callback: it holds its locks while it asks.
 
-import { readFileSync } from 'node:fs'
 import { chmod, mkdir, rm } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { dirname } from 'node:path'
 import { Address4, Address6 } from 'ip-address'
 import type { Logger } from '../../../base/log.ts'
-import { DEVICE_POLL_MS, DEVICE_TIMEOUT_MS, PLUGIN_BODY_BYTES_MAX } from './limits.ts'
+import { DEVICE_TIMEOUT_MS, PLUGIN_BODY_BYTES_MAX } from './limits.ts'
 
 /** An address for which the packet loop has an interface, or will. */
 export interface ExpectedEndpoint {
@@ -34,8 +33,8 @@ export interface DriverParts {
   readonly detach: (networkId: string, address: string) => Promise<void>
   /** Whether the engine can give containers a way outside (docker_gwbridge). */
   readonly hasEgress: () => boolean
-  /** MAC address of an interface in the agent's network namespace; null when there is none. */
-  readonly macOf: (device: string) => Promise<string | null>
+  /** Waits until the packet loop has made an interface; false when it has not within `limitMs`. */
+  readonly made: (device: string, limitMs: number) => Promise<boolean>
 }
 
 /** Name of the driver, and of its socket. */
@@ -156,20 +155,13 @@ export class NetworkDriver {
     const address = this.#endpoints.get(text(body.EndpointID)) ?? ''
     const expected = this.#expected.get(address)
     if (expected === undefined) throw new Error('the endpoint is not known')
-    await this.#awaitDevice(expected)
-    return {
-      InterfaceName: { SrcName: expected.device, DstPrefix: 'eth' },
-      DisableGatewayService: expected.internal || !this.#parts.hasEgress(),
+    const { device } = expected
+    if (!(await this.#parts.made(device, DEVICE_TIMEOUT_MS))) {
+      throw new Error(`interface ${device} did not appear`)
     }
-  }
-
-  /** Until the packet loop has made the interface and configured it, of which the MAC address is a
-   * part that the kernel does not choose by itself. */
-  async #awaitDevice({ device, mac }: ExpectedEndpoint): Promise<void> {
-    const untilMs = performance.now() + DEVICE_TIMEOUT_MS
-    while (!deviceExists(device) || (await this.#parts.macOf(device)) !== mac) {
-      if (performance.now() > untilMs) throw new Error(`interface ${device} did not appear`)
-      await new Promise((resolve) => setTimeout(resolve, DEVICE_POLL_MS))
+    return {
+      InterfaceName: { SrcName: device, DstPrefix: 'eth' },
+      DisableGatewayService: expected.internal || !this.#parts.hasEgress(),
     }
   }
 
@@ -212,11 +204,6 @@ function poolOf(id: string): { networkId: string; pool: string } {
 function firstAddress(pool: string): string {
   if (pool.includes(':')) return new Address6(pool).startAddressExclusive().correctForm()
   return new Address4(pool).startAddressExclusive().correctForm()
-}
-
-/** A quick look: interfaces of this thread's network namespace. */
-function deviceExists(device: string): boolean {
-  return readFileSync('/proc/self/net/dev', 'latin1').includes(`${device}:`)
 }
 
 const text = (value: unknown): string => (typeof value === 'string' ? value : '')
