@@ -1,10 +1,11 @@
 // A Docker engine on a host of the lab: dockerd with the host's network, a mount namespace of its
 // own in which /run/docker is the engine's alone, and its data in the lab's folder, in memory. Its
-// one image, `bb`, is this machine's busybox. The engine is ended by its process, its containers
-// before it; what is left would end with the lab's process namespace.
+// one image, `bb`, is this machine's busybox. Its containers are ended before it, its control
+// groups, which are not the lab's but the machine's, are its own and go after it.
 
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import process from 'node:process'
 import { insideLab } from './enter.ts'
 import type { Host } from './host.ts'
 import type { Lab } from './lab.ts'
@@ -13,6 +14,8 @@ import { dockerPath, type SwarmNode } from './swarm-node.ts'
 import { waitFor } from './wait.ts'
 
 const ENGINE_READY_MS = 60_000
+const CGROUPS = '/sys/fs/cgroup'
+const CGROUPS_GONE_MS = 10_000
 const BUSYBOX = '/bin/busybox'
 const DOCKERD: readonly string[] = [
   '/usr/sbin/dockerd',
@@ -46,7 +49,7 @@ export function engineObstacle(): string | undefined {
   if (process.getuid?.() !== 0 || outside !== '0' || Number(count) < 65_536) {
     return 'an engine needs root: run it as root'
   }
-  if (!existsSync('/sys/fs/cgroup')) return 'an engine needs cgroups'
+  if (!existsSync(CGROUPS)) return 'an engine needs cgroups'
   return undefined
 }
 
@@ -66,10 +69,17 @@ export class LabEngine {
     this.host = host
     this.folder = join(lab.folder, host.name, 'engine')
     mkdirSync(this.folder, { recursive: true })
+    lab.atEnd(() => this.stop())
   }
 
   get socket(): string {
     return join(this.folder, 'docker.sock')
+  }
+
+  /** Parent of its containers' control groups, unique on the machine: the id of a namespace is. */
+  get #cgroup(): string {
+    const { ino } = statSync('/proc/self/ns/net')
+    return `weft-lab-${ino}-${basename(this.#lab.folder)}-${this.host.name}`
   }
 
   /** Where it looks for network drivers. */
@@ -89,6 +99,7 @@ export class LabEngine {
       dockerdPath()!,
       ...['--data-root', join(this.folder, 'data'), '--exec-root', join(this.folder, 'exec')],
       ...['--pidfile', join(this.folder, 'pid'), '-H', `unix://${this.socket}`],
+      ...['--exec-opt', 'native.cgroupdriver=cgroupfs', '--cgroup-parent', `/${this.#cgroup}`],
       ...['--bridge=none', '--storage-driver=vfs', '--userland-proxy=false', ...more],
     ]
     const unshare = ['unshare', '--mount', '--propagation', 'private', 'sh', '-c', SCRIPT, 'sh']
@@ -130,11 +141,40 @@ export class LabEngine {
 
   /** Ends its containers, then the engine. */
   async stop(): Promise<void> {
-    if (this.process?.running !== true) return
-    const ids = (await this.docker('ps', '-aq')).stdout.split('\n').filter((id) => id !== '')
-    if (ids.length > 0) await this.docker('rm', '-f', ...ids)
-    await this.process.stop()
+    if (this.process?.running === true) {
+      const ids = (await this.docker('ps', '-aq')).stdout.split('\n').filter((id) => id !== '')
+      if (ids.length > 0) await this.docker('rm', '-f', ...ids)
+      await this.process.stop()
+    }
+    await waitFor(() => cgroupsNamed(this.#cgroup).map(endCgroup).every(Boolean), {
+      what: `the end of the control groups of ${this.host.name}`,
+      timeoutMs: CGROUPS_GONE_MS,
+    })
   }
+}
+
+/** The control groups of this name that there are: one, or one per controller. */
+function cgroupsNamed(name: string): string[] {
+  const folders = readdirSync(CGROUPS, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => join(CGROUPS, entry.name, name))
+  return [join(CGROUPS, name), ...folders].filter((path) => existsSync(path))
+}
+
+/** Kills what an engine that crashed has left in it. True when the group is gone. */
+function endCgroup(path: string): boolean {
+  try {
+    for (const entry of readdirSync(path, { withFileTypes: true })) {
+      if (entry.isDirectory()) endCgroup(join(path, entry.name))
+    }
+    const pids = readFileSync(join(path, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean)
+    // 0: a process of a namespace that we do not see into.
+    for (const pid of pids) if (Number(pid) > 0) process.kill(Number(pid), 'SIGKILL')
+    rmdirSync(path)
+  } catch {
+    // Its processes are about to end, or it is gone.
+  }
+  return !existsSync(path)
 }
 
 /** A node of the swarm with an engine on its host. */

@@ -42,6 +42,7 @@ export class Lab {
   readonly #processes = new Set<LabProcess>()
   /** Devices of the lab's own namespace: bridges and their ports. */
   readonly #devices: string[] = []
+  readonly #ends: (() => Promise<void>)[] = []
   #links = 0
   #closed: Promise<void> | undefined
 
@@ -146,6 +147,11 @@ export class Lab {
     return result.status === 0 ? undefined : `no nf_tables: ${result.stderr.trim()}`
   }
 
+  /** Has `work` done when the lab is closed, before its processes are ended. */
+  atEnd(work: () => Promise<void>): void {
+    this.#ends.push(work)
+  }
+
   /** Ends every process, then removes the links and namespaces. Safe to call twice and after a
    * failure. */
   close(): Promise<void> {
@@ -164,6 +170,7 @@ export class Lab {
   }
 
   async #close(): Promise<void> {
+    await Promise.allSettled(this.#ends.map((work) => work()))
     await Promise.all([...this.#processes].map((child) => child.stop()))
     await Promise.all([...this.hosts.values()].map((host) => host.release()))
     await threadsStarted()

@@ -8,7 +8,7 @@ import { waitFor } from '../../cli/lab/wait.ts'
 import { engineTest, type ShownTask, startEngineNodes, untilRunning } from './engine-scene.ts'
 
 engineTest('docker run --network', async (t, lab) => {
-  const { nodes } = await startEngineNodes(t, lab, 2)
+  const { nodes } = await startEngineNodes(lab, 2)
   const [h1, h2] = nodes
   const docker = (...args: string[]): Promise<string> => h1!.node.mustDocker(...args)
   await docker(

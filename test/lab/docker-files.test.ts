@@ -9,7 +9,7 @@ import { engineTest, startEngineNodes, tasksOf, untilRunning } from './engine-sc
 import type { Test } from './lab-test.ts'
 
 engineTest('what a task gets, and how it ends', async (t, lab) => {
-  const { nodes } = await startEngineNodes(t, lab, 1)
+  const { nodes } = await startEngineNodes(lab, 1)
   const [h1] = nodes
   await createAll(h1!, lab.folder)
   await checkContainer(t, h1!)

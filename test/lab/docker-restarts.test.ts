@@ -7,7 +7,7 @@ import { waitFor } from '../../cli/lab/wait.ts'
 import { engineTest, startEngineNodes, untilRunning } from './engine-scene.ts'
 
 engineTest('agent and engine start again', async (t, lab) => {
-  const { nodes } = await startEngineNodes(t, lab, 1)
+  const { nodes } = await startEngineNodes(lab, 1)
   const [h1] = nodes
   const { node, engine } = h1!
   await node.mustDocker('network', 'create', '-d', 'overlay', 'ov')

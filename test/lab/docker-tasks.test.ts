@@ -8,7 +8,7 @@ import { waitFor } from '../../cli/lab/wait.ts'
 import { engineTest, startEngineNodes, untilRunning } from './engine-scene.ts'
 
 engineTest('a service on two engines', async (t, lab) => {
-  const { nodes, client } = await startEngineNodes(t, lab, 2)
+  const { nodes, client } = await startEngineNodes(lab, 2)
   const [h1, h2] = nodes
   const docker = (...args: string[]): Promise<string> => h1!.node.mustDocker(...args)
   await docker('network', 'create', '-d', 'overlay', '--subnet', '10.7.0.0/24', 'ov')

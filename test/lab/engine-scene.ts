@@ -22,7 +22,7 @@ export interface EngineScene {
 }
 
 /** `count` hosts named h1, h2, … on one bridge, the first a manager, the others workers. */
-export async function startEngineNodes(t: Test, lab: Lab, count: number): Promise<EngineScene> {
+export async function startEngineNodes(lab: Lab, count: number): Promise<EngineScene> {
   const names = Array.from({ length: count }, (_, i) => `h${i + 1}`)
   const hosts = await lab.hostsNamed(...names)
   const client = await lab.host('c')
@@ -32,7 +32,6 @@ export async function startEngineNodes(t: Test, lab: Lab, count: number): Promis
     const options = { arguments: engine.agentArguments }
     return { engine, node: new SwarmNode(lab, host, options) }
   })
-  t.teardown(() => Promise.all(nodes.map(({ engine }) => engine.stop())))
   // One after another: the first makes the image's file.
   for (const { engine } of nodes) {
     await engine.start()
