@@ -3,6 +3,7 @@
 
 import type { Slab } from '../base/slab.ts'
 import { type Director, FORWARD, REPLY } from '../ipvs-emulator/director.ts'
+import { PROXY_BEFORE, PROXY_EARLY, PROXY_PASS } from '../ipvs-emulator/proxy-headers.ts'
 import {
   DEFENCE,
   DUPLICATE,
@@ -35,6 +36,7 @@ import {
   DROP_NONE,
   DROP_NOT_SYN,
   DROP_ORPHAN_FRAGMENT,
+  DROP_PROXY_EARLY,
 } from './drop-reasons.ts'
 import { ANNOUNCE_FLOWS_MIN } from './engine-limits.ts'
 import { type Frame, LATER_FRAGMENT, NOT_A_FRAGMENT } from './frame.ts'
@@ -50,6 +52,9 @@ export class Balance {
   /** After reply(): true = the frame refuses a SYN for which `connection` goes to another backend
    * now. It must not be passed on; resend() has what to send in its place. */
   retried = false
+  /** After forward() and reply(): whether the PROXY header of `connection` is to be sent to its
+   * real server, before the frame or in its place (ipvs-emulator/proxy-headers.ts). */
+  headerDue: number = PROXY_PASS
   /** Flows from which on announce() pays. */
   announceFlowsMin: number = ANNOUNCE_FLOWS_MIN
 
@@ -117,6 +122,7 @@ export class Balance {
     const { l3At, l4At, protocol } = frame
     const end = frame.at + frame.headSize
     this.connection = -1
+    this.headerDue = PROXY_PASS
     if (!isBalanced(frame)) return this.related(frame, zone)
     let connection = director.lookup(zone, view, l3At, l4At, protocol, end)
     if (connection < 0) {
@@ -139,10 +145,12 @@ export class Balance {
       if (connection < 0) return reasonOf(connection)
       this.begin(connection)
       this.retries.keep(frame, connection, chosen)
-      this.apply(frame, connection, FORWARD, nowMs)
-    } else {
-      this.apply(frame, connection, director.direction, nowMs)
+      director.direction = FORWARD
     }
+    if (director.proxyHeaders.count !== 0 && !this.passes(frame, connection, nowMs)) {
+      return DROP_PROXY_EARLY
+    }
+    this.apply(frame, connection, director.direction, nowMs)
     this.connection = connection
     return DROP_NONE
   }
@@ -153,6 +161,7 @@ export class Balance {
     const director = this.director
     this.connection = -1
     this.retried = false
+    this.headerDue = PROXY_PASS
     const { protocol } = frame
     if (!isBalanced(frame)) {
       if (this.related(frame, zone) === DROP_NONE) this.retry(frame, this.connection, nowMs)
@@ -239,7 +248,12 @@ export class Balance {
     // Only a whole error can be rewritten: its checksum covers what it quotes.
     if (!error || frame.headSize < frame.size) return DROP_NO_BACKEND
     const end = frame.end()
-    this.connection = this.director.relatedIcmp(zone, view, frame.l3At, frame.l4At, end)
+    const connection = this.director.relatedIcmp(zone, view, frame.l3At, frame.l4At, end)
+    this.connection = connection
+    const { proxyHeaders, direction } = this.director
+    if (connection >= 0 && direction === REPLY && proxyHeaders.count !== 0) {
+      if (proxyHeaders.holds(connection)) proxyHeaders.unquote(connection, view, frame.l4At, end)
+    }
     return this.connection < 0 ? DROP_NO_BACKEND : DROP_NONE
   }
 
@@ -254,6 +268,33 @@ export class Balance {
     if (service < 0) return
     this.count(service, director.realServerOf(connection), direction, packets, bytes)
     director.translate(connection, direction, view, l3At, l4At, end, frame.partial)
+    if (director.proxyHeaders.count !== 0) this.shift(frame, connection, direction, nowMs)
+  }
+
+  /** False when a segment of the client comes too early for its flow's PROXY header. Sets
+   * `headerDue`. */
+  private passes(frame: Frame, connection: number, nowMs: number): boolean {
+    const { proxyHeaders, direction } = this.director
+    if (direction !== FORWARD || frame.protocol !== PROTOCOL_TCP) return true
+    if (frame.fragment === LATER_FRAGMENT || !proxyHeaders.holds(connection)) return true
+    const view = this.slab.view
+    const judged = proxyHeaders.judge(connection, view, frame.l4At, frame.end(), nowMs)
+    if (judged === PROXY_EARLY) return false
+    this.headerDue = judged
+    return true
+  }
+
+  /** Gives a frame of a flow with a PROXY header the numbers of the side that it goes to. */
+  private shift(frame: Frame, connection: number, direction: number, nowMs: number): void {
+    const { proxyHeaders } = this.director
+    if (frame.protocol !== PROTOCOL_TCP || frame.fragment === LATER_FRAGMENT) return
+    if (!proxyHeaders.holds(connection)) return
+    const view = this.slab.view
+    const { l4At, partial } = frame
+    if (direction === FORWARD) proxyHeaders.shiftForward(connection, view, l4At, partial)
+    else if (proxyHeaders.shiftReply(connection, view, l4At, partial, nowMs)) {
+      this.headerDue = PROXY_BEFORE
+    }
   }
 
   private begin(connection: number): void {

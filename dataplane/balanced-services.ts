@@ -170,6 +170,9 @@ export class BalancedServices {
   private serviceConfig(tables: CompiledTables, service: VirtualService): ServiceConfig {
     const zone = this.topology.networkIds.find(tables.networks[service.network]!.name) + 1
     const published = service.publishedPort !== NONE
+    const proxyProtocol = published
+      ? tables.publishedPorts[service.publishedPort]!.proxyProtocol
+      : null
     const own = published ? nodeAddress(tables, service.family) : service.address!.text
     const masquerade =
       own === null ? {} : service.family === 4 ? { masquerade4: own } : { masquerade6: own }
@@ -178,6 +181,7 @@ export class BalancedServices {
       zone: published ? MESH_ZONE : zone,
       replyZone: zone,
       ...balancing(service),
+      ...(proxyProtocol === null ? {} : { proxyProtocol }),
       // A published port is reached by its name; the address is for those who list the services.
       virtuals: [
         {

@@ -2,7 +2,7 @@
 // one virtual service per (VIP, protocol, port) and per (published port, family), each with the
 // real servers that have an address of its family.
 
-import type { SchedulerFlag } from '../ipvs-emulator/config.ts'
+import type { ProxyProtocol, SchedulerFlag } from '../ipvs-emulator/config.ts'
 import { familyOf } from './address.ts'
 import {
   type Address,
@@ -154,7 +154,7 @@ class ServiceCompiler {
     return servers
   }
 
-  addPublishedPort(port: PlainPort, service: number): void {
+  addPublishedPort(port: PlainPort, service: number, proxyProtocol: ProxyProtocol | null): void {
     const name = `${port.protocol}/${port.portNumber}`
     this.publishedPorts.push({
       name,
@@ -162,6 +162,7 @@ class ServiceCompiler {
       portNumber: port.portNumber,
       targetPortNumber: port.targetPortNumber,
       service,
+      proxyProtocol,
       virtualService4: this.addPublishedFamily(name, port, service, 4),
       virtualService6: this.addPublishedFamily(name, port, service, 6),
     })
@@ -226,7 +227,8 @@ export function compileServices(
       portNumber: published.port,
       targetPortNumber: published.targetPort ?? published.port,
     }
-    compiler.addPublishedPort(port, found(serviceIndex, published.service))
+    const service = found(serviceIndex, published.service)
+    compiler.addPublishedPort(port, service, published.proxyProtocol ?? null)
   }
   const { services, vips, backends, virtualServices, publishedPorts } = compiler
   return { services, vips, backends, virtualServices, publishedPorts }

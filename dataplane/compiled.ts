@@ -14,7 +14,7 @@
 //   - Ports of transport protocols are `...Port` or `portNumber`; a lone `port` is a local
 //     interface.
 
-import type { SchedulerFlag } from '../ipvs-emulator/config.ts'
+import type { ProxyProtocol, SchedulerFlag } from '../ipvs-emulator/config.ts'
 import type { BalancerSettings } from './tables.ts'
 
 /** Index that refers to nothing. */
@@ -270,6 +270,8 @@ export interface CompiledPublishedPort {
   readonly portNumber: number
   readonly targetPortNumber: number
   readonly service: number
+  /** Version of the PROXY header that its backends are sent; null = none. */
+  readonly proxyProtocol: ProxyProtocol | null
   /** Its rows in virtualServices: IPv4 then IPv6, NONE where the ingress network lacks that family.
    */
   readonly virtualService4: number

@@ -72,6 +72,8 @@ export const ENGINE_CELLS = {
   retries: 32,
   /** Datagrams of other nodes that were passed on to other nodes (relay.ts). */
   relayed: 35,
+  /** PROXY headers sent, those sent again included. */
+  proxyHeaders: 37,
   /** Turns of the loop that took longer than SLOW_TURN_SECONDS. */
   slowTurns: 36,
   /** Longest turn of the loop since the start, in seconds. */

@@ -35,6 +35,7 @@ export const DROP_ORPHAN_FRAGMENT = 29
 export const DROP_NOT_PUBLISHED = 30
 export const DROP_ANSWER_LIMITED = 31
 export const DROP_DEFENCE = 32
+export const DROP_PROXY_EARLY = 33
 
 export interface DropReason {
   /** Metric label. */
@@ -98,4 +99,8 @@ export const DROP_REASONS: readonly DropReason[] = [
     sentence: 'An ICMP error or reset was due, but too many were made already.',
   },
   { name: 'defence', sentence: 'A new flow, dropped by the defence against floods.' },
+  {
+    name: 'proxy_early',
+    sentence: 'Before its flow’s PROXY header: data in a SYN, or a guess of the handshake.',
+  },
 ]

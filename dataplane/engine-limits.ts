@@ -62,6 +62,8 @@ export const CALLS_MAX = 4
  * larger than this is the last of them. Together they stay far below ARENA_BURST. */
 export const AHEAD_FRAMES_MAX = 32
 export const AHEAD_FRAME_SIZE_MAX = 2048
+/** PROXY headers looked at by one turn of the loop to be sent again: a microsecond or two each. */
+export const PROXY_HEADERS_PER_TURN = 128
 /** ICMP errors and resets that this node makes, per second and as a burst (RFC 1812 section
  * 4.3.2.8). */
 export const ANSWERS_PER_SECOND = 1000

@@ -314,6 +314,7 @@ export class Engine {
     this.transmitter.flush(nowMs)
     if (nowMs >= this.sessions.nextDeadline()) this.sessions.tick(nowMs)
     this.links.tick(nowMs)
+    if (nowMs >= this.director.proxyHeaders.dueMs) this.forwarder.resendProxyHeaders(nowMs)
     this.expire(nowMs)
     this.transmitter.flush(nowMs)
     this.publish()
@@ -409,6 +410,7 @@ export class Engine {
     const nowMs = this.parts.clock.nowMs()
     let due = Math.min(this.sessions.nextDeadline(), this.links.nextDeadline())
     if (this.expiryDueMs >= 0) due = Math.min(due, this.expiryDueMs)
+    due = Math.min(due, this.director.proxyHeaders.dueMs)
     if (due === Number.POSITIVE_INFINITY) return -1
     return Math.min(Math.max(0, Math.ceil(due - nowMs)), 0x7fffffff)
   }

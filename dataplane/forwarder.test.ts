@@ -413,6 +413,19 @@ const drops: readonly Row[] = [
     },
   },
   {
+    sentence: 'data in the SYN to a port with a PROXY header',
+    reason: drop.DROP_PROXY_EARLY,
+    options: {
+      cluster: {
+        ...CLUSTER,
+        publishedPorts: [
+          { protocol: 'tcp', port: 8080, service: 'published', proxyProtocol: 'v1' },
+        ],
+      },
+    },
+    act: mesh({ ...meshSyn, payload: payloadOf(9) }),
+  },
+  {
     sentence: 'more refusals than a burst allows',
     reason: drop.DROP_ANSWER_LIMITED,
     count: 10,

@@ -16,6 +16,7 @@
 
 import type { Slab } from '../base/slab.ts'
 import { FORWARD, REPLY } from '../ipvs-emulator/director.ts'
+import { PROXY_INSTEAD, PROXY_PASS } from '../ipvs-emulator/proxy-headers.ts'
 import {
   answerNeighbour,
   NEIGHBOUR_ANNOUNCEMENT,
@@ -86,6 +87,7 @@ import {
   DROP_UNKNOWN_DESTINATION,
   DROP_UNKNOWN_NEIGHBOUR,
 } from './drop-reasons.ts'
+import { PROXY_HEADERS_PER_TURN } from './engine-limits.ts'
 import { FAMILY_ARP, Frame, LATER_FRAGMENT, parseFrame, readOffload } from './frame.ts'
 import { Delivery, learnShape, type Port, vnetAt } from './ports.ts'
 import { PROBE, RESET, writeFlowFrame } from './resets.ts'
@@ -308,7 +310,7 @@ export class Forwarder {
     if (this.balance.retried) return this.resend(nowMs)
     const connection = this.balance.connection
     if (connection < 0) return this.refuse(frame, DROP_NO_ROUTE, local, nowMs)
-    if (this.balance.director.serviceOf(connection) >= 0) return this.toMesh(frame)
+    if (this.balance.director.serviceOf(connection) >= 0) return this.toMesh(frame, nowMs)
     this.toPeer(frame, network, this.balance.director.data(connection), local, nowMs)
   }
 
@@ -353,7 +355,7 @@ export class Forwarder {
       if (connection < 0 || this.balance.director.serviceOf(connection) < 0) {
         return this.drop(DROP_NO_ROUTE)
       }
-      return this.toMesh(frame)
+      return this.toMesh(frame, nowMs)
     }
     if (target < 0 || target >= FDB_GATEWAY) return this.drop(DROP_UNKNOWN_DESTINATION)
     const local = this.topology.endpointPort[target]
@@ -395,6 +397,14 @@ export class Forwarder {
     if (reason !== DROP_NONE) return this.refuseMesh(frame, reason, nowMs)
     const endpoint = this.balance.endpointOf(this.balance.connection)
     if (endpoint < 0) return this.refuseMesh(frame, DROP_NO_BACKEND, nowMs)
+    const { headerDue } = this.balance
+    if (headerDue !== PROXY_PASS) {
+      this.sendProxyHeader(this.balance.connection, nowMs)
+      if (headerDue === PROXY_INSTEAD) {
+        this.cells[ENGINE_CELLS.control]!++
+        return
+      }
+    }
     this.setGatewaySource(frame, ingress)
     this.setTarget(frame, endpoint)
     this.toEndpoint(frame, ingress, endpoint, null, nowMs)
@@ -424,7 +434,10 @@ export class Forwarder {
     setEthernetSource(this.slab.view, frame.at, hi, lo)
   }
 
-  private toMesh(frame: Frame): void {
+  private toMesh(frame: Frame, nowMs: number): void {
+    if (this.balance.headerDue !== PROXY_PASS) {
+      this.sendProxyHeader(this.balance.connection, nowMs)
+    }
     if (this.tun === null) return this.drop(DROP_NO_ROUTE)
     const reason = this.delivery.deliver(frame, this.tun)
     if (reason !== DROP_NONE) return this.drop(reason)
@@ -559,6 +572,36 @@ export class Forwarder {
   probeFlow(connection: number, nowMs: number): void {
     this.cells[ENGINE_CELLS.probes]!++
     this.tellEnds(PROBE, connection, nowMs)
+  }
+
+  /** Sends the PROXY header of a flow of a published port to its real server. */
+  private sendProxyHeader(connection: number, nowMs: number): void {
+    const { slab, copy, topology } = this
+    const { director } = this.balance
+    const endpoint = director.data(connection)
+    const { ingress } = topology
+    if (ingress === null || endpoint < 0) return
+    this.makeRoom(nowMs)
+    const at = this.transmitter.frameAt()
+    const size = director.proxyHeaders.write(connection, slab.view, at + ETHERNET_HEADER_SIZE)
+    copy.setWhole(at, ETHERNET_HEADER_SIZE + size)
+    this.asEthernet(copy)
+    if (parseFrame(slab.view, copy) !== DROP_NONE) return
+    this.setGatewaySource(copy, ingress)
+    this.setTarget(copy, endpoint)
+    this.cells[ENGINE_CELLS.replicated]!++
+    this.cells[ENGINE_CELLS.proxyHeaders]!++
+    this.toEndpoint(copy, ingress, endpoint, null, nowMs)
+  }
+
+  /** Sends the PROXY headers again that no server has acknowledged in time: a bounded number, the
+   * others come with the next turn. */
+  resendProxyHeaders(nowMs: number): void {
+    const { proxyHeaders } = this.balance.director
+    for (let i = 0; i < PROXY_HEADERS_PER_TURN && proxyHeaders.more(nowMs); i++) {
+      const connection = proxyHeaders.due(nowMs)
+      if (connection >= 0) this.sendProxyHeader(connection, nowMs)
+    }
   }
 
   /** Makes room in the arena for a frame that takes the place of no other. The next free place may

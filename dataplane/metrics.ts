@@ -133,6 +133,12 @@ export const ENGINE_METRICS: readonly EngineMetric[] = [
   ),
   single(
     'counter',
+    'weft_proxy_headers_total',
+    'proxyHeaders',
+    'PROXY headers sent to backends, those sent again included.',
+  ),
+  single(
+    'counter',
     'weft_resets_total',
     'resets',
     'TCP resets sent to the ends of flows that cannot go on.',

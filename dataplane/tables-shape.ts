@@ -258,6 +258,9 @@ const publishedPort = object({
   port: required(portNumber),
   service: required(name),
   targetPort: optional(portNumber),
+  proxyProtocol: optional(
+    text((value) => (value === 'v1' || value === 'v2' ? null : 'must be "v1" or "v2"')),
+  ),
 })
 
 /** The shape of ForwardingTables. */

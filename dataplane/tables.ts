@@ -197,4 +197,7 @@ export interface PublishedPort {
   readonly service: string
   /** Port on the backend, default `port`. */
   readonly targetPort?: number
+  /** TCP only: the backend is sent a header of the PROXY protocol, of this version, in front of
+   * what the client sends. Default none. */
+  readonly proxyProtocol?: 'v1' | 'v2'
 }

@@ -74,6 +74,9 @@ function checkPublishedPorts(context: Context): void {
       // The mesh would take the overlay's own datagrams away from it.
       report(`${path}.port`, `${key} is the port of the overlay itself (node.listenPort)`)
     }
+    if (published.protocol !== 'tcp' && published.proxyProtocol !== undefined) {
+      report(`${path}.proxyProtocol`, `is for TCP, not ${key}`)
+    }
     const index = resolveName(context, 'service', published.service, `${path}.service`)
     if (index === undefined) return
     const service = tables.services[index]!

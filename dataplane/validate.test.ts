@@ -398,6 +398,13 @@ const SHAPE_MISTAKES: readonly Mistake[] = [
     'publishedPorts[0].protocol: must be "tcp" or "udp", not "sctp"',
   ],
   [
+    'PROXY protocol',
+    (x) => {
+      x.publishedPorts[0].proxyProtocol = 'v3'
+    },
+    'publishedPorts[0].proxyProtocol: must be "v1" or "v2", not "v3"',
+  ],
+  [
     'port 0',
     (x) => {
       x.publishedPorts[0].port = 0
@@ -936,6 +943,14 @@ const AGREEMENT_MISTAKES: readonly Mistake[] = [
       x.publishedPorts[1] = { ...x.publishedPorts[0] }
     },
     'publishedPorts[1]: tcp/8080 is published already by publishedPorts[0]',
+  ],
+  [
+    'a PROXY header for UDP',
+    (x) => {
+      x.publishedPorts[1].proxyProtocol = 'v1'
+      x.publishedPorts[0].proxyProtocol = 'v2'
+    },
+    'publishedPorts[1].proxyProtocol: is for TCP, not udp/53',
   ],
   [
     'the overlay’s own port',

@@ -62,6 +62,10 @@ function checkService(service: ServiceConfig, path: string): void {
   if (service.mhSlots !== undefined && !MH_PRIMES.includes(service.mhSlots)) {
     throw new ConfigError(`${path}.mhSlots`, `is not one of ${MH_PRIMES.join(', ')}`)
   }
+  const { proxyProtocol } = service
+  if (proxyProtocol !== undefined && proxyProtocol !== 'v1' && proxyProtocol !== 'v2') {
+    throw new ConfigError(`${path}.proxyProtocol`, `"${proxyProtocol}" is not v1 or v2`)
+  }
   address(service.masquerade4, 0, `${path}.masquerade4`)
   address(service.masquerade6, 1, `${path}.masquerade6`)
 }

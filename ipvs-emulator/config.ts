@@ -4,6 +4,9 @@
 
 export type Protocol = 'tcp' | 'udp' | 'sctp'
 
+/** Versions of the PROXY protocol's header (wire/proxy-protocol.ts). */
+export type ProxyProtocol = 'v1' | 'v2'
+
 export interface BalancerConfig {
   readonly services: readonly ServiceConfig[]
 }
@@ -39,6 +42,9 @@ export interface ServiceConfig {
   /** A SYN that its real server refuses may be tried on another (Director.retry()).
    * Default false. */
   readonly retryRefused?: boolean
+  /** TCP only: the real servers are sent a header that names the client in front of what it sends
+   * (proxy-headers.ts). Flows that are open keep what they began with. Default none. */
+  readonly proxyProtocol?: ProxyProtocol
   /** Source address (per family) for flows whose replies would otherwise not come back here: a
    * client that is its own real server (hairpin), and callers that ask for it. */
   readonly masquerade4?: string

@@ -24,6 +24,7 @@ import {
 import { type Flow, IPV4, sameAddress, TCP } from './flow.ts'
 import { EVICT_HALF_OPEN, EVICT_SAMPLES, PORT_ATTEMPTS, PORT_FIRST, PORT_LAST } from './limits.ts'
 import { TCP_SYN_RECV, TCP_SYNACK } from './proto-tcp.ts'
+import { ProxyHeaders } from './proxy-headers.ts'
 import type { RealServer } from './service.ts'
 import type { ServiceTable } from './service-table.ts'
 import { STATE_COUNT_CELLS, stateCell } from './state-counts.ts'
@@ -39,6 +40,7 @@ import { TimerWheel } from './timer-wheel.ts'
 export class Connections {
   readonly tables: readonly [ConnTable, ConnTable]
   readonly wheels: readonly [TimerWheel, TimerWheel]
+  readonly proxyHeaders: ProxyHeaders
   /** Connections by state (state-counts.ts). */
   readonly #states: Float64Array
   readonly #services: ServiceTable
@@ -56,6 +58,7 @@ export class Connections {
     this.#states = states
     this.tables = [new ConnTable(capacity, 1, random), new ConnTable(capacity, 4, random)]
     this.wheels = [new TimerWheel(this.tables[0]), new TimerWheel(this.tables[1])]
+    this.proxyHeaders = new ProxyHeaders(this.tables)
     this.#services = services
     this.#random = random
   }
@@ -252,6 +255,7 @@ export class Connections {
   release(family: number, entry: number, filed: boolean): void {
     const table = this.tables[family]!
     if (filed) this.wheels[family]!.remove(entry)
+    if (this.proxyHeaders.count !== 0) this.proxyHeaders.forget(entry * 2 + family)
     const at = entry * table.stride
     const flags = table.bytes[at * 4 + FLAGS_BYTE]!
     table.unlink(entry * 2)

@@ -39,6 +39,7 @@ import { CONNECTIONS_DEFAULT, CONNECTIONS_MAX, TICK_MS } from './limits.ts'
 import { rewrite } from './nat.ts'
 import { Opener } from './opener.ts'
 import { isLaterFragment } from './packet.ts'
+import type { ProxyHeaders } from './proxy-headers.ts'
 import { writeProbe, writeReset } from './reset.ts'
 import { ServiceTable } from './service-table.ts'
 import { defaultSettings, type Settings } from './settings.ts'
@@ -123,6 +124,12 @@ export class Director {
       this.#fragments,
       (family, entry) => this.#janitor.endOrphan(family, entry),
     )
+  }
+
+  /** Flows of services with proxyProtocol: judge() before track(), shiftForward() and shiftReply()
+   * after translate(), unquote() after relatedIcmp(), due() now and then. */
+  get proxyHeaders(): ProxyHeaders {
+    return this.connections.proxyHeaders
   }
 
   /** Connections held, templates included. */
@@ -319,6 +326,11 @@ export class Director {
     return next < 0 ? -1 : Math.max(this.#startMs + next * TICK_MS, nowMs)
   }
 
+  /** The director's present, on the clock of `nowMs`, to a tick. */
+  get nowMs(): number {
+    return this.#startMs + this.#tick * TICK_MS
+  }
+
   /** Ends a connection now. */
   end(connection: number): void {
     this.connections.release(connection & 1, connection >>> 1, true)
@@ -327,13 +339,15 @@ export class Director {
   /** Writes at `out` the reset that travels in `direction` of a TCP connection, a whole IP packet
    * as its receiver must see it. Returns its length, 40 or 60 bytes. */
   writeReset(connection: number, direction: number, view: DataView, out: number): number {
-    return writeReset(this.#table(connection), connection >>> 1, direction, view, out)
+    const shift = direction === FORWARD ? this.proxyHeaders.shiftOf(connection) : 0
+    return writeReset(this.#table(connection), connection >>> 1, direction, view, out, shift)
   }
 
   /** Writes at `out` the keep-alive probe that travels in `direction`. Returns its length, 40 or
    * 60. */
   writeProbe(connection: number, direction: number, view: DataView, out: number): number {
-    return writeProbe(this.#table(connection), connection >>> 1, direction, view, out)
+    const shift = direction === FORWARD ? this.proxyHeaders.shiftOf(connection) : 0
+    return writeProbe(this.#table(connection), connection >>> 1, direction, view, out, shift)
   }
 
   /** To be asked when a real server answers a SYN with RST or an ICMP error, before track(), or

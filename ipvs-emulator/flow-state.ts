@@ -9,10 +9,13 @@
 //     ports(4) reply ports(4) zones(4) real server(4) remaining ticks(4) engine's number(4)
 //     controller(4): 0, or 1 + position of its template     packets(4)
 //     TCP heads(16)     addresses(4 or 16 each): client, virtual, client', server
+//   version 2 only: flows with a PROXY header(4), each:
+//     position of the connection(4)     record(24): see proxy-headers.ts
 //   CRC-32C(4) of everything before
 //
-// All numbers are big-endian. Tracked flows (without real server) are left out: what the engine's
-// number means to them does not outlive the engine.
+// All numbers are big-endian. Version 2 is written where flows have PROXY headers, so that nobody
+// goes on with such a flow who does not know of its shift. Tracked flows (without real server) are
+// left out: what the engine's number means to them does not outlive the engine.
 
 import {
   ADDRESSES,
@@ -42,10 +45,13 @@ import { templatedProtocol } from './opener.ts'
 import { SCTP_MACHINE } from './proto-sctp.ts'
 import { TCP_MACHINE } from './proto-tcp.ts'
 import { UDP_MACHINE } from './proto-udp.ts'
+import { PROXY_SAVED_WORDS } from './proxy-headers.ts'
 import type { RealServer } from './service.ts'
 
 const MAGIC = 0x57464c4f
 const VERSION = 1
+const VERSION_PROXY = 2
+const PROXY_SIZE: number = 4 + 4 * PROXY_SAVED_WORDS
 const FIXED_SIZE = 52
 /** A year: no timeout is longer. */
 const REMAINING_TICKS_MAX: number = (365 * 24 * 60 * 60 * 1000) / TICK_MS
@@ -70,10 +76,12 @@ export function saveFlows(director: Director): Uint8Array {
   let size = 8 + 4 + 4 + 4
   for (const [service, server] of names) size += 4 + service.length + server.length
   for (const connection of all) size += FIXED_SIZE + ((connection & 1) === IPV4 ? 16 : 64)
+  const headers = withHeaders(director, all)
+  if (headers.length > 0) size += 4 + PROXY_SIZE * headers.length
   const bytes = new Uint8Array(size)
   const view = new DataView(bytes.buffer)
   view.setUint32(0, MAGIC)
-  view.setUint16(4, VERSION)
+  view.setUint16(4, headers.length > 0 ? VERSION_PROXY : VERSION)
   view.setUint32(8, names.length)
   let at = 12
   for (const part of names.flat()) {
@@ -85,8 +93,26 @@ export function saveFlows(director: Director): Uint8Array {
   at += 4
   const positions = new Map(templates.map((connection, i) => [connection, i]))
   for (const connection of all) at = saveOne(director, connection, servers, positions, view, at)
+  if (headers.length > 0) {
+    view.setUint32(at, headers.length)
+    at += 4
+    for (const [position, connection] of headers) {
+      view.setUint32(at, position)
+      director.proxyHeaders.save(connection, view, at + 4)
+      at += PROXY_SIZE
+    }
+  }
   view.setUint32(at, crc32c(view, 0, at))
   return bytes
+}
+
+/** Those of `all` that have a PROXY header, and their positions. */
+function withHeaders(
+  { proxyHeaders }: Director,
+  all: readonly number[],
+): [position: number, connection: number][] {
+  if (proxyHeaders.count === 0) return []
+  return [...all.entries()].filter(([, connection]) => proxyHeaders.holds(connection))
 }
 
 function collect(director: Director): [templates: number[], flows: number[]] {
@@ -152,12 +178,15 @@ export function loadFlows(
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const end = bytes.byteLength - 4
   if (end < 16 || view.getUint32(0) !== MAGIC) throw new FlowStateError('not a flow state')
-  if (view.getUint16(4) !== VERSION) {
-    throw new FlowStateError(`version ${view.getUint16(4)}, but ${VERSION} is understood`)
+  const version = view.getUint16(4)
+  if (version !== VERSION && version !== VERSION_PROXY) {
+    throw new FlowStateError(
+      `version ${version}, but ${VERSION} and ${VERSION_PROXY} are understood`,
+    )
   }
   if (crc32c(view, 0, end) !== view.getUint32(end)) throw new FlowStateError('damaged or cut short')
   const reader = new Reader(director, view, end, Math.floor(elapsedMs / TICK_MS), zoneOf)
-  return reader.read()
+  return reader.read(version === VERSION_PROXY)
 }
 
 class Reader {
@@ -186,12 +215,13 @@ class Reader {
     this.#elapsedTicks = elapsedTicks
   }
 
-  read(): { loaded: number; skipped: number } {
+  read(hasHeaders: boolean): { loaded: number; skipped: number } {
     this.#servers = this.#readServers()
     this.#need(4)
     const count = this.#view.getUint32(this.#at)
     this.#at += 4
     let loaded = 0
+    const connections: number[] = []
     for (let i = 0; i < count; i++) {
       this.#need(FIXED_SIZE)
       const family = this.#view.getUint8(this.#at)
@@ -200,11 +230,35 @@ class Reader {
       this.#need(size)
       const connection = this.#load(family)
       if (connection >= 0) loaded++
+      if (hasHeaders) connections.push(connection)
       if ((this.#view.getUint8(this.#at + 3) & TEMPLATE) !== 0) this.#templates.push(connection)
       this.#at += size
     }
+    if (hasHeaders) loaded -= this.#readHeaders(connections)
     if (this.#at !== this.#end) throw new FlowStateError('bytes are left over')
     return { loaded, skipped: count - loaded }
+  }
+
+  /** Gives flows their PROXY headers. Returns how many were ended because theirs cannot be. */
+  #readHeaders(connections: readonly number[]): number {
+    const director = this.#director
+    this.#need(4)
+    const count = this.#view.getUint32(this.#at)
+    this.#at += 4
+    let ended = 0
+    for (let i = 0; i < count; i++) {
+      this.#need(PROXY_SIZE)
+      const connection = connections[this.#view.getUint32(this.#at)] ?? -1
+      const isKnown =
+        connection < 0 ||
+        director.proxyHeaders.restore(connection, this.#view, this.#at + 4, director.nowMs)
+      if (!isKnown) {
+        director.end(connection)
+        ended++
+      }
+      this.#at += PROXY_SIZE
+    }
+    return ended
   }
 
   #need(size: number): void {

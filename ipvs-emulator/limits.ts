@@ -95,3 +95,12 @@ export const HELD_SYNS_MAX = 1024
 export const HELD_SYN_SIZE_MAX = 160
 /** SYNs of one connection after which a refusal is passed on to the client. */
 export const RETRY_SYNS_MAX = 4
+/** A PROXY header that the server has not acknowledged is sent again after so long, and then each
+ * time after twice as long, until this many such times have passed: about two minutes. */
+export const PROXY_HEADER_RESEND_MS = 250
+export const PROXY_HEADER_TRIES_MAX = 512
+/** It is sent again with a segment of the client, unless that was done so short a time ago: a
+ * client's first flight has many segments. */
+export const PROXY_HEADER_GAP_MS = 100
+/** The same with a report of the server that it has a gap: each segment behind brings one. */
+export const PROXY_HEADER_LOST_MS = 10

@@ -12,7 +12,9 @@
 // so every packet of the client is scheduled by itself; the reply direction is, once per client and
 // real server.
 
+import { PROXY_V1, PROXY_V2 } from '../wire/proxy-protocol.ts'
 import { TCP_ACK, TCP_RST, TCP_SYN } from '../wire/tcp.ts'
+import type { ProxyProtocol } from './config.ts'
 import {
   CONTROLLER,
   ONE_PACKET,
@@ -77,6 +79,8 @@ export function templatedProtocol(byte: number): number {
   return low === (SCTP & 31) ? SCTP : low
 }
 
+const PROXY_VERSIONS: Readonly<Record<ProxyProtocol, number>> = { v1: PROXY_V1, v2: PROXY_V2 }
+
 export class Opener {
   readonly #connections: Connections
   readonly #services: ServiceTable
@@ -115,6 +119,9 @@ export class Opener {
     if (fault < 0) return fault
     const service = this.#services.services[serviceIndex]
     if (service === null || service === undefined) return NOT_BALANCED
+    // The header can be put in front of a whole stream only, even with sloppyTcp.
+    const isWhole = protocol !== TCP || (view.getUint8(l4At + TCP_FLAGS) & TCP_SYN) !== 0
+    if (service.config.proxyProtocol !== undefined && !isWhole) return NOT_SYN
     const flow = this.#flow
     readFlow(flow, zone, view, ipAt, l4At, protocol)
     flow.replyZone = service.config.replyZone ?? zone
@@ -199,7 +206,12 @@ export class Opener {
     if (!this.#connections.reserveReply(flow)) return NO_PORT
     const flags = onePacket ? ONE_PACKET : 0
     const connection = this.#connections.insert(flow, server, flags, tick + FIRST_TIMEOUT_TICKS)
-    return connection < 0 ? TABLE_FULL : connection
+    if (connection < 0) return TABLE_FULL
+    const { proxyProtocol } = service.config
+    if (proxyProtocol !== undefined && flow.protocol === TCP) {
+      this.#connections.proxyHeaders.open(connection, PROXY_VERSIONS[proxyProtocol])
+    }
+    return connection
   }
 
   #countConnection(server: RealServer): void {

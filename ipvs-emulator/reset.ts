@@ -6,37 +6,39 @@
 // lies one before what its receiver expects, which a live receiver answers with an acknowledgement.
 
 import { checksum, pseudoSumV4, pseudoSumV6 } from '../wire/checksum.ts'
-import { IPV4_HEADER_SIZE, PROTOCOL_TCP, writeIpv4Header } from '../wire/ipv4.ts'
-import { IPV6_HEADER_SIZE, writeIpv6Header } from '../wire/ipv6.ts'
+import { IPV4_HEADER_SIZE, PROTOCOL_TCP } from '../wire/ipv4.ts'
+import { IPV6_HEADER_SIZE } from '../wire/ipv6.ts'
 import { TCP_ACK, TCP_HEADER_SIZE, TCP_RST } from '../wire/tcp.ts'
 import { type ConnTable, HEADS } from './conn-table.ts'
-import { newSourceAt, newTargetAt, translatedPorts } from './nat.ts'
+import { translatedPorts } from './nat.ts'
+import { writeIpOf } from './own-packet.ts'
 import { HEAD_ACKNOWLEDGEMENT, HEAD_SEQUENCE_END } from './tracker.ts'
 
-const TTL = 64
-
 /** Writes at `out` a whole IP packet with the reset that travels in `direction` (0 = to the real
- * server, 1 = to the client), as its receiver must see it. Returns its length, 40 or 60. */
+ * server, 1 = to the client), as its receiver must see it. `shift`: what its receiver's sequence
+ * numbers are ahead by of those that were noted. Returns its length, 40 or 60. */
 export function writeReset(
   table: ConnTable,
   entry: number,
   direction: number,
   view: DataView,
   out: number,
+  shift: number,
 ): number {
-  return writeSegment(table, entry, direction, view, out, 0, TCP_RST | TCP_ACK)
+  return writeSegment(table, entry, direction, view, out, shift, TCP_RST | TCP_ACK)
 }
 
-/** Writes at `out` the keep-alive probe that travels in `direction`. Returns its length, 40
- * or 60. */
+/** Writes at `out` the keep-alive probe that travels in `direction`; `shift` as for writeReset().
+ * Returns its length, 40 or 60. */
 export function writeProbe(
   table: ConnTable,
   entry: number,
   direction: number,
   view: DataView,
   out: number,
+  shift: number,
 ): number {
-  return writeSegment(table, entry, direction, view, out, 1, TCP_ACK)
+  return writeSegment(table, entry, direction, view, out, shift - 1, TCP_ACK)
 }
 
 function writeSegment(
@@ -45,12 +47,12 @@ function writeSegment(
   direction: number,
   view: DataView,
   out: number,
-  before: number,
+  shift: number,
   flags: number,
 ): number {
   const ipv4 = table.words === 1
   const tcpAt = out + (ipv4 ? IPV4_HEADER_SIZE : IPV6_HEADER_SIZE)
-  writeIp(table, entry, direction, view, out)
+  writeIpOf(table, entry, direction, view, out, TCP_HEADER_SIZE)
   const heads = entry * table.stride + HEADS
   const own = heads + 2 * direction
   const other = heads + 2 * (direction ^ 1)
@@ -59,7 +61,7 @@ function writeSegment(
   const sent = records[own + HEAD_SEQUENCE_END]!
   const sequence = sent !== 0 ? sent : records[other + HEAD_ACKNOWLEDGEMENT]!
   view.setInt32(tcpAt, translatedPorts(table, entry, direction))
-  view.setInt32(tcpAt + 4, (sequence - before) | 0)
+  view.setInt32(tcpAt + 4, (sequence + shift) | 0)
   view.setInt32(tcpAt + 8, records[other + HEAD_SEQUENCE_END]!)
   view.setUint16(tcpAt + 12, ((TCP_HEADER_SIZE / 4) << 12) | flags)
   view.setUint32(tcpAt + 14, 0)
@@ -70,26 +72,4 @@ function writeSegment(
   const end = tcpAt + TCP_HEADER_SIZE
   view.setUint16(tcpAt + 16, checksum(view, tcpAt, end, pseudo))
   return end - out
-}
-
-function writeIp(
-  table: ConnTable,
-  entry: number,
-  direction: number,
-  view: DataView,
-  out: number,
-): void {
-  const records = table.records
-  const source = newSourceAt(table, entry, direction)
-  const target = newTargetAt(table, entry, direction)
-  if (table.words === 1) {
-    const length = IPV4_HEADER_SIZE + TCP_HEADER_SIZE
-    writeIpv4Header(view, out, length, PROTOCOL_TCP, TTL, records[source]!, records[target]!)
-    return
-  }
-  writeIpv6Header(view, out, TCP_HEADER_SIZE, PROTOCOL_TCP, TTL)
-  for (let i = 0; i < 4; i++) {
-    view.setInt32(out + 8 + 4 * i, records[source + i]!)
-    view.setInt32(out + 24 + 4 * i, records[target + i]!)
-  }
 }

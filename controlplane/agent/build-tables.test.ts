@@ -129,6 +129,41 @@ t.test('options of networks, services and peers', async (t) => {
   t.equal(tables.peers[0]?.keepaliveSeconds, 25)
 })
 
+t.test('a PROXY header for the ports that ask for it', async (t) => {
+  const labels = {
+    'weft.port.8080.proxy-protocol': 'v2',
+    'weft.port.9090.proxy-protocol': 'v9',
+    'weft.port.7070.proxy-protocol': 'v1',
+  }
+  const port = (PublishedPort: number, Protocol: 'tcp' | 'udp') => ({
+    ...{ PublishedPort, Protocol, TargetPort: 80, PublishMode: 'ingress' as const },
+  })
+  const ports = [port(8080, 'tcp'), port(8080, 'udp'), port(9090, 'tcp'), port(7070, 'tcp')]
+  const tables = valid(
+    t,
+    buildTables(
+      input({
+        networks: byId([['n1', network('n1', { ingress: true })]]),
+        services: byId([['s1.n1', service('n1', { labels, ports })]]),
+        endpoints: byId([]),
+      }),
+    ),
+  )
+  t.same(
+    tables.publishedPorts.map(({ port, protocol, proxyProtocol }) => [
+      port,
+      protocol,
+      proxyProtocol,
+    ]),
+    [
+      [8080, 'tcp', 'v2'],
+      [8080, 'udp', undefined],
+      [9090, 'tcp', undefined],
+      [7070, 'tcp', 'v1'],
+    ],
+  )
+})
+
 t.test('relays', async (t) => {
   const of = (isBehindNat: boolean, own: boolean) =>
     valid(

@@ -21,6 +21,7 @@ import type {
   Service,
 } from '../../dataplane/tables.ts'
 import type { EndpointItem, NetworkItem, PeerItem, ServiceItem } from '../store/assignment.ts'
+import { proxyProtocolOf } from '../store/port-labels.ts'
 import { KEEPALIVE_SECONDS } from './limits.ts'
 import { serviceOptions } from './service-options.ts'
 import { endpointName, networkName, serviceName } from './table-names.ts'
@@ -255,6 +256,8 @@ function buildPorts(item: ServiceItem, service: string, drop: Drop): PublishedPo
       drop(`port ${port}/sctp of ${service}`, 'SCTP is not published by the routing mesh')
       return []
     }
-    return [{ protocol: Protocol, port, service, targetPort: TargetPort }]
+    const published = { protocol: Protocol, port, service, targetPort: TargetPort }
+    const proxyProtocol = Protocol === 'tcp' ? proxyProtocolOf(item.labels, port) : undefined
+    return [{ ...published, ...(proxyProtocol === undefined ? {} : { proxyProtocol }) }]
   })
 }

@@ -11,6 +11,8 @@
 //                         tried on another backend, so a task that does not listen yet, or any
 //                         more, fails nobody)
 //     weft.one-packet     true: each UDP packet is balanced by itself
+//
+// Those of one published port are in ../store/port-labels.ts.
 
 import type { Service } from '../../dataplane/tables.ts'
 import { parseDrainTimeout } from './drain-timeout.ts'

@@ -4,6 +4,7 @@
 // (swarmkit, manager/controlapi/service.go). What depends on other objects is in service-check.ts.
 
 import { ConstraintError, parseConstraints } from '../store/constraint.ts'
+import { portLabelFault } from '../store/port-labels.ts'
 import type {
   NetworkAttachmentConfig,
   PortConfig,
@@ -68,6 +69,8 @@ export function completeServiceSpec(
   checkUpdate(spec.UpdateConfig)
   checkUpdate(spec.RollbackConfig)
   checkEndpoint(spec)
+  const fault = portLabelFault(spec.Labels, spec.EndpointSpec?.Ports ?? [])
+  if (fault !== null) throw invalidArgument(fault)
   return spec
 }
 

@@ -283,6 +283,44 @@ t.test('update, rollback, what may not change', async (t) => {
   })
 })
 
+t.test('labels of published ports', async (t) => {
+  const { api } = await start(t)
+  const Ports = [
+    { TargetPort: 80, PublishedPort: 8080, PublishMode: 'ingress' },
+    { TargetPort: 53, PublishedPort: 8053, PublishMode: 'ingress', Protocol: 'udp' },
+    { TargetPort: 81, PublishedPort: 8081, PublishMode: 'host' },
+  ]
+  const of = (label: string, value: string) =>
+    minimal({ Labels: { [`weft.port.${label}`]: value, other: 'x' }, EndpointSpec: { Ports } })
+  const refused = [
+    ['8080.proxy-protocol', 'v3', 'must be v1 or v2, not "v3"'],
+    ['8080.proxy-protocol', '', 'must be v1 or v2, not ""'],
+    ['8082.proxy-protocol', 'v1', 'the service does not publish port 8082'],
+    ['80.proxy-protocol', 'v1', 'the service does not publish port 80'],
+    ['8053.proxy-protocol', 'v1', 'the PROXY protocol is for TCP, not UDP'],
+    ['8081.proxy-protocol', 'v1', 'port 8081 is published in mode host, past the routing mesh'],
+    ['8080.proxy', 'v1', 'ports have no option "proxy", but proxy-protocol'],
+    ['8080', 'v1', 'it is named weft.port.PORT.proxy-protocol, with a published port'],
+    ['x.proxy-protocol', 'v1', 'it is named weft.port.PORT.proxy-protocol, with a published port'],
+  ] as const
+  const fault = (label: string, why: string) => [400, `${INVALID} label weft.port.${label}: ${why}`]
+  for (const [label, value, why] of refused) {
+    const answer = await api.post('/services/create', of(label, value))
+    t.same([answer.status, answer.body.message], fault(label, why))
+  }
+  t.same((await api.get('/services')).body, [], 'nothing was written')
+  const good = of('8080.proxy-protocol', 'v2')
+  t.equal((await api.post('/services/create', good)).status, 201)
+  const before = (await api.get('/services/web')).body
+  t.equal(before.Spec.Labels['weft.port.8080.proxy-protocol'], 'v2')
+  const query = `version=${before.Version.Index}`
+  const gone = { ...good, EndpointSpec: { Ports: Ports.slice(1) } }
+  const answer = await api.post(`/services/web/update?${query}`, gone)
+  const why = 'the service does not publish port 8080'
+  t.same([answer.status, answer.body.message], fault('8080.proxy-protocol', why))
+  t.same((await api.get('/services/web')).body, before, 'nothing was changed')
+})
+
 t.test('credentials for the registry are kept and never shown', async (t) => {
   const { api, node } = await start(t)
   const auth = { 'x-registry-auth': 'c2VjcmV0' }
