@@ -352,9 +352,8 @@ export class Forwarder {
       this.balance.reply(frame, network.zone, nowMs)
       if (this.balance.retried) return this.resend(nowMs)
       const connection = this.balance.connection
-      if (connection < 0 || this.balance.director.serviceOf(connection) < 0) {
-        return this.drop(DROP_NO_ROUTE)
-      }
+      if (connection < 0) return this.refusePeer(frame, network, peer, nowMs)
+      if (this.balance.director.serviceOf(connection) < 0) return this.drop(DROP_NO_ROUTE)
       return this.toMesh(frame, nowMs)
     }
     if (target < 0 || target >= FDB_GATEWAY) return this.drop(DROP_UNKNOWN_DESTINATION)
@@ -763,6 +762,24 @@ export class Forwarder {
     if (!answered) return
     const size = this.writeRefusal(frame, reason)
     if (size > 0) this.sendAnswer(size, this.tun!)
+  }
+
+  /** A reply of a flow through the mesh that this node does not know (any more): its backend, which
+   * may have been out of reach when the flow was reset, is told with a reset. */
+  private refusePeer(frame: Frame, ingress: NetworkState, peer: number, nowMs: number): void {
+    this.drop(DROP_NO_ROUTE)
+    if (frame.protocol !== PROTOCOL_TCP || !this.answers.mayAnswer(frame, nowMs)) return
+    const size = this.answers.writeReset(frame)
+    if (size === 0) return
+    this.makeRoom(nowMs)
+    const { answers, copy: reset, slab } = this
+    const at = this.transmitter.frameAt()
+    slab.bytes.copyWithin(at, answers.at, answers.at + size)
+    reset.setWhole(at, size)
+    if (parseFrame(slab.view, reset) !== DROP_NONE) return
+    this.cells[ENGINE_CELLS.resets]!++
+    this.cells[ENGINE_CELLS.replicated]!++
+    this.toPeer(reset, ingress, peer, null, nowMs)
   }
 
   private writeRefusal(frame: Frame, reason: number): number {
