@@ -10,6 +10,7 @@
 //   failures   a task killed, then a worker without power, then the leader; requests fail until the
 //              dead are out of every node's tables: the last failure after the event is the figure.
 //              Answers that come late do not count, for a client waits longer than a table lives.
+//              The links between cause and effect stand below it, in ms after the death.
 //   updates    a service of 6 replaced UPDATES times, then each node drained in turn
 //   dns        questions for a service's name from within a task, 16 under way at a time; what
 //              dnsperf says of the same, where it is installed, is told beside
@@ -22,8 +23,9 @@ import type { Lab } from '../cli/lab/lab.ts'
 import type { LoadReport } from '../cli/lab/request-load.ts'
 import { endLoad, killTask, pageService, type ShownTask, Swarm } from '../cli/lab/swarm.ts'
 import type { SwarmNode } from '../cli/lab/swarm-node.ts'
-import { waitFor } from '../cli/lab/wait.ts'
+import { pause, waitFor } from '../cli/lab/wait.ts'
 import type { Bench, Yield } from './harness.ts'
+import { NODE_LINKS, nodeChain, TASK_LINKS, taskChain } from './load/death-chain.ts'
 
 const TASKS = Number(process.env.WEFT_BENCH_TASKS ?? 300)
 const UPDATES = Number(process.env.WEFT_BENCH_UPDATES ?? 10)
@@ -39,6 +41,8 @@ const STATES = [
   'running',
 ]
 const PER_SECOND = 500
+/** By then the kept connections of a load are open, and every backend has some. */
+const SETTLE_MS = 1_000
 const WAIT_MS = 150_000
 const DNS_CLIENT = fileURLToPath(new URL('./load/dns-client.ts', import.meta.url))
 
@@ -98,6 +102,7 @@ async function loads(
     await swarm.load(swarm.client, { ...order, keepAlive: 0 }),
     await swarm.load(swarm.client, { ...order, keepAlive: 30 }),
   ]
+  await pause(SETTLE_MS)
   return () => Promise.all(both.map((load) => endLoad(load)))
 }
 
@@ -170,16 +175,17 @@ async function failures(swarm: Swarm): Promise<Yield> {
   })
   await swarm.converged('web', 6, WAIT_MS)
   const task = lastFailureMs(await end(), sinceMs)
+  const taskLinks = taskChain(swarm.nodes, victim!.ID, sinceMs)
 
   // The dead node's own port is not asked: there is nobody to say no.
-  end = await loads(
-    swarm,
-    swarm.nodes.filter((one) => one !== worker),
-  )
+  const alive = swarm.nodes.filter((one) => one !== worker)
+  end = await loads(swarm, alive)
   sinceMs = Date.now()
   await swarm.powerOff(worker)
   const moved = await elsewhere(swarm, worker, sinceMs)
   const dead = lastFailureMs(await end(), sinceMs)
+  const workerId = (await swarm.manager.nodes()).get(worker.name)!.ID
+  const nodeLinks = nodeChain(alive, workerId, sinceMs)
   await swarm.powerOn(worker)
   await swarm.untilReady(swarm.nodes.length)
 
@@ -193,7 +199,9 @@ async function failures(swarm: Swarm): Promise<Yield> {
   await remove(swarm)
   return {
     'last packet, task killed': task,
+    ...taskLinks,
     'last packet, node dead': dead,
+    ...nodeLinks,
     'moved, worker dead': moved,
     'moved, leader dead': movedLeader,
   }
@@ -256,7 +264,9 @@ export const bench: Bench = {
   metrics: [
     { name: 'tasks Running', unit: 's' },
     { name: 'last packet, task killed', unit: 'ms' },
+    ...TASK_LINKS.map((name) => ({ name, unit: 'ms' })),
     { name: 'last packet, node dead', unit: 'ms' },
+    ...NODE_LINKS.map((name) => ({ name, unit: 'ms' })),
     { name: 'moved, worker dead', unit: 's' },
     { name: 'moved, leader dead', unit: 's' },
     { name: 'failed requests, updates', unit: '' },
@@ -277,7 +287,8 @@ export const bench: Bench = {
     { metric: 'DNS p99', atMost: 2 },
   ],
   contestants: async (lab: Lab) => {
-    const swarm = await Swarm.start(lab, { count: 4, managers: 3 })
+    const options = { logLevel: 'debug' }
+    const swarm = await Swarm.start(lab, { count: 4, managers: 3, options })
     await swarm.network('front')
     return [{ name: 'weft', measure: (seconds) => measure(swarm, seconds) }]
   },

@@ -118,7 +118,7 @@ export class TablesSync {
     this.#isWanted = false
     try {
       const { built, assignment } = this.#parts.build()
-      await this.#apply(built)
+      await this.#apply(built, assignment)
       this.#retryMs = TABLES_RETRY_MS_MIN
       await this.#count()
       if (assignment !== this.#applied) {
@@ -140,14 +140,16 @@ export class TablesSync {
   }
 
   /** Hands tables over, without the items that are refused. */
-  async #apply(built: BuiltTables): Promise<void> {
+  async #apply(built: BuiltTables, assignment: number): Promise<void> {
     let { tables } = built
     const dropped: Dropped[] = [...built.dropped]
     for (let repairs = 0; ; repairs++) {
       const text = JSON.stringify({ ...tables, version: 0 })
       try {
-        if (text !== this.#last) await this.#parts.apply(tables)
+        if (text === this.#last) break
+        await this.#parts.apply(tables)
         this.#last = text
+        this.#parts.log.debug('tables in force', { assignment })
         break
       } catch (error) {
         const repaired = error instanceof TablesRefused ? repair(tables, error, dropped) : null

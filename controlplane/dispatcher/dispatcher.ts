@@ -88,7 +88,10 @@ export class Dispatcher {
       timers,
       followed: (nodeId) => this.#projection.followed(nodeId),
       observed: (nodeId) => this.#observed(nodeId),
-      onFlushed: () => this.#drains.check(),
+      onFlushed: () => {
+        this.#log.debug('assignments sent', { flush: this.#feeds.flushed })
+        this.#drains.check()
+      },
     })
     this.#projection = new Projection(this.#feeds.topics, {
       followed: (nodeId) => this.#feeds.refollow(nodeId),
@@ -242,6 +245,7 @@ export class Dispatcher {
       }
     })
     for (const [taskId, status] of statuses) {
+      if (isTerminal(status.state)) this.#log.debug('a task has ended', { task: taskId })
       if (this.#writer.taskStatus(nodeId, taskId, status)) continue
       throw new DispatchError('resource-exhausted', 'too many updates wait: try again later')
     }
