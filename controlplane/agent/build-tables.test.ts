@@ -3,6 +3,7 @@
 // as the judge; for the repair of tables, a data plane that refuses single items.
 
 import t, { type Test } from 'tap'
+import { type ManualClock, manualClock } from '../../base/clock.ts'
 import { silentLogger } from '../../base/log.ts'
 import { manualTimers } from '../../base/timers.ts'
 import type { ForwardingTables } from '../../dataplane/tables.ts'
@@ -10,6 +11,7 @@ import { validateTables } from '../../dataplane/validate.ts'
 import type { PortConfig } from '../store/specs.ts'
 import { buildDns } from './build-dns.ts'
 import { type BuiltTables, buildTables, type TablesInput } from './build-tables.ts'
+import { TABLES_DELAY_FACTOR, TABLES_DELAY_MS } from './limits.ts'
 import { TablesRefused, TablesSync } from './tables-sync.ts'
 import { byId, endpoint, network, peer, service } from './testing/items.ts'
 import { until } from './testing/tasks.ts'
@@ -258,7 +260,10 @@ interface Sync {
   settle(): Promise<void>
 }
 
-function syncOf(judge: (tables: ForwardingTables) => Error | null = () => null): Sync {
+function syncOf(
+  judge: (tables: ForwardingTables) => Error | null = () => null,
+  clock: ManualClock = manualClock(),
+): Sync {
   const timers = manualTimers()
   const applied: ForwardingTables[] = []
   const acknowledged: number[] = []
@@ -273,6 +278,7 @@ function syncOf(judge: (tables: ForwardingTables) => Error | null = () => null):
     flows: async (names) => new Map(names.map((name) => [name, state.flows])),
     onApplied: () => {},
     onAcknowledge: () => acknowledged.push(sync.applied),
+    clock,
     timers,
     log: silentLogger,
   })
@@ -302,6 +308,30 @@ t.test('tables follow, are acknowledged, and drains are counted', async (t) => {
   sync.changed()
   await settle()
   t.equal(applied.length, 1, 'equal tables are not swapped')
+  t.equal(sync.applied, 2)
+  await sync.close()
+})
+
+t.test('changes that do not end leave time for others', async (t) => {
+  const tookMs = 8
+  const clock = manualClock()
+  const { sync, state, timers } = syncOf(() => {
+    clock.advance(tookMs)
+    return null
+  }, clock)
+  const turn = async (ms: number): Promise<void> => {
+    timers.advance(ms)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  sync.changed()
+  timers.advance(TABLES_DELAY_MS)
+  sync.changed()
+  await turn(0)
+  t.equal(sync.applied, 1)
+  state.assignment = 2
+  await turn(TABLES_DELAY_FACTOR * tookMs - 1)
+  t.equal(sync.applied, 1, 'not yet')
+  await turn(1)
   t.equal(sync.applied, 2)
   await sync.close()
 })

@@ -43,8 +43,11 @@ export const STATUS_TEXT_MAX = 2_048
 /** Items of one assignment: 64 networks of 30,000 endpoints would be too many for the data plane
  * anyway. */
 export const ITEMS_MAX = 500_000
-/** Changes of the tables wait this long for company; weights that fall do not wait. */
+/** Changes of the tables wait this long for company, and while they come one after another this
+ * many times as long as the last version took, but no longer than the maximum. */
 export const TABLES_DELAY_MS = 10
+export const TABLES_DELAY_FACTOR = 4
+export const TABLES_DELAY_MS_MAX = 50
 /** Tables that the data plane refused are tried again after this long, doubling. */
 export const TABLES_RETRY_MS_MIN = 500
 export const TABLES_RETRY_MS_MAX = 15_000

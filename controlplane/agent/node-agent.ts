@@ -148,6 +148,7 @@ export class NodeAgent {
       flows: (endpoints) => dataPlane.flows(endpoints),
       onApplied: () => this.worker.tablesApplied(),
       onAcknowledge: () => this.session.acknowledge(),
+      clock,
       timers,
       log,
     })

@@ -1,19 +1,23 @@
 // Keeps the data plane's tables in step with the assignment: builds them when something has changed
 // (build-tables.ts), hands them over, and acknowledges what is in force.
 //
-//   - Changes within TABLES_DELAY_MS make one version.
+//   - Changes within TABLES_DELAY_MS make one version. Where changes do not end, versions take at
+//     most a fifth of the time, so that the rest of the agent gets on.
 //   - Tables that the data plane refuses because of single items are handed over again without
 //     these. Anything else it refuses is tried again later; what ran before goes on.
 //   - A version is acknowledged when it forwards, and after the flows to draining backends were
 //     counted under it: an acknowledgement without flows means that there are none.
 
+import type { Clock } from '../../base/clock.ts'
 import type { Logger } from '../../base/log.ts'
 import type { Timers } from '../../base/timers.ts'
 import type { ForwardingTables } from '../../dataplane/tables.ts'
 import type { BuiltTables, Dropped } from './build-tables.ts'
 import {
   DRAIN_REPORT_MS,
+  TABLES_DELAY_FACTOR,
   TABLES_DELAY_MS,
+  TABLES_DELAY_MS_MAX,
   TABLES_REPAIRS_MAX,
   TABLES_RETRY_MS_MAX,
   TABLES_RETRY_MS_MIN,
@@ -42,6 +46,7 @@ export interface TablesSyncParts {
   readonly onApplied: () => void
   /** There is something new to acknowledge. */
   readonly onAcknowledge: () => void
+  readonly clock: Clock
   readonly timers: Timers
   readonly log: Logger
 }
@@ -107,9 +112,13 @@ export class TablesSync {
     if (this.#cancel !== null || this.#working !== null || this.#isClosed) return
     this.#cancel = this.#parts.timers.after(delayMs, () => {
       this.#cancel = null
+      const { clock } = this.#parts
+      const beganMs = clock.nowMs()
       this.#working = this.#work().finally(() => {
         this.#working = null
-        if (this.#isWanted) this.#schedule(TABLES_DELAY_MS)
+        const restMs = (clock.nowMs() - beganMs) * TABLES_DELAY_FACTOR
+        const delayMs = Math.max(TABLES_DELAY_MS, Math.min(restMs, TABLES_DELAY_MS_MAX))
+        if (this.#isWanted) this.#schedule(delayMs)
       })
     })
   }

@@ -26,6 +26,7 @@ import type { EngineEvents } from './engine-events.ts'
 import { engineLines } from './engine-log.ts'
 import type { EngineNetworks } from './engine-networks.ts'
 import { removeTaskFiles, writeTaskFiles } from './files.ts'
+import { inBody } from './in-body.ts'
 import { deviceName, interfaceOn } from './interfaces.ts'
 import { LOOK_MS, STOP_GRACE_MS, STOP_MARGIN_MS } from './limits.ts'
 import type { NetworkDriver } from './network-driver.ts'
@@ -161,7 +162,8 @@ export class DockerController implements TaskController {
     const networking = { NetworkingConfig: { EndpointsConfig } }
     let made: string
     try {
-      made = (await this.#parts.docker.createContainer({ ...options, ...networking })).id
+      const { name = '', ...body } = { ...options, ...networking }
+      made = (await this.#parts.docker.createContainer(inBody(body, { name }))).id
     } catch (error) {
       // 409: the name is taken, by the task itself if an agent did not live to say so.
       const seen = statusOf(error) === 409 ? await this.#look() : null

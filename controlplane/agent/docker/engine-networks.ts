@@ -5,6 +5,7 @@
 import type Docker from 'dockerode'
 import type { NetworkItem } from '../../store/assignment.ts'
 import { ENGINE_NETWORK_LABEL } from '../../store/labels.ts'
+import { inBody } from './in-body.ts'
 import { DRIVER_NAME, NETWORK_OPTION } from './network-driver.ts'
 
 interface TwinInfo {
@@ -84,7 +85,7 @@ export class EngineNetworks {
   async ensureGatewayBridge(): Promise<void> {
     const all = (await this.#docker.listNetworks()) as TwinInfo[]
     if (all.some(({ Name }) => Name === GATEWAY_BRIDGE)) return
-    await this.#docker.createNetwork({
+    const options = {
       Name: GATEWAY_BRIDGE,
       Driver: 'bridge',
       CheckDuplicate: true,
@@ -93,7 +94,8 @@ export class EngineNetworks {
         [`${BRIDGE_OPTION}.enable_icc`]: 'false',
         [`${BRIDGE_OPTION}.enable_ip_masquerade`]: 'true',
       },
-    })
+    }
+    await this.#docker.createNetwork(inBody(options))
   }
 
   /** A container that a user has made may be on it, running or not. */
@@ -113,7 +115,7 @@ export class EngineNetworks {
     if (twin !== undefined) return twin.Name
     const isTaken = all.some(({ Name }) => Name === network.name)
     const name = isTaken ? `${network.name}-${network.id.slice(0, ID_LENGTH)}` : network.name
-    await this.#docker.createNetwork(twinOptions(name, network))
+    await this.#docker.createNetwork(inBody(twinOptions(name, network)))
     return name
   }
 
