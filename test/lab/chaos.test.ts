@@ -126,8 +126,7 @@ class Chaos {
 }
 
 /** What services add to a host, one per line: devices, rules, filters. The device of published
- * ports
- * stays once there was one. */
+ * ports stays once there was one. */
 async function footprint({ host }: SwarmNode): Promise<string[]> {
   const script = [
     'ip -o link | cut -d: -f2 | cut -d@ -f1 | grep -v weft0',
