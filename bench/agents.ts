@@ -105,6 +105,7 @@ function ask(child: ChildProcess, message: ManagerOrder | string): Promise<Manag
 
 export const bench: Bench = {
   name: 'agents',
+  hasPeers: false,
   question: `What do ${AGENTS} agents with sessions and heartbeats of 1 s cost their manager?`,
   metrics: [
     { name: 'cpu', unit: '% of a core' },

@@ -77,6 +77,7 @@ async function round(nodes: readonly SwarmNode[]): Promise<Yield> {
 
 export const bench: Bench = {
   name: 'cluster',
+  hasPeers: false,
   question: 'How fast does a swarm come together, and how fast does it notice what is lost?',
   metrics: [
     'swarm init',

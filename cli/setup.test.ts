@@ -38,7 +38,7 @@ function place(folder: string, npm: string = NPM_GOOD): Place {
   chmodSync(join(folder, 'bin/npm'), 0o755)
   return {
     root,
-    env: { ...process.env, PATH: `${join(folder, 'bin')}:${process.env['PATH']}` },
+    env: { ...process.env, PATH: `${join(folder, 'bin')}:${process.env.PATH}` },
     runs: () => readFileSync(log, 'utf8').split('\n').length - 1,
   }
 }

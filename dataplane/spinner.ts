@@ -38,7 +38,7 @@ export class Spinner {
 
   /** Work came `gapMs` after the loop had run out of it, spinning or asleep. */
   worked(gapMs: number): void {
-    const capped = gapMs < GAP_MS_MAX ? gapMs : GAP_MS_MAX
+    const capped = Math.min(gapMs, GAP_MS_MAX)
     this.gapMs += (capped - this.gapMs) * GAP_WEIGHT
   }
 

@@ -19,6 +19,9 @@ export class ApiRefusal extends Error {
   }
 }
 
+/** Headers beyond those of the body. */
+export type Headers = Readonly<Record<string, string>>
+
 export interface ApiAnswer {
   readonly status: number
   readonly text: string
@@ -39,16 +42,21 @@ export class ApiClient {
   }
 
   /** The answer's JSON. Rejects with ApiRefusal for statuses of 400 and above. */
-  async ask<T = unknown>(method: string, path: string, body?: unknown): Promise<T> {
-    const { status, json, text } = await this.call(method, path, body)
+  async ask<T = unknown>(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers?: Headers,
+  ): Promise<T> {
+    const { status, json, text } = await this.call(method, path, body, headers)
     if (status < 400) return json as T
     const { message } = Object(json) as { message?: unknown }
     throw new ApiRefusal(status, typeof message === 'string' ? message : text)
   }
 
   /** Any answer. Rejects when there is none. */
-  async call(method: string, path: string, body?: unknown): Promise<ApiAnswer> {
-    const response = await this.open(method, path, body)
+  async call(method: string, path: string, body?: unknown, headers?: Headers): Promise<ApiAnswer> {
+    const response = await this.open(method, path, body, headers)
     const chunks: Buffer[] = []
     let size = 0
     for await (const chunk of response) {
@@ -61,7 +69,7 @@ export class ApiClient {
   }
 
   /** The answer as it comes. */
-  open(method: string, path: string, body?: unknown): Promise<IncomingMessage> {
+  open(method: string, path: string, body?: unknown, more: Headers = {}): Promise<IncomingMessage> {
     const text = body === undefined ? null : JSON.stringify(body)
     const headers: Record<string, string | number> =
       text === null
@@ -73,7 +81,7 @@ export class ApiClient {
           socketPath: this.socketPath,
           method,
           path: `/${this.version}${path}`,
-          headers: { host: 'weft', ...headers },
+          headers: { host: 'weft', ...headers, ...more },
           agent: false,
         },
         resolve,

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import process from 'node:process'
 import { fileReason } from '../key-file.ts'
 import type { Json } from '../stack/json.ts'
-import type { ApiClient } from './api-client.ts'
+import type { ApiClient, Headers } from './api-client.ts'
 import type { Command, CommandCall } from './command.ts'
 import { CommandError } from './command-error.ts'
 import { converge } from './converge.ts'
@@ -14,7 +14,7 @@ import { CREATE_OPTIONS, UPDATE_OPTIONS } from './service-fields.ts'
 import { printServices, SERVICE_LIST_OPTIONS } from './service-list.ts'
 import { LOG_OPTIONS, logs } from './service-logs.ts'
 import { prettyService } from './service-pretty.ts'
-import { pinImage, resolveReferences, withoutNetworks } from './service-references.ts'
+import { authFor, pinImage, resolveReferences, withoutNetworks } from './service-references.ts'
 import { createSpec, getAt, type Surroundings, scaledSpec, updatedSpec } from './service-spec.ts'
 import { printTasks, type ShownTask, TASK_LIST_OPTIONS } from './task-list.ts'
 import { renderTemplate } from './template.ts'
@@ -51,17 +51,18 @@ function warn(call: CommandCall, warnings: Answer['Warnings']): void {
   for (const warning of warnings ?? []) call.terminal.err(`${warning}\n`)
 }
 
-async function pin(call: CommandCall, spec: Json): Promise<void> {
+async function pin(call: CommandCall, spec: Json, auth: Headers): Promise<void> {
   if (call.flag('no-resolve-image')) return
-  const warning = await pinImage(call.api, spec)
+  const warning = await pinImage(call.api, spec, auth)
   if (warning !== null) call.terminal.err(`${warning}\n`)
 }
 
 async function create(call: CommandCall): Promise<number> {
   const spec = createSpec(call, call.operands, SURROUNDINGS)
   await resolveReferences(call.api, spec)
-  await pin(call, spec)
-  const { ID, Warnings } = await call.api.ask<Answer>('POST', '/services/create', spec)
+  const auth = await authFor(call, spec)
+  await pin(call, spec, auth)
+  const { ID, Warnings } = await call.api.ask<Answer>('POST', '/services/create', spec, auth)
   warn(call, Warnings)
   call.print(ID!)
   if (!call.flag('detach')) await converge(call, ID!, { isQuiet: call.flag('quiet') })
@@ -73,10 +74,11 @@ async function send(
   { ID, Version }: Versioned,
   spec: Json,
   query: Readonly<Record<string, string>> = {},
+  auth: Headers = {},
 ): Promise<void> {
   const parameters = new URLSearchParams({ version: String(Version.Index), ...query })
   const path = `/services/${ID}/update?${parameters}`
-  const answer = await call.api.ask<Answer | undefined>('POST', path, spec)
+  const answer = await call.api.ask<Answer | undefined>('POST', path, spec, auth)
   warn(call, answer?.Warnings)
 }
 
@@ -93,8 +95,9 @@ async function update(call: CommandCall): Promise<number> {
   const base = await withoutNetworks(call.api, service.Spec, call.list('network-rm'))
   const spec = updatedSpec(base, call, SURROUNDINGS)
   await resolveReferences(call.api, spec)
-  if (call.isGiven('image')) await pin(call, spec)
-  await send(call, service, spec, { registryAuthFrom: 'spec' })
+  const auth = await authFor(call, spec)
+  if (call.isGiven('image')) await pin(call, spec, auth)
+  await send(call, service, spec, { registryAuthFrom: 'spec' }, auth)
   call.print(name)
   if (!call.flag('detach')) await converge(call, service.ID, { isQuiet: call.flag('quiet') })
   return 0

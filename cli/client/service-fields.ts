@@ -328,7 +328,6 @@ export const asCapability = (value: string): string => capability(value)
 
 /** Refused with these words. */
 export const REFUSED: Readonly<Record<string, string>> = {
-  'with-registry-auth': 'weft keeps no credentials for registries: use the docker CLI for this',
   'credential-spec': 'is for containers of Windows, which weft does not run',
   'memory-swap': 'needs a newer API than there is; limit memory with --limit-memory',
   'memory-swappiness': 'needs a newer API than there is',
@@ -354,7 +353,7 @@ const BOTH: Options = {
   'no-resolve-image': flag('Do not ask the registry for the digest of the image'),
   quiet: flag('No progress', 'q'),
   replicas: text('N', 'Number of tasks'),
-  'with-registry-auth': flag('Refused: there are no credentials'),
+  'with-registry-auth': flag('Hand on what "docker login" keeps for the registry'),
   'credential-spec': text('SPEC', 'Refused: for Windows'),
   'memory-swap': text('SIZE', 'Refused'),
   'memory-swappiness': text('N', 'Refused'),

@@ -3,8 +3,10 @@
 
 import { isLocalImage } from '../stack/image-name.ts'
 import type { Json } from '../stack/json.ts'
-import type { ApiClient } from './api-client.ts'
+import type { ApiClient, Headers } from './api-client.ts'
 import { CommandError } from './command-error.ts'
+import type { Given } from './options.ts'
+import { registryAuth } from './registry-auth.ts'
 import { filterQuery } from './requests.ts'
 import { getAt, setAt } from './service-spec.ts'
 
@@ -72,12 +74,20 @@ interface Distribution {
   readonly Platforms?: readonly { readonly architecture?: string; readonly os?: string }[] | null
 }
 
+/** The header with the credentials for a spec's image, where `--with-registry-auth` asks for it. */
+export async function authFor(given: Given, spec: Json): Promise<Headers> {
+  if (!given.flag('with-registry-auth')) return {}
+  const auth = await registryAuth(String(getAt(spec, IMAGE) ?? ''))
+  return auth === undefined ? {} : { 'x-registry-auth': auth }
+}
+
 /** Pins the image to its digest, and the tasks to platforms it is made for. Where the registry
  * cannot be asked the spec stays as it is; returns what to tell of that, or null. */
-export async function pinImage(api: ApiClient, spec: Json): Promise<string | null> {
+export async function pinImage(api: ApiClient, spec: Json, auth: Headers): Promise<string | null> {
   const image = String(getAt(spec, IMAGE) ?? '')
   if (isLocalImage(image) || image.includes('@')) return null
-  const { status, json } = await api.call('GET', `/distribution/${encodeURI(image)}/json`)
+  const path = `/distribution/${encodeURI(image)}/json`
+  const { status, json } = await api.call('GET', path, undefined, auth)
   const { Descriptor, Platforms } = Object(json) as Distribution
   const digest = Descriptor?.digest
   if (status >= 400 || digest === undefined) {

@@ -304,7 +304,6 @@ t.test('what cannot be', async (t) => {
     ['create --no-healthcheck --health-cmd x x', /conflicts with --health-/],
     ['create --env-file /nowhere/at/all x', /no such file/],
     ['create --entrypoint "a \'b" x', /invalid command line string/],
-    ['create --with-registry-auth x', /weft keeps no credentials/],
     ['update --rollback --force web', /may not be combined with --rollback/],
     ['update --replicas -1 web', /invalid argument "-1"/],
     ['scale web', /must have the form SERVICE=REPLICAS/],

@@ -134,12 +134,16 @@ export const STACK_COMMANDS: readonly Command[] = [
     operands: 'STACK',
     count: [1, 1],
     options: {
-      'compose-file': list('FILE', 'The compose file; "-" = standard input', 'c'),
+      'compose-file': list(
+        'FILE',
+        'A compose file; "-" = standard input; later ones go over earlier ones',
+        'c',
+      ),
       detach: flag('Do not wait for the services (default true)', 'd'),
       prune: flag('Remove services that the file no longer has'),
       quiet: flag('No progress', 'q'),
       'resolve-image': text('WHEN', 'Ask the registry: always (default), changed or never'),
-      'with-registry-auth': flag('Refused: there are no credentials'),
+      'with-registry-auth': flag('Hand on what "docker login" keeps for the registries'),
     },
     run: deploy,
   },

@@ -10,11 +10,12 @@ import { convertStack, type Stack, type StackObject } from '../stack/convert.ts'
 import { NAMESPACE_LABEL } from '../stack/convert-service.ts'
 import type { Json } from '../stack/json.ts'
 import { YAML_BYTES_MAX, YamlFile } from '../stack/yaml-reader.ts'
+import type { Headers } from './api-client.ts'
 import type { CommandCall } from './command.ts'
 import { CommandError } from './command-error.ts'
 import { converge } from './converge.ts'
 import { filterQuery, info, type Versioned } from './requests.ts'
-import { pinImage, resolveReferences } from './service-references.ts'
+import { authFor, pinImage, resolveReferences } from './service-references.ts'
 import { getAt, setAt } from './service-spec.ts'
 
 interface ShownService extends Versioned {
@@ -46,12 +47,17 @@ function read(path: string): Buffer {
   }
 }
 
-/** The stack of a compose file. Throws with every fault, each at its place. */
-export function readStack(path: string, namespace: string): Stack {
-  const name = path === '-' ? 'standard input' : path
-  const file = new YamlFile(name, read(path).toString('utf8'), process.env)
-  const directory = path === '-' ? process.cwd() : resolve(dirname(path))
-  return convertStack(file, {
+/** The stack of compose files, of which later ones go over earlier ones; their paths are relative
+ * to
+ * the first. Throws with every fault, each at its place. */
+export function readStack(paths: readonly string[], namespace: string): Stack {
+  const files = paths.map((path) => {
+    const name = path === '-' ? 'standard input' : path
+    return new YamlFile(name, read(path).toString('utf8'), process.env)
+  })
+  const [first] = paths as [string]
+  const directory = first === '-' ? process.cwd() : resolve(dirname(first))
+  return convertStack(files, {
     namespace,
     directory,
     readFile: (one) => read(resolve(directory, one)),
@@ -64,21 +70,11 @@ export async function deploy(call: CommandCall): Promise<number> {
   const files = call.list('compose-file')
   if (files.length === 0)
     throw new CommandError('please specify a Compose file (with --compose-file)')
-  if (files.length > 1) {
-    throw new CommandError(
-      'several compose files are not merged: give one, or merge them with "docker stack config"',
-    )
-  }
-  if (call.isGiven('with-registry-auth')) {
-    throw new CommandError(
-      '--with-registry-auth: weft keeps no credentials for registries: use the docker CLI for this',
-    )
-  }
   const resolving = call.text('resolve-image') ?? 'always'
   if (!['always', 'changed', 'never'].includes(resolving)) {
     throw new CommandError(`Invalid option ${resolving} for flag --resolve-image`)
   }
-  const stack = readStack(files[0]!, namespace)
+  const stack = readStack(files, namespace)
   for (const warning of stack.warnings) call.terminal.err(`${warning}\n\n`)
   if (!(await info(call.api)).Swarm.ControlAvailable) {
     throw new CommandError(
@@ -179,13 +175,14 @@ async function deployServices(
     const image = getAt(spec, IMAGE)
     const hasNewImage = before === undefined || imageOf(before.Spec) !== image
     const isResolved = resolving === 'always' || (resolving === 'changed' && hasNewImage)
-    const warning = isResolved ? await pinImage(call.api, spec) : null
+    const auth = await authFor(call, spec)
+    const warning = isResolved ? await pinImage(call.api, spec, auth) : null
     if (warning !== null && !call.flag('quiet')) call.terminal.err(`${warning}\n`)
     if (!isResolved && before !== undefined && !hasNewImage) {
       // Not asked for: the digest of the last time stays.
       setAt(spec, IMAGE, getAt(before.Spec, IMAGE))
     }
-    ids.push(await deployService(call, name, spec, before))
+    ids.push(await deployService(call, name, { spec, auth }, before))
   }
   return ids
 }
@@ -196,19 +193,21 @@ const imageOf = (spec: Json): string => String(getAt(spec, IMAGE) ?? '').replace
 async function deployService(
   call: CommandCall,
   name: string,
-  spec: Json,
+  { spec, auth }: { readonly spec: Json; readonly auth: Headers },
   before: ShownService | undefined,
 ): Promise<string> {
   try {
     if (before === undefined) {
       call.print(`Creating service ${name}`)
-      return (await call.api.ask<{ ID: string }>('POST', '/services/create', spec)).ID
+      return (await call.api.ask<{ ID: string }>('POST', '/services/create', spec, auth)).ID
     }
     call.print(`Updating service ${name} (id: ${before.ID})`)
     // An update that was forced once must not be forced again by the next deploy.
     setAt(spec, 'TaskTemplate.ForceUpdate', getAt(before.Spec, 'TaskTemplate.ForceUpdate') ?? 0)
     const path = `/services/${before.ID}/update?version=${before.Version.Index}`
-    const { Warnings } = Object(await call.api.ask('POST', path, spec)) as { Warnings?: string[] }
+    const { Warnings } = Object(await call.api.ask('POST', path, spec, auth)) as {
+      Warnings?: string[]
+    }
     for (const warning of Warnings ?? []) call.terminal.err(`${warning}\n`)
     return before.ID
   } catch (error) {

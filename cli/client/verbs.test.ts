@@ -127,7 +127,6 @@ const STEPS: readonly Step[] = [
   ['network rm n1 n2', 0, /^n1\nn2\n$/],
   ['network rm -f n1', 0, /^$/],
   ['stack deploy st', 1, /please specify a Compose file/],
-  ['stack deploy -c COMPOSE -c LESS st', 1, /several compose files are not merged/],
   ['stack deploy -c WRONG st', 1, /wrong\.yml:3:5: services\.web\.prots/],
   ['stack deploy -c COMPOSE a/b', 1, /invalid stack name/],
   [
@@ -141,6 +140,11 @@ const STEPS: readonly Step[] = [
   ['stack ps st', 0, /st_api\.1/],
   ['stack ps none', 1, /nothing found in stack: none/],
   ['stack deploy --resolve-image never -c COMPOSE st', 0, /Updating service st_web \(id: \S+\)/],
+  [
+    'stack deploy --prune --resolve-image never -c LESS -c COMPOSE st',
+    0,
+    /^Updating service st_web[^\n]*\nUpdating service st_api/,
+  ],
   ['stack deploy --prune --resolve-image never -c LESS st', 0, /Removing service st_api/],
   ['stack ls', 0, /^NAME +SERVICES\nst +1\n$/],
   ['stack rm --detach=false st', 0, /Removing service st_web[\s\S]*Removing network st_back/],
@@ -167,20 +171,6 @@ async function run(
   return { exit, out: out + err }
 }
 
-function logLine(node: FakeNode) {
-  const task = node.store.view((tx) => tx.all('tasks').find(({ slot }) => slot === 1)!)
-  return {
-    nodeId: task.nodeId,
-    serviceId: task.serviceId,
-    taskId: task.id,
-    stream: 'stdout' as const,
-    atMs: 0,
-    atNanos: 0,
-    attributes: {},
-    text: Buffer.from('hello'),
-  }
-}
-
 t.test('a cluster, driven', { timeout: 300_000 }, async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'weft-verbs-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
@@ -196,7 +186,7 @@ t.test('a cluster, driven', { timeout: 300_000 }, async (t) => {
   const api = await TestApi.start(node)
   t.teardown(() => api.close())
   for (const [line, exit, shows] of STEPS) {
-    if (line.startsWith('service logs')) node.lines = [logLine(node)]
+    if (line.startsWith('service logs')) node.lines = [node.logLine('hello')]
     const words = line
       .split(' ')
       .map((word) => (Object.hasOwn(files, word) ? join(folder, files[word]![0]) : word))

@@ -23,7 +23,15 @@ import { SwarmNode } from '../lab/swarm-node.ts'
 import { waitFor } from '../lab/wait.ts'
 import { convertStack } from '../stack/convert.ts'
 import { YamlFile } from '../stack/yaml-reader.ts'
-import { CONVERGE_TIMEOUT_MS, METRICS_PORT, NODE_TIMEOUT_MS, NODES } from './limits.ts'
+import {
+  CONVERGE_TIMEOUT_MS,
+  METRICS_PORT,
+  NODE_TIMEOUT_MS,
+  NODES,
+  PUBLISHED_PORT,
+  SHOP_PORT,
+} from './limits.ts'
+import { ask, url } from './requests.ts'
 
 const WEB = fileURLToPath(new URL('../demo-web.ts', import.meta.url))
 const COMPOSE = fileURLToPath(new URL('./compose.yaml', import.meta.url))
@@ -101,7 +109,22 @@ export class Scene {
     await this.#deploy()
     say('deployed a stack of three services on two networks: stack deploy')
     await this.converged()
-    say('every task runs')
+    await this.#answering()
+    say('every task runs, every port answers')
+  }
+
+  /** Waits until every node answers at every published port: a task runs before its program
+   * listens,
+   * and the nodes learn of it one after another. */
+  async #answering(): Promise<void> {
+    for (let i = 0; i < NODES; i++) {
+      for (const address of [this.outsideAddress(i), this.outsideAddress6(i)]) {
+        for (const port of [PUBLISHED_PORT, SHOP_PORT]) {
+          const target = url(address, port)
+          await waitFor(() => ask(this.client, target), { what: `an answer of ${target}` })
+        }
+      }
+    }
   }
 
   /** A node that answers; the API of any will do. */
@@ -122,7 +145,7 @@ export class Scene {
   async #deploy(): Promise<void> {
     const environment = { NODE: process.execPath, WEB }
     const file = new YamlFile(COMPOSE, readFileSync(COMPOSE, 'utf8'), environment)
-    const stack = convertStack(file, {
+    const stack = convertStack([file], {
       namespace: STACK,
       directory: '/',
       readFile: (path) => readFileSync(path),

@@ -29,8 +29,8 @@ const nametoindex = libc.func('uint32_t if_nametoindex(const char*)')
 const close = libc.func('int close(int)')
 
 function listen(device: string): number {
-  const protocol = ((ETH_P_ALL & 0xff) << 8) | (ETH_P_ALL >> 8)
-  const fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK, protocol)
+  // Protocol 0 hears nothing: with another the socket would hear every interface until it is bound.
+  const fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK, 0)
   if (fd < 0) throw new Error(`no packet socket: errno ${koffi.errno()}`)
   const index = nametoindex(device)
   if (index === 0) throw new Error(`there is no interface ${device}`)

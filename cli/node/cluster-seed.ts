@@ -1,4 +1,5 @@
-// The first two objects of a swarm: the cluster and its founder. Pure.
+// The first objects of a swarm: the cluster and its founder; the ingress network comes with them
+// (entry.ts). Pure.
 
 import type { InitRequest } from '../../controlplane/api/node-control.ts'
 import type { Foundation } from '../../controlplane/ca/cluster.ts'
@@ -36,6 +37,7 @@ export function seedCluster(
     dataPathPort: request.dataPathPort,
     tunnelKeys: [{ key: newKey(), createdMs: wallMs }],
     removedNodes: {},
+    hadIngress: true,
   }
 }
 

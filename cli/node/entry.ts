@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '../../base/clock.ts'
 import type { Logger } from '../../base/log.ts'
+import { ingressNetwork } from '../../controlplane/allocator/ingress.ts'
 import { ApiError } from '../../controlplane/api/errors.ts'
 import type { InitRequest, JoinRequest } from '../../controlplane/api/node-control.ts'
 import { foundCluster } from '../../controlplane/ca/cluster.ts'
@@ -71,6 +72,7 @@ export async function found(request: InitRequest, entry: Entry): Promise<string>
     const random = (size: number): Uint8Array => randomBytes(size)
     tx.create('clusters', seedCluster(clusterId, request, foundation, random, clock.wallMs()))
     tx.create('nodes', seedNode(foundation, request, founder))
+    tx.create('networks', ingressNetwork(newId(random)))
   })
   membership.saveState({ phase: 'member' })
   membership.startAgent()

@@ -14,7 +14,7 @@ import type { Prng } from '../../base/prng.ts'
 import type { Timers } from '../../base/timers.ts'
 import { noLeader } from '../../controlplane/api/errors.ts'
 import type { ApiRequest, ApiResponse } from '../../controlplane/api/node-control.ts'
-import { authorize, membershipOf } from '../../controlplane/ca/authorize.ts'
+import { authorize, isOut, type Membership, membershipOf } from '../../controlplane/ca/authorize.ts'
 import { CaForwarder, managerOf, serveCa } from '../../controlplane/ca/ca-rpc.ts'
 import { followUnlockKey } from '../../controlplane/ca/cluster.ts'
 import { ExternalCaClient } from '../../controlplane/ca/external.ts'
@@ -27,6 +27,7 @@ import { MemberError } from '../../controlplane/raft/shell/errors.ts'
 import { GrpcTransport } from '../../controlplane/raft/shell/grpc/transport.ts'
 import type { Member } from '../../controlplane/raft/shell/member.ts'
 import { openMember, type StartMode } from '../../controlplane/raft/shell/open-member.ts'
+import type { StoreEvent } from '../../controlplane/store/contract.ts'
 import type { MemoryStore } from '../../controlplane/store/memory-store.ts'
 import { Admission } from './admission.ts'
 import { controlClientTo, forwardRequest } from './control-channel.ts'
@@ -63,6 +64,7 @@ export class Manager {
   readonly #parts: ManagerParts
   readonly #raft: RaftStore
   readonly #server: RpcServer
+  readonly #membership: Membership
   readonly #ca: CaService
   readonly #caForwarder: CaForwarder
   readonly #random: Prng = newPrng()
@@ -81,10 +83,10 @@ export class Manager {
     this.#raft = new RaftStore(clock)
     this.store = this.#raft.store
     const identity = security.holder
-    const membership = membershipOf(this.store, clusterId)
+    this.#membership = membershipOf(this.store, clusterId)
     this.#server = new RpcServer({
       identity,
-      authorize: (peer, method) => authorize(peer, method, membership),
+      authorize: (peer, method) => authorize(peer, method, this.#membership),
       clock,
     })
     const tls = () => identity.identity
@@ -211,7 +213,10 @@ export class Manager {
     this.#endings.push(
       member.leadership.on(({ leads }) => this.#follow(leads)),
       member.removed.on(() => this.#parts.onRemoved()),
-      this.store.watch(() => this.#followCluster()),
+      this.store.watch((event) => {
+        this.#followCluster()
+        if (takesRights(event)) this.#server.recheck((peer) => isOut(peer, this.#membership))
+      }),
     )
     this.#followCluster()
     if (member.isLeader) this.#follow(true)
@@ -285,4 +290,15 @@ export class Manager {
     }
     return this.#forward!.client
   }
+}
+
+/** A node is gone or no manager any more; after a snapshot, perhaps. */
+function takesRights(event: StoreEvent): boolean {
+  if (event.kind === 'reset') return true
+  return event.changes.some(
+    (change) =>
+      change.table === 'nodes' &&
+      (change.kind === 'remove' ||
+        (change.kind === 'update' && change.old.role !== change.object.role)),
+  )
 }

@@ -3,8 +3,9 @@
 
 import { convertService, DEPRECATED, NAMESPACE_LABEL, UNSUPPORTED } from './convert-service.ts'
 import type { Json } from './json.ts'
+import { mergeFiles } from './merge.ts'
 import type { StackNames, VolumePlan } from './names.ts'
-import type { Value, YamlFile } from './yaml-reader.ts'
+import { checkFiles, type Value, type YamlFile } from './yaml-reader.ts'
 
 export interface StackObject {
   /** Name in the cluster. */
@@ -27,22 +28,24 @@ export interface Stack {
 
 export interface ConvertOptions {
   readonly namespace: string
-  /** Directory of the compose file, absolute. */
+  /** Directory of the first compose file, absolute. */
   readonly directory: string
   /** Reads a file named in the compose file. Throws with a sentence. */
   readonly readFile: (path: string) => Uint8Array
 }
 
-/** Converts a file that parses. Throws ComposeError with everything that is wrong with it. */
-export function convertStack(file: YamlFile, options: ConvertOptions): Stack {
-  const { root } = file
-  file.check()
+/** Converts one file, or several of which later ones go over earlier ones. Throws ComposeError with
+ * everything that is wrong with them. */
+export function convertStack(files: readonly YamlFile[], options: ConvertOptions): Stack {
+  checkFiles(files)
+  const root = mergeFiles(files)
+  checkFiles(files)
   if (!root.isMap) root.problem('Top-level object must be a mapping')
   root.allow(['version', 'name', 'services', 'networks', 'volumes', 'secrets', 'configs'])
   checkVersion(root.get('version'))
   const converter = new Converter(options)
   const stack = converter.convert(root)
-  file.check()
+  checkFiles(files)
   return stack
 }
 

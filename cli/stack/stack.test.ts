@@ -10,7 +10,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { convertStack, type Stack } from './convert.ts'
 import { interpolate } from './interpolate.ts'
 import { durationNs, nanoCpus, sizeBytes } from './units.ts'
@@ -82,11 +82,43 @@ configs:
   motd: {file: ./motd.txt, name: "motd-1"}
 `
 
+/** Goes over COMPOSE. */
+const OVERRIDE = `
+version: "3.13"
+x-more: &more {order: start-first}
+services:
+  web:
+    image: nginx:1.28
+    command: nginx -t
+    environment: [A=three, D=four]
+    ports: ["8080:8000", "8081:81"]
+    networks: [third]
+    volumes: ["/other:/srv", "/new:/new"]
+    deploy:
+      replicas: 7
+      labels: {tier: back}
+      update_config: *more
+      placement: {constraints: ["node.labels.x == y"]}
+    healthcheck: {retries: 9}
+    ulimits: {nofile: 10}
+    logging: {driver: syslog, options: {a: b}}
+    dns: [9.9.9.9]
+    labels: [more=labels]
+    extra_hosts: ["other:10.9.9.9"]
+  extra:
+    image: busybox
+networks:
+  front: {labels: {over: "1"}}
+  third: {attachable: true}
+configs:
+  motd: {file: ./motd.txt, name: "motd-2"}
+`
+
 const files: Readonly<Record<string, string>> = { './pw.txt': 'hush', './motd.txt': 'hi' }
 
-function convert(text: string, directory = '/stack'): Stack {
-  const file = new YamlFile('compose.yaml', text, {})
-  return convertStack(file, {
+function convert(texts: string | readonly string[], directory = '/stack'): Stack {
+  const documents = [texts].flat().map((text, n) => new YamlFile(FILE_NAMES[n]!, text, {}))
+  return convertStack(documents, {
     namespace: 'st',
     directory,
     readFile: (path) => {
@@ -97,15 +129,17 @@ function convert(text: string, directory = '/stack'): Stack {
   })
 }
 
-function problems(text: string): string[] {
+function problems(texts: string | readonly string[]): string[] {
   try {
-    convert(text)
+    convert(texts)
   } catch (error) {
     if (error instanceof ComposeError) return error.message.split('\n')
     throw error
   }
   return []
 }
+
+const FILE_NAMES = ['compose.yaml', 'over.yaml']
 
 type Json = Record<string, unknown>
 
@@ -127,7 +161,11 @@ async function listener(socket: string): Promise<{ bodies: Map<string, Json>; cl
     }
     if (/^\/(secrets|configs)\/./.test(url)) return send(404, { message: 'no such thing' })
     if (url === '/secrets') return send(200, [{ ID: 'id', Spec: { Name: 'st_pw' } }])
-    if (url === '/configs') return send(200, [{ ID: 'id', Spec: { Name: 'motd-1' } }])
+    if (url === '/configs')
+      return send(
+        200,
+        ['1', '2'].map((n) => ({ ID: 'id', Spec: { Name: `motd-${n}` } })),
+      )
     send(200, [])
   }
   const server = createServer((request, response) => {
@@ -161,6 +199,8 @@ function comparable(spec: Json): unknown {
     TaskTemplate?: { ContainerSpec?: Record<string, unknown[]>; Networks?: { Target: string }[] }
   }
   const container = copy.TaskTemplate?.ContainerSpec
+  const fileOf = (reference: unknown): string => (reference as { File: Json }).File.Name as string
+  container?.Configs?.sort((a, b) => (fileOf(a) < fileOf(b) ? -1 : 1))
   for (const key of ['Secrets', 'Configs']) {
     for (const reference of (container?.[key] ?? []) as Json[]) {
       delete reference.SecretID
@@ -186,15 +226,24 @@ function whyNot(): string | false {
 
 const skip = whyNot()
 
-t.test('as the docker CLI reads it', { skip, timeout: 60_000 }, async (t) => {
+// Of two uses of one config the docker CLI forgets the first when it merges files.
+const ONE_USE = COMPOSE.replace('[motd, {source: motd', '[{source: motd')
+
+for (const texts of [[COMPOSE], [ONE_USE, OVERRIDE]]) {
+  const what = `${texts.length} compose file${texts.length > 1 ? 's' : ''} as the docker CLI has it`
+  t.test(what, { skip, timeout: 60_000 }, (t) => asTheCli(t, texts))
+}
+
+async function asTheCli(t: Test, texts: readonly string[]): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'weft-stack-'))
   t.teardown(() => rmSync(directory, { recursive: true, force: true }))
-  writeFileSync(join(directory, 'compose.yaml'), COMPOSE)
+  for (const [n, text] of texts.entries()) writeFileSync(join(directory, FILE_NAMES[n]!), text)
   for (const [name, text] of Object.entries(files)) writeFileSync(join(directory, name), text)
   const socket = join(directory, 's')
   const server = await listener(socket)
   t.teardown(() => server.close())
-  const words = ['stack', 'deploy', '--resolve-image', 'never', '--detach', '-c', 'compose.yaml']
+  const named = texts.flatMap((_, n) => ['-c', FILE_NAMES[n]!])
+  const words = ['stack', 'deploy', '--resolve-image', 'never', '--detach', ...named]
   const child = spawn('docker', ['-H', `unix://${socket}`, ...words, 'st'], {
     cwd: directory,
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -205,7 +254,7 @@ t.test('as the docker CLI reads it', { skip, timeout: 60_000 }, async (t) => {
   })
   const status = await new Promise((ended) => child.on('close', ended))
   t.equal(status, 0, complaints)
-  const stack = convert(COMPOSE, directory)
+  const stack = convert(texts, directory)
   const pairs: readonly (readonly [string, Stack['services']])[] = [
     ['/networks/create', stack.networks],
     ['/secrets/create', stack.secrets],
@@ -223,7 +272,7 @@ t.test('as the docker CLI reads it', { skip, timeout: 60_000 }, async (t) => {
   }
   t.equal(server.bodies.size, count, 'nothing more, nothing less')
   for (const warning of stack.warnings) t.ok(complaints.includes(warning), warning)
-})
+}
 
 t.test('faults are told with their place', async (t) => {
   const rows: readonly (readonly [string, RegExp])[] = [
@@ -256,6 +305,37 @@ t.test('faults are told with their place', async (t) => {
   for (const [text, message] of rows) t.match(problems(text).join('\n'), message, text)
   const two = problems('services:\n  a: {image: x, tty: maybe}\n  b: {image: y, init: maybe}')
   t.equal(two.length, 2, 'all of them at once')
+})
+
+t.test('a later file goes over an earlier one', async (t) => {
+  const web = (text: string): string => `services:\n  web:\n    ${text}`
+  const first = web('{image: a, healthcheck: {test: [CMD, a], retries: 3}}')
+  const of = (...texts: string[]): Json => {
+    const { TaskTemplate } = convert(texts).services[0]!.spec as { TaskTemplate: Json }
+    return TaskTemplate.ContainerSpec as Json
+  }
+  const check = of(web('{image: a, healthcheck: {test: [CMD, a], retries: 3}}'), web('{tty: true}'))
+  t.match(check, { Healthcheck: { Test: ['CMD', 'a'], Retries: 3 }, TTY: true })
+  const other = of(
+    web('{image: a, healthcheck: {test: [CMD, a], retries: 3}}'),
+    web('{image: b, healthcheck: {test: [CMD, b]}}'),
+  )
+  t.same(other.Healthcheck, { Test: ['CMD', 'b'], Retries: 3 }, 'a check is not two joined')
+  t.equal(other.Image, 'b:latest')
+  t.equal(of(web('{image: a}'), web('{image: null}')).Image, 'a:latest', 'null says nothing')
+  const env = of(
+    web('{image: a, environment: [A=1, B=2, C]}'),
+    web('{environment: {B: 3, D: null}}'),
+  )
+  t.same(env.Env, ['A=1', 'B=3'])
+  t.match(problems([first, web('{prots: []}')]).join('\n'), /^over\.yaml:3:13: .*prots/m)
+  t.match(problems([first, 'services: [']).join('\n'), /^over\.yaml:1:\d+: /m)
+  t.match(problems([first, '[]']).join('\n'), /^over\.yaml:1:1: Top-level object/m)
+  const versions = ['3.8', '3.9'].map((version) => `version: "${version}"\n${first}`)
+  t.match(problems(versions).join('\n'), /^over\.yaml:1:10: version: version mismatched/m)
+  const anchored = 'x-a: &a {k: v}\nservices: {web: {image: a, labels: *a}}'
+  const over = 'x-b: &b {k: w, m: n}\nservices: {web: {labels: *b}}'
+  t.match(of(anchored, over).Labels, { k: 'w', m: 'n' }, 'aliases of each file')
 })
 
 t.test('a document that would expand without end is refused', async (t) => {

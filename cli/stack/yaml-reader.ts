@@ -10,8 +10,11 @@ import {
   isSeq,
   LineCounter,
   type Node,
-  type Pair,
+  Pair,
   parseDocument,
+  Scalar,
+  YAMLMap,
+  YAMLSeq,
 } from 'yaml'
 import { interpolate } from './interpolate.ts'
 
@@ -31,23 +34,34 @@ export const YAML_BYTES_MAX: number = 4 * 1024 * 1024
 /** Aliases that one document may expand to: YAML can say "a billion" in a few lines. */
 const ALIASES_MAX = 1000
 
-/** Everything that is wrong with a file, in the order of the file. */
+/** Everything that is wrong with files, file by file, each in its order. */
 export class ComposeError extends Error {
   readonly problems: readonly Problem[]
 
-  constructor(file: string, problems: readonly Problem[]) {
-    super(
-      problems
-        .map(({ line, column, path, message }) => {
-          const where = path === '' ? '' : `${path}: `
-          return `${file}:${line}:${column}: ${where}${message}`
-        })
-        .join('\n'),
-    )
+  constructor(files: readonly YamlFile[]) {
+    const problems: Problem[] = []
+    const lines: string[] = []
+    for (const { name, problems: found } of files) {
+      const sorted = [...found].sort((a, b) => a.line - b.line || a.column - b.column)
+      problems.push(...sorted)
+      for (const { line, column, path, message } of sorted) {
+        const where = path === '' ? '' : `${path}: `
+        lines.push(`${name}:${line}:${column}: ${where}${message}`)
+      }
+    }
+    super(lines.join('\n'))
     this.name = 'ComposeError'
     this.problems = problems
   }
 }
+
+/** Throws ComposeError when anything is wrong with any of `files`. */
+export function checkFiles(files: readonly YamlFile[]): void {
+  if (files.some(({ problems }) => problems.length > 0)) throw new ComposeError(files)
+}
+
+/** Files of the nodes below values that were made of several files. */
+const origins = new WeakMap<Node, YamlFile>()
 
 /** A document and what is wrong with it so far. */
 export class YamlFile {
@@ -84,9 +98,7 @@ export class YamlFile {
 
   /** Throws ComposeError when anything is wrong. */
   check(): void {
-    if (this.problems.length === 0) return
-    const sorted = [...this.problems].sort((a, b) => a.line - b.line || a.column - b.column)
-    throw new ComposeError(this.name, sorted)
+    checkFiles([this])
   }
 
   placeOf(node: Node | null): Place {
@@ -106,9 +118,54 @@ export class Value {
   readonly #node: Node | null
 
   constructor(file: YamlFile, node: Node | null, path: string) {
-    this.file = file
-    this.#node = file.resolve(node)
+    this.file = (node === null ? undefined : origins.get(node)) ?? file
+    this.#node = this.file.resolve(node)
     this.path = path
+  }
+
+  /** A mapping of values of any files, in the place of this one. */
+  mapping(entries: Iterable<readonly [string, Value]>): Value {
+    const map = new YAMLMap()
+    for (const [key, value] of entries) {
+      const node = value.#origin()
+      // A key is where its value is: the file that it came from says more than none.
+      const name = new Scalar(key)
+      name.range = node.range ?? null
+      origins.set(name, value.file)
+      map.items.push(new Pair(name, node))
+    }
+    return this.#made(map)
+  }
+
+  /** A list of values of any files, in the place of this one. */
+  sequence(items: readonly Value[]): Value {
+    const list = new YAMLSeq()
+    for (const item of items) list.items.push(item.#origin())
+    return this.#made(list)
+  }
+
+  /** The entries of a mapping, or of a list of "key=value", a key without a value being null. */
+  keyed(separator: string): [string, Value][] {
+    if (!this.isList) return this.entries()
+    return this.list().map((item): [string, Value] => {
+      const node = item.#node
+      const text = isScalar(node) ? String(node.value) : item.text()
+      const at = text.indexOf(separator)
+      const value = at < 0 ? null : text.slice(at + separator.length)
+      return [at < 0 ? text : text.slice(0, at), item.#made(new Scalar(value))]
+    })
+  }
+
+  #origin(): Node {
+    const node = this.#node ?? new Scalar(null)
+    origins.set(node, this.file)
+    return node
+  }
+
+  #made(node: Node): Value {
+    node.range = this.#node?.range ?? null
+    origins.set(node, this.file)
+    return new Value(this.file, node, this.path)
   }
 
   /** Absent, or null. */

@@ -8,6 +8,7 @@ import { readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import {
   Client,
+  connectivityState,
   credentials,
   type GrpcObject,
   type ServiceClientConstructor,
@@ -20,9 +21,9 @@ import { channelOptions } from '../proto/credentials.ts'
 import { IdentityHolder } from '../proto/identity.ts'
 import { loadProto } from '../proto/load.ts'
 import { RpcServer } from '../proto/server.ts'
-import { ACCESS, authorize, kindOf, type Membership, sameNode } from './authorize.ts'
+import { ACCESS, authorize, isOut, kindOf, type Membership, sameNode } from './authorize.ts'
 import type { Role } from './names.ts'
-import { realClock } from './testing/cluster.ts'
+import { realClock, until } from './testing/cluster.ts'
 import { ALICE, type TestNode, type TestSwarm, testNode, testSwarm } from './testing/doubles.ts'
 
 const DAY_MS = 86_400_000
@@ -154,6 +155,110 @@ t.test('every call by every kind of caller, over TLS', async (t) => {
     for (const method of ['/weft.ca.CA/Other', '/weft.none.None/Any', '/', '/constructor']) {
       t.equal(await call(address, method, swarm, node), status.UNIMPLEMENTED, `${kind}: ${method}`)
     }
+  }
+})
+
+/** Calls every method at once on one connection; what has ended is in `codes`. */
+function standingCalls(address: string, root: TestSwarm, node: TestNode) {
+  const client = new Client(
+    address,
+    credentials.createSsl(
+      Buffer.from(root.certificate),
+      Buffer.from(node.keyPem),
+      Buffer.from(node.chain),
+      { checkServerIdentity: () => undefined },
+    ),
+    channelOptions(),
+  )
+  const codes = new Map<string, number>()
+  const bytes = (value: Buffer): Buffer => value
+  const streams = methods.map((method) => {
+    const stream = client.makeBidiStreamRequest(method, bytes, bytes, {})
+    stream.on('error', () => {})
+    stream.on('data', () => {})
+    stream.on('status', ({ code }) => codes.set(method, code))
+    stream.write(Buffer.alloc(0))
+    // A unary call is handled once its request is whole.
+    stream.end()
+    return stream
+  })
+  return {
+    codes,
+    isConnected: () => client.getChannel().getConnectivityState(false) === connectivityState.READY,
+    close: () => {
+      for (const stream of streams) stream.cancel()
+      client.close()
+    },
+  }
+}
+
+t.test('calls that stand end when their caller loses the right to them', async (t) => {
+  const swarm = testSwarm(Date.now())
+  const own = testNode(swarm, {}, Date.now())
+  const removed = new Set<string>()
+  const demoted = new Set<string>()
+  const now: Membership = {
+    clusterId: ALICE.clusterId,
+    isRemoved: (nodeId) => removed.has(nodeId),
+    roleOf: (nodeId) => (demoted.has(nodeId) ? 'worker' : undefined),
+  }
+  const server = new RpcServer({
+    identity: new IdentityHolder({
+      certificate: Buffer.from(own.chain),
+      privateKey: Buffer.from(own.keyPem),
+      roots: Buffer.from(swarm.certificate),
+    }),
+    authorize: (peer, method) => authorize(peer, method, now),
+    clock: realClock,
+  })
+  t.teardown(() => server.close())
+  let running = 0
+  const held = (call: { on: (event: string, then: () => void) => void }): void => {
+    running += 1
+    call.on('cancelled', () => {
+      running -= 1
+    })
+  }
+  for (const { definition } of services) {
+    server.addService(
+      definition,
+      Object.fromEntries(Object.keys(definition).map((name) => [name, held])),
+    )
+  }
+  const address = `127.0.0.1:${await server.listen('127.0.0.1:0')}`
+  const isWorkers = (method: string): boolean =>
+    OPEN.includes(method) || method.startsWith('/weft.dispatcher.')
+  const kinds: readonly [string, Role, Set<string> | null, (method: string) => boolean][] = [
+    ['a worker that is removed', 'worker', removed, () => false],
+    ['a manager that is removed', 'manager', removed, () => false],
+    ['a manager that is demoted', 'manager', demoted, isWorkers],
+    ['a worker that is demoted', 'worker', demoted, isWorkers],
+    ['a manager', 'manager', null, () => true],
+  ]
+  for (const [i, [kind, role, list, mayGoOn]] of kinds.entries()) {
+    const nodeId = `node${i}`
+    const calls = standingCalls(address, swarm, testNode(swarm, { nodeId, role }, Date.now()))
+    const begins = methods.filter((method) => role === 'manager' || isWorkers(method))
+    await until(`${kind}: its calls run`, () => running === begins.length)
+    list?.add(nodeId)
+    server.recheck((peer) => isOut(peer, now))
+    const ends = begins.filter((method) => !mayGoOn(method))
+    await until(`${kind}: they end`, () => ends.every((method) => calls.codes.has(method)))
+    for (const method of begins) {
+      const expected = mayGoOn(method)
+        ? undefined
+        : authorize({ nodeId, role: `swarm-${role}`, clusterId: ALICE.clusterId }, method, now)
+            ?.code
+      t.equal(calls.codes.get(method), expected, `${kind}: ${method}`)
+    }
+    await until(`${kind}: handlers know`, () => running === begins.length - ends.length)
+    if (ends.length === begins.length) {
+      await until(`${kind}: its connection is closed`, () => !calls.isConnected())
+    } else {
+      t.ok(calls.isConnected(), `${kind}: its connection stands`)
+    }
+    calls.close()
+    await until(`${kind}: all is over`, () => running === 0)
   }
 })
 

@@ -94,6 +94,13 @@ export function kindOf(caller: CertificateHolder | null, membership: Membership)
   return membership.roleOf(caller.nodeId) === 'worker' ? 'demoted' : 'manager'
 }
 
+/** True for the holder of a certificate that says more than is so: its node was removed, or is no
+ * manager any more. Connections that began with it are not to stand (proto/standing.ts). */
+export function isOut(caller: CertificateHolder, membership: Membership): boolean {
+  const kind = kindOf(caller, membership)
+  return kind === 'removed' || kind === 'demoted'
+}
+
 /** Which kinds pass. */
 const PASSES: Readonly<Record<Access, ReadonlySet<CallerKind>>> = {
   anyone: new Set<CallerKind>(['stranger', 'worker', 'demoted', 'manager']),

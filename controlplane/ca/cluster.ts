@@ -18,7 +18,7 @@ import {
   readSigner,
   type TrustRoot,
 } from './root.ts'
-import type { CaConfig } from './rotation.ts'
+import { type CaConfig, checkExternalCas } from './rotation.ts'
 import { nodeIdOf } from './service.ts'
 import { generateToken } from './token.ts'
 
@@ -34,8 +34,10 @@ export interface Foundation {
 }
 
 /** A new root (or the one that the CAConfig brings, with its key), tokens, and the certificate of
- * the first manager. Throws CaError INVALID_ARGUMENT. */
+ * the first manager. External CAs are remembered and not asked: the root that is founded has its
+ * key here, and goes over to them by a rotation. Throws CaError INVALID_ARGUMENT. */
 export function foundCluster(clusterId: string, config: CaConfig, wallMs: number): Foundation {
+  checkExternalCas(config.ExternalCAs ?? [])
   const given = config.SigningCACert?.trim() ? normalizePem(config.SigningCACert) : null
   const givenKey = config.SigningCAKey?.trim() ? config.SigningCAKey : null
   if ((given === null) !== (givenKey === null)) {

@@ -18,7 +18,7 @@ import type {
   RootCaState,
   RootRotation,
 } from '../store/objects.ts'
-import type { SwarmSpec } from '../store/specs.ts'
+import type { ExternalCa, SwarmSpec } from '../store/specs.ts'
 import type { Signer } from './certificate.ts'
 import { CaError, words } from './errors.ts'
 import { checkUrl } from './external.ts'
@@ -92,6 +92,15 @@ export async function planRoot(
   return plan.rotateTo(wanted, wantedKey, lastForcedRotation)
 }
 
+/** Throws CaError INVALID_ARGUMENT for external CAs that could never be asked. */
+export function checkExternalCas(list: readonly ExternalCa[]): void {
+  if (list.length > EXTERNAL_CAS_MAX) throw bad(`more than ${EXTERNAL_CAS_MAX} external CAs`)
+  for (const { URL, CACert } of list) {
+    checkUrl(URL)
+    normalized(CACert)
+  }
+}
+
 class Plan {
   readonly #current: RootCaState
   readonly #config: CaConfig
@@ -101,12 +110,7 @@ class Plan {
     this.#current = current
     this.#config = config
     this.#external = external
-    const list = config.ExternalCAs ?? []
-    if (list.length > EXTERNAL_CAS_MAX) throw bad(`more than ${EXTERNAL_CAS_MAX} external CAs`)
-    for (const { URL, CACert } of list) {
-      checkUrl(URL)
-      normalized(CACert)
-    }
+    checkExternalCas(config.ExternalCAs ?? [])
   }
 
   #urls(root: string): readonly string[] {

@@ -6,6 +6,7 @@ import type { Clock } from '../../base/clock.ts'
 import type { NetworkItem } from '../store/assignment.ts'
 import type { ReadTransaction, Store, Unversioned } from '../store/contract.ts'
 import { newId } from '../store/ids.ts'
+import { newStatus } from '../store/new-task.ts'
 import { type NetworkObject, stateRank, type TaskObject } from '../store/objects.ts'
 import { DispatchError } from './errors.ts'
 import { networkItem } from './items.ts'
@@ -130,15 +131,7 @@ function newAttachment(
     specVersion: null,
     endpoint: null,
     networks: [],
-    status: {
-      state: 'new',
-      atMs: nowMs,
-      message: 'created',
-      error: '',
-      container: null,
-      hostPorts: [],
-      isServing: false,
-    },
+    status: newStatus(nowMs),
     desiredState: 'running',
     jobIteration: null,
     logDriver: null,

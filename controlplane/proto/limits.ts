@@ -25,3 +25,6 @@ export const PEERS_REMEMBERED_MAX = 4_096
 
 /** How long calls may take to end by themselves when the server is closed. */
 export const CLOSE_GRACE_MS = 1_000
+
+/** A connection that is cut has this long to take the answers to its last calls. */
+export const CUT_GRACE_MS = 250

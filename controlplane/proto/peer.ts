@@ -59,7 +59,7 @@ interface Inside {
 }
 
 /** The HTTP/2 session behind a call; null where it cannot be seen. */
-function connectionOf(call: Callee): object | null {
+export function connectionOf(call: Callee): object | null {
   let inside = call as Inside | undefined
   for (let depth = 0; inside !== undefined && depth < DEPTH_MAX; depth++) {
     const session = inside.stream?.session

@@ -3,7 +3,8 @@
 //
 // Before a handler sees a call, `authorize` is asked: by the method's full name and the verified
 // caller, if there is one. That is the only gate; services do not check roles themselves. What a
-// handler checks beyond it (whom a member may speak for, say) it does by `peerOf(call)`.
+// handler checks beyond it (whom a member may speak for, say) it does by `peerOf(call)`. When what
+// callers may do has changed, recheck() asks again about the calls that stand (standing.ts).
 //
 // Changing the certificate goes through the IdentityHolder and touches no connection that stands.
 
@@ -12,7 +13,6 @@ import {
   ServerInterceptingCall,
   type ServerInterceptor,
   type ServiceDefinition,
-  type status,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js'
 import type { Clock } from '../../base/clock.ts'
@@ -20,12 +20,9 @@ import { serverCredentials } from './credentials.ts'
 import type { IdentityHolder } from './identity.ts'
 import * as limits from './limits.ts'
 import { type Callee, type Peer, peerOf } from './peer.ts'
+import { type CallRefusal, type StandingCall, StandingCalls } from './standing.ts'
 
-/** Why a call is refused: a gRPC status and a sentence for the caller. */
-export interface CallRefusal {
-  readonly code: status
-  readonly details: string
-}
+export type { CallRefusal } from './standing.ts'
 
 /** Null to let the call through. `method` is like `/weft.raft.Raft/Converse`; `peer` is null for a
  * caller without a certificate that is believed. */
@@ -40,11 +37,12 @@ export interface RpcServerOptions {
 export class RpcServer {
   readonly #server: Server
   readonly #options: RpcServerOptions
+  readonly #standing = new StandingCalls()
 
   constructor(options: RpcServerOptions) {
     this.#options = options
     this.#server = new Server({
-      interceptors: [gate(options)],
+      interceptors: [gate(options, this.#standing)],
       'grpc.enable_channelz': 0,
       'grpc.max_send_message_length': limits.MESSAGE_BYTES_MAX,
       'grpc.max_receive_message_length': limits.MESSAGE_BYTES_MAX,
@@ -86,6 +84,13 @@ export class RpcServer {
     return peerOf(call, this.#options.clock.wallMs())
   }
 
+  /** To be called when `isOut` has become true of a caller: it is not what its certificate says.
+   * Its calls are judged again; those that `authorize` refuses by now end with its refusal, and a
+   * connection that has none left is closed. */
+  recheck(isOut: (peer: Peer) => boolean): void {
+    this.#standing.recheck(this.#options.authorize, isOut)
+  }
+
   /** Takes no more calls, gives those that run a moment to end, then cuts them off. */
   async close(): Promise<void> {
     const ended = new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()))
@@ -95,16 +100,31 @@ export class RpcServer {
   }
 }
 
-function gate({ authorize, clock }: RpcServerOptions): ServerInterceptor {
-  return (method, call) =>
-    new ServerInterceptingCall(call, {
+function gate({ authorize, clock }: RpcServerOptions, standing: StandingCalls): ServerInterceptor {
+  return (method, call) => {
+    let standingCall: StandingCall | null = null
+    return new ServerInterceptingCall(call, {
       start: (next) =>
         next({
           onReceiveMetadata: (metadata, pass) => {
-            const refusal = authorize(peerOf(call, clock.wallMs()), method.path)
-            if (refusal === null) pass(metadata)
-            else call.sendStatus({ ...refusal })
+            const peer = peerOf(call, clock.wallMs())
+            const refusal = authorize(peer, method.path)
+            if (refusal !== null) {
+              call.sendStatus({ ...refusal })
+              return
+            }
+            if (peer !== null) {
+              standingCall = standing.begin(call, peer, method.path, (why) =>
+                call.sendStatus({ ...why }),
+              )
+            }
+            pass(metadata)
           },
+          onCancel: () => standingCall?.ended(),
         }),
+      sendMessage: (message, next) => {
+        if (standingCall?.isRefused !== true) next(message)
+      },
     })
+  }
 }

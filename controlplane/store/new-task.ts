@@ -1,7 +1,7 @@
 // A task as it is first written: made of its service, in state "new", for the allocator to find.
 
 import type { Unversioned } from './contract.ts'
-import type { ClusterObject, ServiceObject, TaskObject, TaskState } from './objects.ts'
+import type { ClusterObject, ServiceObject, TaskObject, TaskState, TaskStatus } from './objects.ts'
 
 export interface Placed {
   readonly id: string
@@ -16,6 +16,19 @@ export interface Placed {
 /** What a task of a job aims at is its completion, any other task's is to run. */
 export function goalOf({ spec: { Mode } }: Pick<ServiceObject, 'spec'>): 'running' | 'complete' {
   return Mode.ReplicatedJob !== undefined || Mode.GlobalJob !== undefined ? 'complete' : 'running'
+}
+
+/** How every task begins. */
+export function newStatus(nowMs: number): TaskStatus {
+  return {
+    state: 'new',
+    atMs: nowMs,
+    message: 'created',
+    error: '',
+    container: null,
+    hostPorts: [],
+    isServing: false,
+  }
 }
 
 /** A task of `service`; `cluster` has the log driver of tasks that name none. */
@@ -35,15 +48,7 @@ export function newTask(
     specVersion: service.specVersion,
     endpoint: { spec: EndpointSpec ?? {}, ports: [], virtualIps: [] },
     networks: [],
-    status: {
-      state: 'new',
-      atMs: nowMs,
-      message: 'created',
-      error: '',
-      container: null,
-      hostPorts: [],
-      isServing: false,
-    },
+    status: newStatus(nowMs),
     desiredState,
     jobIteration: goalOf(service) === 'complete' ? (service.jobStatus?.iteration ?? 0) : null,
     logDriver: TaskTemplate.LogDriver ?? cluster?.spec.TaskDefaults.LogDriver ?? null,

@@ -1,10 +1,12 @@
 // Goal: an agent tells of its part in the swarm under Swarm's names and its own, in a page that
-// Prometheus reads; and the node reaches its peers' data planes: keys, endpoints and preshared keys
-// are in its tables. Method: real agents on hosts of a lab.
+// Prometheus reads; and the node has what it reaches its peers' data planes with: their counters
+// are on its page, so they are in its tables, and all nodes know the same tunnel key. Method: real
+// agents on hosts of a lab; the key from where an agent keeps what it knows of the cluster.
 
 import { spawnSync } from 'node:child_process'
 import './enter.ts'
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { parseMetrics } from '../../cli/lab/metrics.ts'
 import { foundSwarm, type SwarmNode, startNodes } from '../../cli/lab/swarm-node.ts'
 import { waitFor } from '../../cli/lab/wait.ts'
@@ -85,4 +87,20 @@ labTest('metrics of a swarm, and its peers in the tables', async (t, lab) => {
       timeoutMs: 30_000,
     })
   }
+  await checkTunnelKeys(t, nodes)
 })
+
+/** The preshared key has arrived at each node, and is the same. */
+async function checkTunnelKeys(t: Test, nodes: readonly SwarmNode[]): Promise<void> {
+  const keysOf = ({ dataDirectory }: SwarmNode): string[] => {
+    const file = join(dataDirectory, 'swarm/worker/cluster.json')
+    return JSON.parse(readFileSync(file, 'utf8')).facts.tunnelKeys
+  }
+  await waitFor(() => nodes.every((node) => keysOf(node).length === 1), {
+    what: 'one tunnel key on each node',
+    timeoutMs: 30_000,
+  })
+  const [first, ...others] = nodes.map(keysOf)
+  for (const other of others) t.same(other, first)
+  t.equal(Buffer.from(first![0]!, 'base64').length, 32)
+}

@@ -134,7 +134,8 @@ export class RawSocket {
 
   /** A packet socket on a device: whole Ethernet frames both ways, its own included. */
   static packet(device: string): RawSocket {
-    const fd = open(AF_PACKET, SOCK_RAW, ETH_P_ALL_SWAPPED)
+    // Protocol 0 hears nothing: with another the socket would hear every interface until bound.
+    const fd = open(AF_PACKET, SOCK_RAW, 0)
     const name = Buffer.alloc(20)
     name.writeUInt16LE(AF_PACKET, 0)
     name.writeUInt16LE(ETH_P_ALL_SWAPPED, 2)

@@ -239,10 +239,17 @@ export class Station {
     return countOf(names)
   }
 
-  /** The same for UDP flows. */
+  /** The same for UDP flows. Their sockets stay open to the end: a port that the kernel gave twice
+   * would be the same flow again. */
   async tallyUdp(address: string, port: number, count: number): Promise<Record<string, number>> {
+    const talks: Talk[] = []
     const names: string[] = []
-    for (let i = 0; i < count; i++) names.push(nameOf(await this.ask(address, port)))
+    for (let i = 0; i < count; i++) {
+      const talk = await this.talk(address, port)
+      talks.push(talk)
+      names.push(nameOf(await talk.ask()))
+    }
+    for (const talk of talks) await talk.close()
     return countOf(names)
   }
 

@@ -130,6 +130,21 @@ export class FakeNode implements NodeControl, NodeServices {
     await new Promise((resolve) => signal.addEventListener('abort', resolve))
   }
 
+  /** A line of the task in slot 1. */
+  logLine(text: string): LogLine {
+    const task = this.store.view((tx) => tx.all('tasks').find(({ slot }) => slot === 1)!)
+    return {
+      nodeId: task.nodeId,
+      serviceId: task.serviceId,
+      taskId: task.id,
+      stream: 'stdout',
+      atMs: 0,
+      atNanos: 0,
+      attributes: {},
+      text: Buffer.from(text),
+    }
+  }
+
   async ensureEngineNetwork(network: string): Promise<EngineNetwork | null> {
     const found = this.store
       .view((tx) => tx.all('networks'))

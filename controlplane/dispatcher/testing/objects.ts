@@ -9,90 +9,46 @@ import type {
   TaskObject,
   TaskState,
 } from '../../store/objects.ts'
+import {
+  clusterObject,
+  networkObject,
+  nodeObject,
+  serviceObject,
+  taskObject,
+  taskSpec,
+} from '../../store/testing/objects.ts'
 
 export function cluster(changes: Partial<ClusterObject> = {}): Unversioned<ClusterObject> {
-  return {
+  const { rootCa } = clusterObject()
+  return clusterObject({
     id: 'cluster',
-    spec: {
-      Name: 'default',
-      Labels: {},
-      Orchestration: { TaskHistoryRetentionLimit: 5 },
-      Raft: {
-        SnapshotInterval: 10000,
-        KeepOldSnapshots: 0,
-        LogEntriesForSlowFollowers: 500,
-        ElectionTick: 10,
-        HeartbeatTick: 1,
-      },
-      Dispatcher: { HeartbeatPeriod: 1e9 },
-      CAConfig: { NodeCertExpiry: 7776e12 },
-      TaskDefaults: {},
-      EncryptionConfig: { AutoLockManagers: false },
-    },
-    rootCa: { certificate: 'PEM', key: null, digest: '', lastForcedRotation: 0, rotation: null },
-    joinTokens: { worker: '', manager: '' },
-    unlockKey: { key: null, version: 0 },
+    rootCa: { ...rootCa, certificate: 'PEM' },
     defaultAddressPools: ['10.0.0.0/8'],
-    subnetSize: 24,
-    dataPathPort: 4789,
-    tunnelKeys: [],
-    removedNodes: {},
     ...changes,
-  }
+  })
 }
 
+/** A node that has not been heard of yet. */
 export function node(id: string, changes: Partial<NodeObject> = {}): Unversioned<NodeObject> {
-  return {
-    id,
-    spec: { Labels: {}, Role: 'worker', Availability: 'active' },
-    role: 'worker',
-    description: null,
-    status: { state: 'unknown', message: '', address: '' },
-    manager: null,
-    certificate: { state: 'issued', role: 'worker', error: '', csr: '', certificate: '' },
-    tunnel: null,
-    ...changes,
-  }
+  const status = { state: 'unknown', message: '', address: '' } as const
+  return nodeObject(id, { description: null, status, ...changes })
 }
 
+/** A network whose numbers are those in its id. */
 export function network(
   id: string,
   changes: Partial<NetworkObject> = {},
 ): Unversioned<NetworkObject> {
   const number = Number(/\d+/.exec(id)?.[0] ?? 0)
-  return {
-    id,
-    spec: { Name: id, Labels: {}, Driver: 'overlay' },
-    allocation: {
-      vni: 4096 + number,
-      subnets: [{ subnet: `10.0.${number}.0/24`, gateway: `10.0.${number}.1` }],
-    },
-    pendingDelete: false,
-    ...changes,
-  }
+  const subnets = [{ subnet: `10.0.${number}.0/24`, gateway: `10.0.${number}.1` }]
+  return networkObject(id, {}, { allocation: { vni: 4096 + number, subnets }, ...changes })
 }
 
 export function service(
   id: string,
   changes: Partial<ServiceObject> = {},
 ): Unversioned<ServiceObject> {
-  return {
-    id,
-    spec: {
-      Name: id,
-      Labels: {},
-      TaskTemplate: { ForceUpdate: 0, Runtime: 'container' },
-      Mode: { Replicated: { Replicas: 1 } },
-    },
-    specVersion: 1,
-    previousSpec: null,
-    previousSpecVersion: null,
-    endpoint: { spec: {}, ports: [], virtualIps: [] },
-    updateStatus: null,
-    jobStatus: null,
-    pendingDelete: false,
-    ...changes,
-  }
+  return serviceObject(id, { TaskTemplate: { ForceUpdate: 0, Runtime: 'container' } }, changes)
 }
 
 /** A task in a state, on a node, on networks. */
@@ -103,31 +59,15 @@ export function task(
   networks: TaskObject['networks'] = [],
   changes: Partial<TaskObject> = {},
 ): Unversioned<TaskObject> {
-  return {
-    id,
-    serviceId: 'web',
-    slot: 1,
+  const { status } = taskObject(id)
+  return taskObject(id, {
     nodeId,
-    serviceAnnotations: { name: 'web', labels: {} },
-    spec: { ContainerSpec: { Image: 'img' }, ForceUpdate: 0, Runtime: 'container' },
-    specVersion: 1,
-    endpoint: null,
     networks,
-    status: {
-      state,
-      atMs: 0,
-      message: '',
-      error: '',
-      container: null,
-      hostPorts: [],
-      isServing: state === 'running',
-    },
-    desiredState: 'running',
-    jobIteration: null,
-    logDriver: null,
-    assignedGenericResources: [],
+    spec: taskSpec({ ContainerSpec: { Image: 'img' } }),
+    endpoint: null,
+    status: { ...status, state, isServing: state === 'running' },
     ...changes,
-  }
+  })
 }
 
 /** What an agent says of its node. */
