@@ -86,10 +86,7 @@ async function openProcess(options: ExecutorOptions): Promise<Executor> {
     labels,
     genericResources,
     addresses: options.addresses,
-    gateways: (networkId) => {
-      const subnets = options.network(networkId)?.subnets ?? []
-      return subnets.map(({ gateway }) => gateway).filter((text) => text !== '')
-    },
+    network: options.network,
     namespaces: { make: makeNetworkNamespace, release: releaseNetworkNamespace },
     wallNs: () => BigInt(Date.now()) * 1_000_000n,
   })

@@ -8,6 +8,7 @@ import { silentLogger } from '../../base/log.ts'
 import { manualTimers } from '../../base/timers.ts'
 import type { ForwardingTables } from '../../dataplane/tables.ts'
 import { validateTables } from '../../dataplane/validate.ts'
+import type { EndpointState } from '../store/assignment.ts'
 import type { PortConfig } from '../store/specs.ts'
 import { buildDns } from './build-dns.ts'
 import { type BuiltTables, buildTables, type TablesInput } from './build-tables.ts'
@@ -47,6 +48,7 @@ function input(changes: Partial<TablesInput> = {}): TablesInput {
       isOver: false,
       isDraining: false,
       interfaceOf: (networkId) => ({ netns: `/run/netns/${taskId}`, name: networkId }),
+      hostPorts: [],
     }),
     gatewayInterface: (networkId) => ({ netns: '/run/netns/dns', name: `gw-${networkId}` }),
     schedulers: SCHEDULERS,
@@ -97,16 +99,49 @@ t.test('what is in the tables', async (t) => {
 })
 
 t.test('the node knows better of its own tasks', async (t) => {
-  const over = { isOver: true, isDraining: false, interfaceOf: () => null }
+  const over = { isOver: true, isDraining: false, interfaceOf: () => null, hostPorts: [] }
   const gone = valid(t, buildTables(input({ local: () => over })))
   t.notOk(
     gone.endpoints.some(({ node }) => node === 'a'),
     'a dead one leaves at once',
   )
   t.equal(gone.services[0]?.backends.length, 2)
-  const draining = { isOver: false, isDraining: true, interfaceOf: () => null }
+  const draining = { isOver: false, isDraining: true, interfaceOf: () => null, hostPorts: [] }
   const drains = valid(t, buildTables(input({ local: () => draining })))
   t.same(drains.services[0]?.backends[0], { endpoint: 'web.1.t1.n1', weight: 0 })
+})
+
+t.test('ports of mode "host" lead to the task of this node', async (t) => {
+  const port = (PublishedPort: number, Protocol: 'tcp' | 'udp' = 'tcp'): PortConfig => ({
+    Protocol,
+    TargetPort: 53,
+    PublishedPort,
+    PublishMode: 'host',
+  })
+  const of = (isDraining: boolean, state: EndpointState, ports: PortConfig[]) =>
+    buildTables(
+      input({
+        endpoints: byId([
+          ['t1.n9', endpoint('t1', 'n9', 'a', '10.0.9.3', { state })],
+          ['t2.n9', endpoint('t2', 'n9', 'b', '10.0.9.4', { slot: 2 })],
+        ]),
+        local: () => ({ isOver: false, isDraining, interfaceOf: () => null, hostPorts: ports }),
+      }),
+    )
+  const own = { endpoint: 'web.1.t1.n9' }
+  const both = valid(t, of(false, 'serving', [port(5353), port(5353, 'udp')]))
+  t.same(both.services.find(({ name }) => name === own.endpoint)?.backends, [own], 'and no other')
+  t.same(both.publishedPorts.slice(1), [
+    { protocol: 'tcp', port: 5353, service: own.endpoint, targetPort: 53 },
+    { protocol: 'udp', port: 5353, service: own.endpoint, targetPort: 53 },
+  ])
+  const drains = valid(t, of(true, 'serving', [port(5353)]))
+  const service = drains.services.find(({ name }) => name === own.endpoint)
+  t.same(service?.backends, [{ ...own, weight: 0 }])
+  t.equal(valid(t, of(false, 'idle', [port(5353)])).publishedPorts.length, 1, 'not yet')
+  const rival = of(false, 'serving', [port(8080)])
+  t.equal(valid(t, rival).publishedPorts.length, 1)
+  t.match(rival.dropped, [{ item: 'port 8080/tcp of web.1.t1.n9', reason: /published already/ }])
 })
 
 t.test('options of networks, services and peers', async (t) => {

@@ -22,6 +22,7 @@ import type {
 } from '../../dataplane/tables.ts'
 import type { EndpointItem, NetworkItem, PeerItem, ServiceItem } from '../store/assignment.ts'
 import { proxyProtocolOf } from '../store/port-labels.ts'
+import type { PortConfig } from '../store/specs.ts'
 import { KEEPALIVE_SECONDS } from './limits.ts'
 import { serviceOptions } from './service-options.ts'
 import { endpointName, networkName, serviceName } from './table-names.ts'
@@ -50,6 +51,8 @@ export interface LocalTask {
   readonly isOver: boolean
   readonly isDraining: boolean
   interfaceOf(networkId: string): LocalInterface | null
+  /** Ports of this node that lead to this task alone. */
+  readonly hostPorts: readonly PortConfig[]
 }
 
 /** What was left out, and why. */
@@ -92,6 +95,15 @@ export function buildTables(input: TablesInput): BuiltTables {
     const ports = network.ingress ? buildPorts(item, service.name, drop) : []
     if (service.vips.length === 0 && ports.length === 0) continue
     services.push(service)
+    publishedPorts.push(...ports)
+  }
+  for (const one of placed) {
+    const ports = hostPorts(one, input, publishedPorts, drop)
+    if (ports.length === 0) continue
+    const { name, item, weight } = one
+    const backends = [{ endpoint: name, ...(weight === 1 ? {} : { weight: 0 }) }]
+    const network = networkName(networks.get(item.networkId)!)
+    services.push({ name, network, vips: [], backends })
     publishedPorts.push(...ports)
   }
   const tables = {
@@ -247,6 +259,28 @@ function buildService(
     ...serviceOptions(item.labels, schedulers, complain),
     backends,
   }
+}
+
+/** The ports of mode "host" of a task of this node: published as those of the mesh are, but in this
+ * node's tables alone, by a service that has its name and no other backend. */
+function hostPorts(
+  { item, name, weight }: Placed,
+  input: TablesInput,
+  taken: readonly PublishedPort[],
+  drop: Drop,
+): PublishedPort[] {
+  const isHere = item.nodeId === input.node.name && input.networks.get(item.networkId)?.ingress
+  if (!isHere || weight === null) return []
+  const ports = input.local(item.taskId)?.hostPorts ?? []
+  return ports.flatMap(({ Protocol, PublishedPort: port, TargetPort }): PublishedPort[] => {
+    if (port === undefined || port === 0 || Protocol === 'sctp') return []
+    const rival = taken.find((other) => other.protocol === Protocol && other.port === port)
+    if (rival !== undefined) {
+      drop(`port ${port}/${Protocol} of ${name}`, `is published already by ${rival.service}`)
+      return []
+    }
+    return [{ protocol: Protocol, port, service: name, targetPort: TargetPort }]
+  })
 }
 
 function buildPorts(item: ServiceItem, service: string, drop: Drop): PublishedPort[] {

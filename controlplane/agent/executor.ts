@@ -16,6 +16,7 @@
 import type { LocalInterface } from '../../dataplane/tables.ts'
 import type { AssignedTask, DataItem, NetworkItem } from '../store/assignment.ts'
 import type { NodeDescription, TaskStatus } from '../store/objects.ts'
+import type { PortConfig } from '../store/specs.ts'
 
 export interface Executor {
   /** What this node has to offer, without its certificate: called at start and every 20 s. */
@@ -85,6 +86,9 @@ export interface TaskController {
   status(): Pick<TaskStatus, 'container' | 'hostPorts'>
   /** Where the interface on this network is to be made; null while there is no place yet. */
   interfaceOf(networkId: string): LocalInterface | null
+  /** Ports that the data plane is to publish for this task, on this node alone. Absent where
+   * something else does. */
+  hostPorts?(): readonly PortConfig[]
   /** Lines that were written, oldest first; with `follow` it goes on until `signal` aborts or the
    * task is removed. */
   logs(options: LogOptions, signal: AbortSignal): AsyncIterable<LogLine>

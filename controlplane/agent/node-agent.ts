@@ -307,6 +307,7 @@ export class NodeAgent {
               isOver: isTerminal(manager.status.state),
               isDraining: manager.isDraining,
               interfaceOf: (networkId) => manager.controller.interfaceOf(networkId),
+              hostPorts: manager.controller.hostPorts?.() ?? [],
             }
       },
       gatewayInterface: (networkId) => dataPlane.gatewayInterface(networkId),

@@ -151,6 +151,24 @@ t.test('an address is free when its task is over, not before', async (t) => {
   t.equal(world.get('tasks', 't6').status.state, 'pending')
 })
 
+t.test('ports of mode "host": an ingress address, but none to wait for', async (t) => {
+  const { world } = await allocating(t)
+  await world.run(300)
+  const ingress = world.all('networks').find(({ spec }) => spec.Ingress === true)!
+  const Ports = [{ ...port, PublishMode: 'host', PublishedPort: 8080 }] as const
+  await world.add('services', serviceObject('web', { EndpointSpec: { Ports } }))
+  await world.add('tasks', fresh('t1', { serviceId: 'web' }))
+  await world.run(300)
+  const { networks } = world.get('tasks', 't1')
+  t.match(networks, [{ networkId: ingress.id, forHostPorts: true }])
+  t.equal(networks.length, 1)
+  t.same(world.get('services', 'web').endpoint.virtualIps, [], 'no VIP there')
+  await world.change('networks', ingress.id, (one) => ({ ...one, pendingDelete: true }))
+  await world.add('tasks', fresh('t2', { serviceId: 'web' }))
+  await world.run(300)
+  t.match(world.get('tasks', 't2'), { status: { state: 'pending' }, networks: [] })
+})
+
 t.test('two services want one port: the second waits and says so', async (t) => {
   const { world } = await allocating(t)
   const Ports = [{ ...port, PublishedPort: 8080 }]

@@ -31,6 +31,10 @@ export function publishesIngress({ spec }: Pick<ServiceEndpoint, 'spec'>): boole
   return (spec.Ports ?? []).some(({ PublishMode }) => PublishMode === 'ingress')
 }
 
+export function publishesHost({ spec }: Pick<ServiceEndpoint, 'spec'>): boolean {
+  return (spec.Ports ?? []).some(({ PublishMode }) => PublishMode === 'host')
+}
+
 /** True when the service has what it asks for. */
 export function isEndpointDone(service: ServiceObject, ingressId: string | null): boolean {
   const { endpoint, spec } = service

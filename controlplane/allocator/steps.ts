@@ -11,7 +11,13 @@ import {
   type TaskNetwork,
   type TaskObject,
 } from '../store/objects.ts'
-import { allocateEndpoint, isEndpointDone, networkTargets, publishesIngress } from './endpoints.ts'
+import {
+  allocateEndpoint,
+  isEndpointDone,
+  networkTargets,
+  publishesHost,
+  publishesIngress,
+} from './endpoints.ts'
 import { AllocationError, Taken } from './errors.ts'
 import { allocateNetwork, releaseNetwork } from './networks.ts'
 import type { AllocatorState } from './state.ts'
@@ -130,7 +136,7 @@ function takeNetworks(
     return { networkId, addresses }
   })
   try {
-    return sources.map(({ networkId, addresses }) => {
+    const networks = sources.map(({ networkId, addresses }) => {
       const given = addresses.take()
       taken.push(() => {
         for (const address of given) addresses.release(address)
@@ -138,10 +144,25 @@ function takeNetworks(
       const attachment = task.spec.Networks?.find(({ Target }) => Target === networkId)
       return { networkId, addresses: given, aliases: attachment?.Aliases ?? [] }
     })
+    const isHosted = service !== null && publishesHost(service.endpoint)
+    if (!isHosted || isPublished || ingress === null) return networks
+    return [...takeForHostPorts(state, ingress, taken), ...networks]
   } catch (error) {
     taken.release()
     throw error
   }
+}
+
+/** An address by which the node's data plane reaches ports of mode "host". Nodes with an engine do
+ * without it, so a task does not wait for one. */
+function takeForHostPorts(state: AllocatorState, networkId: string, taken: Taken): TaskNetwork[] {
+  const addresses = state.addressesOf(networkId)
+  if (addresses === null || addresses.free === 0) return []
+  const given = addresses.take()
+  taken.push(() => {
+    for (const address of given) addresses.release(address)
+  })
+  return [{ networkId, addresses: given, aliases: [], forHostPorts: true }]
 }
 
 /** Writes into a task why it waits. */

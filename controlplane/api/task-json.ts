@@ -54,7 +54,8 @@ function statusJson({ status }: TaskObject): Record<string, unknown> {
 }
 
 function attachmentsJson(tx: ReadTransaction, { networks }: TaskObject) {
-  return networks.flatMap(({ networkId, addresses }) => {
+  return networks.flatMap(({ networkId, addresses, forHostPorts }) => {
+    if (forHostPorts) return []
     const network = tx.get('networks', networkId)
     return network === undefined ? [] : [{ Network: networkJson(network), Addresses: addresses }]
   })

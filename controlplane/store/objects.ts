@@ -246,6 +246,9 @@ export interface TaskNetwork {
   /** With prefix length, at most one per family. */
   readonly addresses: readonly string[]
   readonly aliases: readonly string[]
+  /** It is the ingress network, and the task publishes nothing through the mesh: it is on it for
+   * its ports of mode "host", where the node's data plane publishes these. */
+  readonly forHostPorts?: true
 }
 
 export interface TaskStatus {

@@ -30,6 +30,12 @@ export function hostPorts({ endpoint }: AssignedTask): readonly PortConfig[] {
   return (endpoint?.ports ?? []).filter(({ PublishMode }) => PublishMode === 'host')
 }
 
+/** The task without what only the data plane would publish its host ports by: the engine does. */
+export function ofEngine(task: AssignedTask): AssignedTask {
+  if (!task.networks.some(({ forHostPorts }) => forHostPorts)) return task
+  return { ...task, networks: task.networks.filter(({ forHostPorts }) => !forHostPorts) }
+}
+
 /** Throws TaskError for what cannot be said. */
 export function createOptions(
   task: AssignedTask,

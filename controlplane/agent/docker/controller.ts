@@ -20,7 +20,7 @@ import {
   TaskError,
   type TaskHost,
 } from '../executor.ts'
-import { containerName, createOptions, hostPorts, TASK_LABEL } from './container-spec.ts'
+import { containerName, createOptions, hostPorts, ofEngine, TASK_LABEL } from './container-spec.ts'
 import { engineError, ignore, statusOf, wordsOf } from './engine-error.ts'
 import type { EngineEvents } from './engine-events.ts'
 import { engineLines } from './engine-log.ts'
@@ -73,7 +73,7 @@ export class DockerController implements TaskController {
 
   /** `seen`: the container that an earlier agent has made. */
   constructor(task: AssignedTask, host: TaskHost, parts: DockerParts, seen: Inspection | null) {
-    this.#task = task
+    this.#task = ofEngine(task)
     this.#host = host
     this.#parts = parts
     this.#seen = seen
@@ -82,12 +82,12 @@ export class DockerController implements TaskController {
       this.#wake()
     })
     if (seen === null) return
-    for (const { networkId } of task.networks) parts.networks.use(networkId, task.id)
+    for (const { networkId } of this.#task.networks) parts.networks.use(networkId, task.id)
     if (seen.State.Running || seen.State.Status === 'created') this.#expect()
   }
 
   update(task: AssignedTask): void {
-    this.#task = task
+    this.#task = ofEngine(task)
   }
 
   async prepare(signal: AbortSignal): Promise<void> {

@@ -14,8 +14,9 @@ import { existsSync, type FSWatcher, readFileSync, watch } from 'node:fs'
 import { chmod, chown, mkdir, open, rm, writeFile } from 'node:fs/promises'
 import { isAbsolute, join } from 'node:path'
 import type { LocalInterface } from '../../../dataplane/tables.ts'
-import type { AssignedTask } from '../../store/assignment.ts'
+import type { AssignedTask, NetworkItem } from '../../store/assignment.ts'
 import type { TaskStatus } from '../../store/objects.ts'
+import type { PortConfig } from '../../store/specs.ts'
 import {
   type LogLine,
   type LogOptions,
@@ -26,6 +27,7 @@ import {
 import { filesOf } from '../task-context.ts'
 import { makeGroup, wasOutOfMemory } from './cgroup.ts'
 import { HealthJudge, healthPlan } from './health.ts'
+import { readHostPorts, takeHostPorts } from './host-ports.ts'
 import { findImage } from './image.ts'
 import { exitStatus, firstProcess, send, stateText, supervisorOf } from './life.ts'
 import { INTERFACES_TIMEOUT_MS, KILL_TIMEOUT_MS, POLL_MS, STOP_GRACE_MS } from './limits.ts'
@@ -37,8 +39,9 @@ import { logLimits, TaskLog } from './task-log.ts'
 import { userNumbers } from './users.ts'
 
 export interface ControllerParts extends Places {
-  /** Addresses of the name servers of a network, for resolv.conf. */
-  readonly gateways: (networkId: string) => readonly string[]
+  readonly network: (networkId: string) => NetworkItem | undefined
+  /** Ports of mode "host" of all tasks of the node. */
+  readonly hostPorts: () => readonly PortConfig[]
   readonly wallNs: () => bigint
   readonly onRemoved: () => void
 }
@@ -50,6 +53,7 @@ export class ProcessController implements TaskController {
   readonly #directory: string
   #log: TaskLog | null = null
   #hasNamespace: boolean
+  #hostPorts: readonly PortConfig[]
 
   constructor(task: AssignedTask, host: TaskHost, parts: ControllerParts) {
     this.#task = task
@@ -57,6 +61,7 @@ export class ProcessController implements TaskController {
     this.#parts = parts
     this.#directory = join(parts.directories.tasks, task.id)
     this.#hasNamespace = existsSync(this.#namespacePath)
+    this.#hostPorts = readHostPorts(this.#directory)
     if (supervisorOf(this.#directory) > 0) this.#openLog().open()
   }
 
@@ -70,11 +75,18 @@ export class ProcessController implements TaskController {
 
   async prepare(signal: AbortSignal): Promise<void> {
     if (supervisorOf(this.#directory) > 0 || exitStatus(this.#directory) !== null) return
-    const { directories, gateways } = this.#parts
+    const { directories } = this.#parts
     const image = await findImage(this.#task.spec.ContainerSpec?.Image ?? '', directories.images)
-    const servers = this.#task.networks.flatMap(({ networkId }) => gateways(networkId))
-    const plan = planTask(this.#task, this.#host, image, servers)
-    this.#refuseHostPorts()
+    const networks = this.#task.networks.flatMap(({ networkId }) => {
+      return this.#parts.network(networkId) ?? []
+    })
+    const servers = networks.flatMap(({ subnets }) => subnets.map(({ gateway }) => gateway))
+    const plan = planTask(
+      this.#task,
+      this.#host,
+      image,
+      servers.filter((text) => text !== ''),
+    )
     try {
       logLimits(this.#task.logDriver?.Options)
       healthPlan(this.#task.spec.ContainerSpec?.Healthcheck)
@@ -82,6 +94,12 @@ export class ProcessController implements TaskController {
       throw new TaskError((error as Error).message)
     }
     await mkdir(this.#directory, { recursive: true, mode: 0o700 })
+    this.#hostPorts = takeHostPorts(
+      this.#task,
+      this.#directory,
+      networks.some(({ ingress }) => ingress),
+      this.#parts.hostPorts(),
+    )
     await this.#makeNamespace()
     signal.throwIfAborted()
     const place = await this.#makePlace(plan, image.root)
@@ -100,12 +118,6 @@ export class ProcessController implements TaskController {
     await write('inside.sh', insideScript(plan, place))
     await write('run.sh', runScript(place))
     this.#host.changed()
-  }
-
-  #refuseHostPorts(): void {
-    const ports = this.#task.endpoint?.spec.Ports ?? []
-    if (!ports.some(({ PublishMode }) => PublishMode === 'host')) return
-    throw new TaskError('the process runtime does not publish ports in host mode: use ingress mode')
   }
 
   async #makeNamespace(): Promise<void> {
@@ -358,7 +370,11 @@ export class ProcessController implements TaskController {
       pid: firstProcess(this.#directory),
       exitCode: exitStatus(this.#directory) ?? 0,
     }
-    return { container, hostPorts: [] }
+    return { container, hostPorts: this.#hostPorts }
+  }
+
+  hostPorts(): readonly PortConfig[] {
+    return this.#hostPorts
   }
 
   interfaceOf(networkId: string): LocalInterface | null {

@@ -10,9 +10,9 @@ import { readdirSync } from 'node:fs'
 import { mkdir, statfs } from 'node:fs/promises'
 import { availableParallelism, hostname, totalmem } from 'node:os'
 import { join } from 'node:path'
-import type { AssignedTask } from '../../store/assignment.ts'
+import type { AssignedTask, NetworkItem } from '../../store/assignment.ts'
 import type { NodeDescription } from '../../store/objects.ts'
-import type { GenericResource } from '../../store/specs.ts'
+import type { GenericResource, PortConfig } from '../../store/specs.ts'
 import type { Executor, TaskController, TaskHost } from '../executor.ts'
 import { ProcessController } from './controller.ts'
 import { firstProcess, send, supervisorOf } from './life.ts'
@@ -32,7 +32,7 @@ export interface ProcessExecutorOptions {
   readonly genericResources: readonly GenericResource[]
   /** Addresses at which published ports answer. */
   readonly addresses: () => readonly string[]
-  readonly gateways: (networkId: string) => readonly string[]
+  readonly network: (networkId: string) => NetworkItem | undefined
   readonly namespaces: NetworkNamespaces
   readonly wallNs: () => bigint
 }
@@ -85,11 +85,14 @@ export class ProcessExecutor implements Executor {
   }
 
   controller(task: AssignedTask, host: TaskHost): TaskController {
-    const { gateways, namespaces, wallNs } = this.#options
+    const { network, namespaces, wallNs } = this.#options
     const onRemoved = (): void => {
       this.#controllers.delete(task.id)
     }
-    const parts = { directories: this.#directories, namespaces, gateways, wallNs, onRemoved }
+    const directories = this.#directories
+    const hostPorts = (): PortConfig[] =>
+      [...this.#controllers.values()].flatMap((one) => one.hostPorts())
+    const parts = { directories, namespaces, network, hostPorts, wallNs, onRemoved }
     const controller = new ProcessController(task, host, parts)
     this.#controllers.set(task.id, controller)
     return controller

@@ -10,6 +10,12 @@ export const COMMAND_TIMEOUT_MS = 60_000
 export const STOP_GRACE_MS = 10_000
 /** How long the end of a killed task may take. */
 export const KILL_TIMEOUT_MS = 10_000
+/** Where ports of mode "host" without a number are from: the dynamic ports of RFC 6335, as with
+ * Docker. */
+export const HOST_PORT_FIRST = 49_153
+export const HOST_PORT_LAST = 65_535
+/** Numbers that are tried. */
+export const HOST_PORT_TRIES = 1000
 /** One line of a log; a longer one is cut into pieces, as Docker does. */
 export const LOG_LINE_BYTES_MAX: number = 16 * 1024
 /** Defaults of the log options max-size and max-file. */

@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { makeNetworkNamespace, releaseNetworkNamespace } from '../../../dataplane/edge/netns.ts'
 import { insideLab, run } from '../../../dataplane/edge/testing/lab.ts'
-import type { AssignedTask } from '../../store/assignment.ts'
+import type { AssignedTask, NetworkItem } from '../../store/assignment.ts'
 import type { ContainerSpec } from '../../store/specs.ts'
 import type { LogLine, TaskController, TaskHost } from '../executor.ts'
 import { ProcessExecutor } from './executor.ts'
@@ -17,6 +17,18 @@ const RUN = '/run/weft-run'
 const never = new AbortController().signal
 const log = { follow: false, tail: -1, sinceMs: 0, stdout: true, stderr: true }
 
+const NETWORK: NetworkItem = {
+  id: '',
+  name: 'front',
+  vni: 4097,
+  subnets: [{ subnet: '10.0.1.0/24', gateway: '10.0.1.1' }],
+  mtu: null,
+  encrypted: true,
+  multicast: false,
+  ingress: false,
+  internal: false,
+}
+
 const open = async (): Promise<ProcessExecutor> => {
   const executor = new ProcessExecutor({
     dataDirectory: DATA,
@@ -25,7 +37,7 @@ const open = async (): Promise<ProcessExecutor> => {
     labels: {},
     genericResources: [],
     addresses: () => [],
-    gateways: () => ['10.0.1.1'],
+    network: (id) => ({ ...NETWORK, id, ingress: id === 'ingress' }),
     namespaces: { make: makeNetworkNamespace, release: releaseNetworkNamespace },
     wallNs: () => BigInt(Date.now()) * 1_000_000n,
   })
@@ -179,6 +191,38 @@ t.test('exit codes and what could not start are told', async (t) => {
   t.match(await messageOf(lost.start(never)), /cannot start: .*no such directory/)
   await lost.remove()
   t.same(await executor.remains(), [])
+})
+
+t.test('ports of mode "host" get numbers, which stay', async (t) => {
+  const ports = [
+    { Protocol: 'tcp', TargetPort: 80, PublishedPort: 8080, PublishMode: 'host' },
+    { Protocol: 'udp', TargetPort: 53, PublishMode: 'host' },
+  ] as const
+  const hosted = (more: object = {}): AssignedTask => ({
+    ...task('sleep 60'),
+    networks: [{ networkId: 'ingress', addresses: ['10.0.0.9/24'], aliases: [] }],
+    endpoint: { spec: { Ports: ports }, ports, virtualIps: [] },
+    ...more,
+  })
+  const executor = await open()
+  const what = hosted()
+  const controller = executor.controller(what, host)
+  t.same(controller.hostPorts?.(), [])
+  await controller.prepare(never)
+  const [first, second] = controller.hostPorts!()
+  t.same(first, ports[0])
+  t.ok(second!.PublishedPort! > 49_152, 'one that is free')
+  t.same(controller.status().hostPorts, [], 'before it runs')
+  await controller.start(never)
+  t.same(controller.status().hostPorts, [first, second])
+  await executor.close()
+  const next = await open()
+  const again = next.controller(what, host)
+  t.same(again.hostPorts?.(), [first, second], 'for the next agent, too')
+  await again.remove()
+  const homeless = next.controller(hosted({ networks: [] }), host)
+  t.match(await messageOf(homeless.prepare(never)), /ingress network/)
+  await homeless.remove()
 })
 
 t.test('a stop signal, and a kill when it is not heard', async (t) => {
