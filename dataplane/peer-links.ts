@@ -142,7 +142,7 @@ export class PeerLinks implements ControlHandler {
       record = { id, key, session: -1, place: '', endpoint: -1, relayPlace: '', relay: -1 }
       this.records.set(peer.name, record)
     }
-    this.place(record, peer)
+    this.place(record, peer, nowMs)
     if (peer.publicKey !== null) {
       if (record.session < 0) {
         record.session = this.sessions.addPeer(
@@ -172,14 +172,16 @@ export class PeerLinks implements ControlHandler {
   }
 
   /** Interns the configured address when it changed. A peer that roamed stays where it is. */
-  private place(record: PeerRecord, peer: CompiledPeer): void {
+  private place(record: PeerRecord, peer: CompiledPeer, nowMs: number): void {
     const place = peer.address === null ? '' : `${peer.address.text} ${peer.udpPort}`
     if (place === record.place) return
     const previous = record.endpoint
     record.place = place
     record.endpoint =
       peer.address === null ? -1 : this.socket.endpoint(peer.address.text, peer.udpPort)
-    if (record.session >= 0 && record.endpoint >= 0) {
+    if (record.session >= 0 && this.sessions.hasRelay(record.session)) {
+      this.sessions.tryEndpoint(record.session, record.endpoint, nowMs)
+    } else if (record.session >= 0 && record.endpoint >= 0) {
       const now = this.sessions.endpointOf(record.session)
       this.sessions.setEndpoint(record.session, record.endpoint)
       if (now >= 0) this.socket.release(now)
@@ -188,12 +190,14 @@ export class PeerLinks implements ControlHandler {
     if (previous >= 0) this.socket.release(previous)
   }
 
-  /** Where the peers are now whose place the tables do not tell: they have called us. */
+  /** Where the peers are now that are elsewhere than the tables tell, if they tell anything: they
+   * have called us. Those that a relay speaks for are nowhere. */
   places(): PeerPlace[] {
     const places: PeerPlace[] = []
-    for (const [name, { place, session }] of this.records) {
-      const endpoint = place === '' && session >= 0 ? this.sessions.endpointOf(session) : -1
-      if (endpoint >= 0) places.push({ name, endpoint: this.socket.describe(endpoint) })
+    for (const [name, { session, endpoint, relay }] of this.records) {
+      const now = session >= 0 ? this.sessions.endpointOf(session) : -1
+      if (now < 0 || now === endpoint || now === relay) continue
+      places.push({ name, endpoint: this.socket.describe(now) })
     }
     return places
   }

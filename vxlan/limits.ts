@@ -56,6 +56,16 @@ export const COUNTER_MAX: number = Number.MAX_SAFE_INTEGER
 /** Peers of one node, unless the constructor is told otherwise. A power of two. */
 export const PEERS_MAX: number = 1024
 
+/** An initiation goes by the relay this long after it went directly, or the shorter of the two ways
+ * would be found by chance. Longer than a round trip on most paths; a peer that only the relay
+ * reaches has its session so much later. */
+export const RELAY_LATER_MS: number = 100
+
+/** When a session has come up by way of a relay, the direct way is tried, unless it was within this
+ * time: a call that answers a call is not answered by another. As long as a call is waited for;
+ * where there is no direct way, it costs one handshake more for each rekeying. */
+export const DIRECT_TRY_MS: number = REKEY_TIMEOUT_MS
+
 /** Slots per peer in the receiver-index space: previous, current, next and a handshake under way.
  * */
 export const SLOTS_PER_PEER = 4

@@ -35,6 +35,7 @@ import {
 import { Handshaker } from './handshaker.ts'
 import { isSmallerKey, type Keypair, Keyring, makeKeypair } from './keyring.ts'
 import {
+  DIRECT_TRY_MS,
   INITIATION_GAP_MS,
   KEEPALIVE_MS,
   PEERS_MAX,
@@ -45,6 +46,7 @@ import {
   REKEY_ATTEMPT_MS,
   REKEY_JITTER_MS,
   REKEY_TIMEOUT_MS,
+  RELAY_LATER_MS,
 } from './limits.ts'
 import type { HandshakeResult } from './noise.ts'
 import {
@@ -53,6 +55,7 @@ import {
   PASSIVE_TIMER,
   PERSISTENT_TIMER,
   Peer,
+  RELAY_TIMER,
   RETRY_TIMER,
   SILENCE_TIMER,
   TIMERS,
@@ -168,7 +171,7 @@ export class PeerTable implements SessionTable {
     const peer = new Peer(number, remote, ring, endpoint, keepaliveMs)
     this.#peers[number] = peer
     this.#byKey.set(name, peer)
-    this.#armPersistent(peer, nowMs)
+    this.#beginPersistent(peer, nowMs)
     return number
   }
 
@@ -198,6 +201,18 @@ export class PeerTable implements SessionTable {
     this.#peer(number).relay = relay
   }
 
+  /** The tables name another place of a peer that a relay serves. Whether it can be reached there
+   * nobody knows: the way in use stays until a call has tried both. -1 = they name none. */
+  tryEndpoint(number: number, endpoint: number, nowMs: number): void {
+    const peer = this.#peer(number)
+    peer.home = endpoint
+    if (endpoint >= 0) this.#step(peer, REKEY, nowMs)
+  }
+
+  hasRelay(number: number): boolean {
+    return this.#peer(number).relay >= 0
+  }
+
   /** The peer with a session whose endpoint `matches`, -1 = none. */
   find(matches: (endpoint: number) => boolean): number {
     for (const peer of this.#peers) {
@@ -220,8 +235,10 @@ export class PeerTable implements SessionTable {
 
   setKeepalive(number: number, keepaliveMs: number, nowMs: number): void {
     const peer = this.#peer(number)
+    // Tables change more often than keep-alives are due: what is said again changes nothing.
+    if (peer.keepaliveMs === keepaliveMs) return
     peer.keepaliveMs = keepaliveMs
-    this.#armPersistent(peer, nowMs)
+    this.#beginPersistent(peer, nowMs)
   }
 
   // -- inside -> outside --------------------------------------------------------------------------
@@ -316,7 +333,11 @@ export class PeerTable implements SessionTable {
   }
 
   roam(slot: number, endpoint: number): void {
-    this.#moveTo(this.#peer(this.peerAt(slot)), endpoint)
+    const peer = this.#peer(this.peerAt(slot))
+    // The direct way was found by a handshake, and only a handshake gives it up: what else comes by
+    // the relay was on its way, or two ends would take turns in following each other.
+    if (endpoint === peer.relay && peer.endpoint >= 0) return
+    this.#moveTo(peer, endpoint)
   }
 
   // -- handshakes ---------------------------------------------------------------------------------
@@ -413,6 +434,7 @@ export class PeerTable implements SessionTable {
     this.#sessionUp(peer, renewed, nowMs)
     // The responder may not seal before it has seen this key in use (keyring.ts).
     if (keypair.sealed === 0 && peer.ring.current === keypair) this.#keepalive(peer, nowMs)
+    this.#seekDirect(peer, nowMs)
     return HANDSHAKE_ACCEPTED
   }
 
@@ -461,6 +483,7 @@ export class PeerTable implements SessionTable {
     else if (timer === PASSIVE_TIMER) this.#keepalive(peer, nowMs)
     else if (timer === PERSISTENT_TIMER) this.#persist(peer, nowMs)
     else if (timer === EXPIRY_TIMER) this.#expire(peer, nowMs)
+    else if (timer === RELAY_TIMER) this.#callByRelay(peer)
   }
 
   /** A keep-alive keeps a NAT's mapping open, so it also brings a session up where there is none.
@@ -515,11 +538,21 @@ export class PeerTable implements SessionTable {
     const slot = this.#slots.free(peer.number, peer.call?.slot ?? -1)
     const index = this.#slots.newIndex(slot)
     const { initiator, message } = this.#handshaker.initiate(peer.remote, index, nowMs)
-    peer.call = { initiator, slot, index }
+    peer.call = { initiator, slot, index, message }
     peer.handshakeMs = nowMs
     this.stats.initiationsSent++
-    for (const endpoint of waysTo(peer)) this.#hooks.sendHandshake(endpoint, message)
+    const direct = directWays(peer)
+    for (const endpoint of direct) this.#hooks.sendHandshake(endpoint, message)
+    if (direct.has(peer.home)) peer.triedMs = nowMs
+    if (peer.relay >= 0) {
+      if (direct.size === 0) this.#hooks.sendHandshake(peer.relay, message)
+      else this.#arm(peer, RELAY_TIMER, nowMs + RELAY_LATER_MS)
+    }
     peer.tries++
+  }
+
+  #callByRelay({ call, relay }: Peer): void {
+    if (call !== null && relay >= 0) this.#hooks.sendHandshake(relay, call.message)
   }
 
   #promote(peer: Peer, nowMs: number): void {
@@ -527,6 +560,16 @@ export class PeerTable implements SessionTable {
     peer.unusedAnswers = 0
     this.#endCall(peer)
     if (peer.ring.promote()) this.#sessionUp(peer, renewed, nowMs)
+    this.#seekDirect(peer, nowMs)
+  }
+
+  /** The session came up by the relay: if the direct way was not tried just now, it is. So who was
+   * called calls back. Of two ends behind NAT the first to try is not let in by the other's NAT but
+   * has opened its own, and the way back shows that it is open in both directions. */
+  #seekDirect(peer: Peer, nowMs: number): void {
+    const { home, endpoint, relay, triedMs } = peer
+    if (relay < 0 || home < 0 || endpoint === home) return
+    if (nowMs - triedMs >= DIRECT_TRY_MS) this.#step(peer, REKEY, nowMs)
   }
 
   #giveUp(peer: Peer, nowMs: number): void {
@@ -585,6 +628,7 @@ export class PeerTable implements SessionTable {
   #endInitiation(peer: Peer): void {
     peer.call?.initiator.wipe()
     peer.call = null
+    peer.stop(RELAY_TIMER)
   }
 
   #endCall(peer: Peer): void {
@@ -609,6 +653,12 @@ export class PeerTable implements SessionTable {
     else peer.stop(PERSISTENT_TIMER)
   }
 
+  /** The first one comes at once: nobody reaches a node behind NAT before it has called. */
+  #beginPersistent(peer: Peer, nowMs: number): void {
+    if (peer.keepaliveMs > 0) this.#arm(peer, PERSISTENT_TIMER, nowMs + this.#jitterMs())
+    else peer.stop(PERSISTENT_TIMER)
+  }
+
   #jitterMs(): number {
     return this.#random() * REKEY_JITTER_MS
   }
@@ -625,13 +675,14 @@ export class PeerTable implements SessionTable {
   }
 }
 
-/** Where an initiation is sent. With a relay it goes both ways, and what the peer answers first
- * counts: the direct way if it is open. Every second try goes by the relay alone, for the case that
- * the direct way is open in one direction only. */
-function waysTo({ endpoint, home, relay, tries }: Peer): Iterable<number> {
-  if (relay < 0) return [endpoint]
-  const ways = tries % 2 === 1 ? [relay] : [home, endpoint, relay]
-  return new Set(ways.filter((way) => way >= 0))
+/** Where an initiation is sent before it goes by the relay, if there is one: the peer takes the
+ * copy that comes first, and answers where that came from. Every second try goes by the relay
+ * alone, for
+ * the case that the direct way is open in one direction only. */
+function directWays({ endpoint, home, relay, tries }: Peer): ReadonlySet<number> {
+  if (relay < 0) return new Set([endpoint])
+  const ways = tries % 2 === 1 ? [] : [home, endpoint]
+  return new Set(ways.filter((way) => way >= 0 && way !== relay))
 }
 
 function keyName(publicKey: Uint8Array): string {

@@ -18,8 +18,10 @@ export const PASSIVE_TIMER = 3
 export const PERSISTENT_TIMER = 4
 /** The oldest keypair has reached REJECT_AFTER_MS. */
 export const EXPIRY_TIMER = 5
-export const TIMERS = 6
-export type Timer = 0 | 1 | 2 | 3 | 4 | 5
+/** An initiation that has gone the direct way goes by the relay, too. */
+export const RELAY_TIMER = 6
+export const TIMERS = 7
+export type Timer = 0 | 1 | 2 | 3 | 4 | 5 | 6
 
 const OFF: number = Number.POSITIVE_INFINITY
 
@@ -28,6 +30,7 @@ export interface Call {
   readonly initiator: Initiator
   readonly slot: number
   readonly index: number
+  readonly message: Uint8Array
 }
 
 export class Peer {
@@ -39,6 +42,8 @@ export class Peer {
   home: number
   /** Endpoint of a node that passes on what is for the peer, -1 = none. */
   relay = -1
+  /** When it was last called where the tables say that it is. */
+  triedMs: number = Number.NEGATIVE_INFINITY
   /** Initiations of the call under way. */
   tries = 0
   keepaliveMs: number

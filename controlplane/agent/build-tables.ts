@@ -146,7 +146,7 @@ function buildPeers(input: TablesInput, drop: Drop): Peer[] {
     const endpoint = asked === null || places.has(asked) ? null : asked
     if (endpoint !== null) places.add(endpoint)
     const isFar = input.isBehindNat || item.endpoint === null
-    const relay = isFar ? relayFor(id, relays) : undefined
+    const relay = isFar ? relayFor(id, input.node.name, relays) : undefined
     peers.push({
       name: id,
       publicKey: item.publicKey,
@@ -159,12 +159,18 @@ function buildPeers(input: TablesInput, drop: Drop): Peer[] {
   return peers
 }
 
-/** Of the managers that relay one other than the peer itself, so that each has its share. */
-function relayFor(id: string, relays: readonly string[]): string | undefined {
+/** Of the managers that relay one other than the two themselves, so that each has its share. Both
+ * ends choose the same: what comes from there is known to have come by the relay. */
+function relayFor(id: string, own: string, relays: readonly string[]): string | undefined {
   const others = relays.filter((relay) => relay !== id)
-  let sum = 0
-  for (let i = 0; i < id.length; i++) sum = (sum * 31 + id.charCodeAt(i)) >>> 0
+  const sum = hashOf(id) + hashOf(own)
   return others[sum % Math.max(1, others.length)]
+}
+
+function hashOf(text: string): number {
+  let sum = 0
+  for (let i = 0; i < text.length; i++) sum = (sum * 31 + text.charCodeAt(i)) >>> 0
+  return sum
 }
 
 function buildNetwork(item: NetworkItem, input: TablesInput): Network {

@@ -329,6 +329,18 @@ t.test('where nodes behind NAT are heard', async (t) => {
   m.beat(seen('127.0.0.9:2222'))
   await s.pass(100, all)
   t.equal(seenAt(), '127.0.0.9:2222')
+
+  t.comment('a NAT that shows each manager another place: one of them is believed while it lives')
+  await s.write((tx) => tx.update('nodes', { ...tx.get('nodes', 'w')!, role: 'manager' }))
+  await s.pass(40_000, all)
+  w.beat(seen('127.0.0.9:3333'))
+  await s.pass(100, all)
+  t.equal(seenAt(), '127.0.0.9:2222')
+  await s.pass(5_000, [a, w])
+  w.beat(seen('127.0.0.9:3333'))
+  await s.pass(100, [a, w])
+  t.equal(seenAt(), '127.0.0.9:3333')
+  m.register({ key: key(2), endpoint: '127.0.0.2:4789' })
   t.equal(
     refusal(() => m.beat(seen('x'))),
     'invalid-argument',

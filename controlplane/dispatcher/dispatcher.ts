@@ -75,8 +75,8 @@ export class Dispatcher {
   readonly #endings: (() => void)[] = []
   /** Nodes that are down, and since when we know it. */
   readonly #downSince = new Map<string, number>()
-  /** When a node behind NAT was last given another endpoint. */
-  readonly #seenMs = new Map<string, number>()
+  /** When a node behind NAT was last given another endpoint, and who saw it there. */
+  readonly #seenBy = new Map<string, { readonly reporter: string; readonly atMs: number }>()
   #isRunning = false
 
   constructor(parts: DispatcherParts) {
@@ -309,7 +309,7 @@ export class Dispatcher {
       this.#sessions.close(id, new DispatchError('not-found', 'the node was removed'))
       this.#liveness.forget(id)
       this.#downSince.delete(id)
-      this.#seenMs.delete(id)
+      this.#seenBy.delete(id)
       this.#drains.forget(id)
       this.#drains.check()
     }
@@ -349,10 +349,16 @@ export class Dispatcher {
     // Managers are believed: their data planes are the ones that nodes behind NAT keep calling.
     if (node === undefined || node.tunnel === null || by?.role !== 'manager') return
     if (node.tunnel.endpoint !== null || node.tunnel.seenAt === endpoint) return
-    // Some NATs show another address to each who looks: that must not keep the store busy.
+    // Some NATs show another address to each who looks: one is believed as long as it lives, and
+    // not too often, or the store would be kept busy.
     const nowMs = this.#nowMs()
-    if (nowMs - (this.#seenMs.get(nodeId) ?? Number.NEGATIVE_INFINITY) < limits.SEEN_MS) return
-    this.#seenMs.set(nodeId, nowMs)
+    const last = this.#seenBy.get(nodeId)
+    if (last !== undefined) {
+      if (nowMs - last.atMs < limits.SEEN_MS) return
+      const isOther = last.reporter !== reporter
+      if (isOther && this.#liveness.sessionOf(last.reporter) !== undefined) return
+    }
+    this.#seenBy.set(nodeId, { reporter, atMs: nowMs })
     this.#writer.node(nodeId, (now) =>
       now.tunnel === null ? now : { ...now, tunnel: { ...now.tunnel, seenAt: endpoint } },
     )
