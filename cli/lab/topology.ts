@@ -59,6 +59,7 @@ export interface PublishPlan {
   readonly port: number
   readonly service: string
   readonly targetPort?: number
+  readonly proxyProtocol?: 'v1' | 'v2'
 }
 
 interface KeyPair {
@@ -236,8 +237,7 @@ export class Topology {
       const scheduler = service.scheduler ? { scheduler: service.scheduler } : {}
       this.service({ name, network: INGRESS, tasks, vip: false, ...scheduler })
     }
-    const target = plan.targetPort === undefined ? {} : { targetPort: plan.targetPort }
-    this.published.push({ protocol: plan.protocol, port: plan.port, service: name, ...target })
+    this.published.push({ ...plan, service: name })
     this.#changed()
   }
 

@@ -6,11 +6,8 @@ import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { sumOf } from '../../cli/lab/metrics.ts'
-import { waitFor } from '../../cli/lab/wait.ts'
-import { type Scene, SERVICE_PORT, sceneTest } from './scene.ts'
+import { quiet, type Scene, SERVICE_PORT, sceneTest } from './scene.ts'
 
-/** Longer than TCP delays an acknowledgement (TCP_DELACK_MAX, 200 ms). */
-const SILENCE_MS = 500
 /** A sender that lost packets while the agent was away tries again after some seconds. */
 const PATIENCE_MS = 30_000
 
@@ -29,22 +26,6 @@ async function allTests(scene: Scene): Promise<void> {
   const file = join(scene.agent('node1').runDirectory, 'flows.state')
   keepTests(scene, web, file)
   lossTests(scene, web, file)
-}
-
-/** Waits until the published port has been silent for longer than an acknowledgement is delayed:
- * while no agent is there, the host itself refuses what comes to the port. */
-async function quiet(scene: Scene): Promise<void> {
-  let before = -1
-  await waitFor(
-    async () => {
-      const samples = await scene.agent('node1').metrics()
-      const packets = sumOf(samples, 'weft_published_port_receive_packets_total')
-      const isSame = packets === before
-      before = packets
-      return isSame
-    },
-    { what: 'silence on the published port', stepMs: SILENCE_MS },
-  )
 }
 
 function keepTests(scene: Scene, web: [string, string], file: string): void {

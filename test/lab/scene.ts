@@ -12,7 +12,9 @@ import { type Agent, type AgentOptions, startAgents } from '../../cli/lab/agent.
 import { labObstacle } from '../../cli/lab/enter.ts'
 import type { Host } from '../../cli/lab/host.ts'
 import { Lab } from '../../cli/lab/lab.ts'
+import { sumOf } from '../../cli/lab/metrics.ts'
 import { type ServicePlan, Topology } from '../../cli/lab/topology.ts'
+import { waitFor } from '../../cli/lab/wait.ts'
 import type { ForwardingTables } from '../../dataplane/tables.ts'
 import { Station } from './station.ts'
 
@@ -113,6 +115,26 @@ export class Scene {
   async close(): Promise<void> {
     await Promise.all([...this.#stations.values()].map((station) => station.stop()))
   }
+}
+
+/** Longer than TCP delays an acknowledgement (TCP_DELACK_MAX, 200 ms). */
+const SILENCE_MS = 500
+
+/** Waits until node1's published ports have been silent for longer than an acknowledgement is
+ * delayed:
+ * while no agent is there, the host itself refuses what comes to them. */
+export async function quiet(scene: Scene): Promise<void> {
+  let before = -1
+  await waitFor(
+    async () => {
+      const samples = await scene.agent('node1').metrics()
+      const packets = sumOf(samples, 'weft_published_port_receive_packets_total')
+      const isSame = packets === before
+      before = packets
+      return isSame
+    },
+    { what: 'silence on the published port', stepMs: SILENCE_MS },
+  )
 }
 
 /** Builds a scene for all tests of a file and declares them, or skips with the reason why there is

@@ -112,7 +112,7 @@ function note(port: number, closer: Server | UdpSocket): void {
   servers.set(port, [...(servers.get(port) ?? []), closer])
 }
 
-function serveTcp({ port }: StationCalls['serveTcp'][0]): Promise<null> {
+function serveTcp({ port, proxied }: StationCalls['serveTcp'][0]): Promise<null> {
   const list = served.get(port) ?? []
   served.set(port, list)
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
@@ -120,6 +120,7 @@ function serveTcp({ port }: StationCalls['serveTcp'][0]): Promise<null> {
       peer: plain(socket.remoteAddress),
       peerPort: socket.remotePort ?? 0,
       state: 'open',
+      header: '',
     }
     list.push(row)
     socket.on('error', (error) => {
@@ -128,7 +129,7 @@ function serveTcp({ port }: StationCalls['serveTcp'][0]): Promise<null> {
     socket.on('close', () => {
       if (row.state === 'open') row.state = 'end'
     })
-    attend(socket)
+    attend(socket, proxied === true ? headerReader(row) : (data) => data)
   })
   note(port, server)
   return new Promise((resolve, reject) => {
@@ -137,7 +138,23 @@ function serveTcp({ port }: StationCalls['serveTcp'][0]): Promise<null> {
   })
 }
 
-function attend(socket: Socket): void {
+/** Takes a PROXY header off the front of what comes, and notes it. */
+function headerReader(row: { header: string }): (data: Buffer) => Buffer {
+  let read: Buffer = Buffer.alloc(0)
+  return (data) => {
+    if (row.header !== '') return data
+    read = Buffer.concat([read, data])
+    const isText = read.subarray(0, 5).toString('latin1') === 'PROXY'
+    const isWhole = isText ? read.includes('\r\n') : read.length >= 16
+    if (!isWhole) return Buffer.alloc(0)
+    const size = isText ? read.indexOf('\r\n') + 2 : 16 + read.readUInt16BE(14)
+    if (read.length < size) return Buffer.alloc(0)
+    row.header = read.subarray(0, size).toString('hex')
+    return read.subarray(size)
+  }
+}
+
+function attend(socket: Socket, strip: (data: Buffer) => Buffer): void {
   socket.write(`${JSON.stringify(greetingOf(socket))}\n`)
   let bulk: { hash: Hash; left: number } | null = null
   const take = (data: Buffer): void => {
@@ -145,7 +162,9 @@ function attend(socket: Socket): void {
     bulk.hash.update(data)
     bulk.left -= data.length
   }
-  socket.on('data', (data: Buffer) => {
+  socket.on('data', (raw: Buffer) => {
+    const data = strip(raw)
+    if (data.length === 0) return
     if (bulk !== null) return take(data)
     const order = /^bulk (\d+) (\d+)\n/.exec(data.subarray(0, 64).toString('latin1'))
     if (order === null) {

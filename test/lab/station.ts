@@ -51,6 +51,8 @@ export interface Served {
   readonly peerPort: number
   /** 'open', 'end' or an error code. */
   readonly state: string
+  /** The PROXY header that came first, in hexadecimal digits; '' until all of it is there. */
+  readonly header: string
 }
 
 export interface CallOptions {
@@ -64,7 +66,7 @@ export interface CallOptions {
 
 /** What the thread is asked, by operation: [arguments, answer]. */
 export interface StationCalls {
-  serveTcp: [{ port: number }, null]
+  serveTcp: [{ port: number; proxied?: boolean }, null]
   serveUdp: [{ port: number; family: 4 | 6 }, null]
   unserve: [{ port: number }, null]
   served: [{ port: number }, Served[]]
@@ -188,6 +190,12 @@ export class Station {
     await this.must('serveTcp', { port })
     await this.must('serveUdp', { port, family: 4 })
     await this.must('serveUdp', { port, family: 6 })
+  }
+
+  /** Serves TCP on a port where every connection begins with a PROXY header. The greeting does not
+   * wait for it. */
+  async serveProxied(port: number): Promise<void> {
+    await this.must('serveTcp', { port, proxied: true })
   }
 
   /** Connects and returns who answered; the connection is held. Throws with the code. */
