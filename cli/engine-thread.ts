@@ -60,6 +60,8 @@ export class EngineThread implements EngineHandle {
     this.tell({ kind: 'ask', question }),
   )
   private mesh: MeshHost | null = null
+  /** The host could not masquerade: it is not asked again. */
+  private hasNoEgress = false
   private loopback: LoopbackProxy | null = null
   private worker: Worker | null = null
   /** What the loop gave when it ended in order. */
@@ -188,7 +190,7 @@ export class EngineThread implements EngineHandle {
     await devices.open(tables.ports, [])
     await devices.applyIngress(tables)
     devices.sweep()
-    if (tables.publishedPorts.length === 0) await repairMeshHost(options.runDirectory)
+    if (!needsMesh(tables)) await repairMeshHost(options.runDirectory)
     await this.openMesh(tables)
     this.wakeFd = openWake()
     this.manual.setTables(() => tableClaims(tables))
@@ -291,7 +293,7 @@ export class EngineThread implements EngineHandle {
   // ---------------------------------------------------------------------------------
 
   private async openMesh(tables: CompiledTables): Promise<void> {
-    if (this.mesh !== null || tables.publishedPorts.length === 0) return
+    if (this.mesh !== null || !needsMesh(tables)) return
     const runDirectory = this.options!.runDirectory
     this.mesh = await openMeshHost({ tunName: TUN_NAME, mtu: meshMtu(tables), runDirectory })
   }
@@ -301,7 +303,17 @@ export class EngineThread implements EngineHandle {
     const ports = tables.publishedPorts.map(({ protocol, portNumber }): MeshPort => {
       return { protocol: protocol === PROTOCOL_TCP ? 'tcp' : 'udp', port: portNumber }
     })
-    await this.mesh?.apply({ addresses, ports })
+    const egress = tables.node.egress && !this.hasNoEgress
+    try {
+      await this.mesh?.apply({ addresses, ports, egress })
+    } catch (error) {
+      if (!egress) throw error
+      // A host whose packet filter cannot still serves.
+      this.hasNoEgress = true
+      const { message } = error as Error
+      this.options!.log.warn('processes have no way outside', { error: message })
+      await this.mesh?.apply({ addresses, ports })
+    }
     const own = addresses.find((address) => address.includes(':')) ?? addresses[0] ?? null
     this.loopback ??= new LoopbackProxy(this.options!.log)
     this.loopback.apply(own, ports)
@@ -353,6 +365,10 @@ export class EngineThread implements EngineHandle {
     if (this.wakeFd >= 0) closeWake(this.wakeFd)
     this.wakeFd = -1
   }
+}
+
+function needsMesh(tables: CompiledTables): boolean {
+  return tables.publishedPorts.length > 0 || tables.node.egress
 }
 
 function meshMtu(tables: CompiledTables): number {

@@ -110,6 +110,7 @@ function compileNode(node: LocalNode, options: CompileOptions): CompiledNode {
     privateKey: node.privateKey === undefined ? options.privateKey : key(node.privateKey),
     presharedKeys: presharedKeys(node),
     relays: node.relays ?? false,
+    egress: node.egress ?? false,
     addresses: (node.addresses ?? []).map(address),
     balancer: { ...BALANCER_DEFAULT, ...node.balancer },
   }

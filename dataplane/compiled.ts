@@ -73,6 +73,8 @@ export interface CompiledNode {
   readonly presharedKeys: readonly Uint8Array[]
   /** Passes on datagrams between peers. */
   readonly relays: boolean
+  /** The host forwards and masquerades the links of its processes. */
+  readonly egress: boolean
   /** Addresses on which published ports answer, besides loopback. */
   readonly addresses: readonly Address[]
   /** Timeouts and defences, every default filled in. */

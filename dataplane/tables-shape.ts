@@ -161,6 +161,7 @@ const node = object({
   privateKey: optional(secretKey),
   presharedKey: optional(secretKey),
   relays: optional(flag),
+  egress: optional(flag),
   presharedKeys: optional(list(secretKey, { min: 1, max: PRESHARED_KEYS_MAX })),
   addresses: optional(list(address, { max: NODE_ADDRESSES_MAX })),
   zone: optional(name),

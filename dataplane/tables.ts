@@ -36,6 +36,9 @@ export interface LocalNode {
   readonly addresses?: readonly string[]
   /** Passes on sealed datagrams between peers that do not reach each other. Default false. */
   readonly relays?: boolean
+  /** Processes of this node reach outside by links of their own (edge/egress.ts): the host forwards
+   * and masquerades them. Default false. */
+  readonly egress?: boolean
   /** Where the node stands, for services that prefer what is near: a rack, a room, a region. */
   readonly zone?: string
   /** Timeouts and defences of the balancer on this node. */

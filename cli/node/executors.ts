@@ -1,14 +1,23 @@
 // What runs this node's tasks, by `--runtime`: the Docker engine where one answers, processes of
 // the host otherwise.
 
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { Address4, Address6 } from 'ip-address'
 import type { Logger } from '../../base/log.ts'
+import { upstreamsOf } from '../../controlplane/agent/dns/upstream.ts'
 import { DockerExecutor } from '../../controlplane/agent/docker/executor.ts'
 import type { AttachmentCalls, Executor } from '../../controlplane/agent/executor.ts'
+import type { Egress } from '../../controlplane/agent/process/egress.ts'
 import { ProcessExecutor } from '../../controlplane/agent/process/executor.ts'
 import type { NetworkItem } from '../../controlplane/store/assignment.ts'
 import type { GenericResource } from '../../controlplane/store/specs.ts'
+import {
+  EGRESS_ADDRESSES,
+  egressAddress,
+  egressObstacle,
+  openEgressLink,
+} from '../../dataplane/edge/egress.ts'
+import { EGRESS_DEVICES } from '../../dataplane/edge/mesh-plan.ts'
 import { makeNetworkNamespace, releaseNetworkNamespace } from '../../dataplane/edge/netns.ts'
 import { macFromAddress } from '../../dataplane/mac-derive.ts'
 
@@ -87,11 +96,35 @@ async function openProcess(options: ExecutorOptions): Promise<Executor> {
     genericResources,
     addresses: options.addresses,
     network: options.network,
+    egress: await hostEgress(options.log),
     namespaces: { make: makeNetworkNamespace, release: releaseNetworkNamespace },
     wallNs: () => BigInt(Date.now()) * 1_000_000n,
   })
   await executor.open()
   return executor
+}
+
+/** By which tasks reach outside; null, and a warning, where the host has no means. */
+async function hostEgress(log: Logger): Promise<Egress | null> {
+  const obstacle = await egressObstacle()
+  if (obstacle !== null) {
+    log.warn('tasks reach nothing outside their networks', { reason: obstacle })
+    return null
+  }
+  return {
+    devices: EGRESS_DEVICES,
+    addresses: EGRESS_ADDRESSES,
+    address: egressAddress,
+    connect: openEgressLink,
+    resolvers: () => {
+      try {
+        const servers = upstreamsOf(readFileSync('/etc/resolv.conf', 'utf8'), new Set())
+        return servers.map(({ address }) => address).filter((text) => !/^(127\.|::1$)/.test(text))
+      } catch {
+        return []
+      }
+    },
+  }
 }
 
 /** "02:42:0a:00:01:03" for 10.0.1.3: the address under which the packet loop knows an endpoint. */

@@ -98,7 +98,7 @@ function clients({ nodeId, networks, endpoints, networksOf }: DnsInput): DnsClie
       addresses: places.flatMap(({ addresses }) => addresses),
       networks: ids.sort((a, b) => order.indexOf(a) - order.indexOf(b)),
       // As with Docker: a container has the outside unless all its networks are internal.
-      external: ids.some((id) => networks.get(id)?.internal !== true),
+      external: ids.length === 0 || ids.some((id) => networks.get(id)?.internal !== true),
     }
   })
 }

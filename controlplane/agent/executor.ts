@@ -86,6 +86,8 @@ export interface TaskController {
   status(): Pick<TaskStatus, 'container' | 'hostPorts'>
   /** Where the interface on this network is to be made; null while there is no place yet. */
   interfaceOf(networkId: string): LocalInterface | null
+  /** True when the task reaches outside by a link that the host is to masquerade. */
+  hasEgress?(): boolean
   /** Ports that the data plane is to publish for this task, on this node alone. Absent where
    * something else does. */
   hostPorts?(): readonly PortConfig[]

@@ -292,7 +292,7 @@ export class NodeAgent {
     this.#version++
     const built = buildTables({
       version: this.#version,
-      node: dataPlane.localNode(this.#facts),
+      node: { ...dataPlane.localNode(this.#facts), ...(this.#hasEgress() ? { egress: true } : {}) },
       isBehindNat: dataPlane.tunnel()?.endpoint === null,
       peers: items.all('peer'),
       networks: items.all('network'),
@@ -315,6 +315,12 @@ export class NodeAgent {
     })
     this.#parts.onDns(this.#dns())
     return { built, assignment: items.version }
+  }
+
+  #hasEgress(): boolean {
+    return [...this.worker.tasks.values()].some(
+      ({ status, controller }) => !isTerminal(status.state) && controller.hasEgress?.(),
+    )
   }
 
   #dns(): DnsTables {

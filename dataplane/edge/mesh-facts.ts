@@ -4,7 +4,14 @@
 import type { AddressFamily } from './address.ts'
 import { queryIp, runCommand } from './command.ts'
 import { EdgeError } from './errors.ts'
-import { type HostFacts, MESH_TABLE, type RuleReport, routeText, ruleText } from './mesh-plan.ts'
+import {
+  EGRESS_DEVICES,
+  type HostFacts,
+  MESH_TABLE,
+  type RuleReport,
+  routeText,
+  ruleText,
+} from './mesh-plan.ts'
 import { readSysctl, sysctlDevices } from './sysctl.ts'
 
 const hasIpv6 = (): boolean => readSysctl('ipv6/conf/all/forwarding') !== undefined
@@ -60,9 +67,14 @@ export const firewallProgram = (family: AddressFamily): string =>
   family === 4 ? 'iptables' : 'ip6tables'
 
 /** Lines of `iptables -S CHAIN`; none when there is no such chain, or no iptables that works. */
-async function chainLines(family: AddressFamily, chain: string): Promise<string[]> {
+async function chainLines(
+  family: AddressFamily,
+  chain: string,
+  table = 'filter',
+): Promise<string[]> {
   try {
-    const { status, stdout } = await runCommand(firewallProgram(family), ['-w', '-S', chain])
+    const words = ['-w', '-t', table, '-S', chain]
+    const { status, stdout } = await runCommand(firewallProgram(family), words)
     return status === 0 ? stdout.split('\n').filter((line) => line !== '') : []
   } catch (error) {
     if (error instanceof EdgeError && error.code === 'COMMAND_MISSING') return []
@@ -76,19 +88,27 @@ async function filteringChain(family: AddressFamily, tunName: string): Promise<s
   if ((await chainLines(family, 'DOCKER-USER')).length > 0) return 'DOCKER-USER'
   const forward = await chainLines(family, 'FORWARD')
   const filtering = forward.some(
-    (line) => line !== '-P FORWARD ACCEPT' && !line.includes(` ${tunName} `),
+    (line) =>
+      line !== '-P FORWARD ACCEPT' &&
+      !line.includes(` ${tunName} `) &&
+      !line.includes(` ${EGRESS_DEVICES}+ `),
   )
   return filtering ? 'FORWARD' : undefined
 }
 
 export async function readChains(
-  steps: readonly { readonly family: AddressFamily; readonly chain: string }[],
+  steps: readonly {
+    readonly family: AddressFamily
+    readonly table?: 'nat'
+    readonly chain: string
+  }[],
 ): Promise<Set<string>> {
   const lines = new Set<string>()
-  for (const name of new Set(steps.map(({ family, chain }) => `${family} ${chain}`))) {
-    const [family, chain] = name.split(' ') as ['4' | '6', string]
-    for (const line of await chainLines(Number(family) as AddressFamily, chain)) {
-      lines.add(`${family} ${line}`)
+  const names = steps.map(({ family, table = 'filter', chain }) => `${family} ${table} ${chain}`)
+  for (const name of new Set(names)) {
+    const [family, table, chain] = name.split(' ') as ['4' | '6', string, string]
+    for (const line of await chainLines(Number(family) as AddressFamily, chain, table)) {
+      lines.add(`${family} ${table} ${line}`)
     }
   }
   return lines

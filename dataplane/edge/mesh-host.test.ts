@@ -29,6 +29,8 @@ run('ip', '-n', 'client', 'link', 'set', 'eth0', 'up')
 const filtering = spawnSync('iptables', ['-S']).status === 0
 if (!filtering) t.comment('iptables does not work here: the accepts in FORWARD are not tested')
 
+const translating = spawnSync('iptables', ['-t', 'nat', '-S']).status === 0
+
 function filter(program: string, ...parameters: string[]): void {
   if (filtering) run(program, ...parameters)
 }
@@ -73,6 +75,7 @@ function snapshot(): Record<string, string> {
   }
   state.link = run('ip', '-o', 'link')
   if (filtering) state.filter = run('iptables', '-S')
+  if (translating) state.nat = run('iptables', '-t', 'nat', '-S')
   return state
 }
 
@@ -125,6 +128,22 @@ t.test('apply, change, verify, undo', async (t) => {
   t.match(rules('-4'), '10.7.0.1 ipproto tcp dport 443')
 
   await host.undoAll()
+  await host.undoAll()
+  t.strictSame(difference(before, snapshot()), [], 'no trace')
+  filter('iptables', '-P', 'FORWARD', 'ACCEPT')
+})
+
+t.test('a way outside for processes', { skip: translating ? false : 'no NAT here' }, async (t) => {
+  filter('iptables', '-P', 'FORWARD', 'DROP')
+  const before = snapshot()
+  const host = await openMeshHost()
+  await host.apply({ addresses: [], ports: [], egress: true })
+  t.match(run('iptables', '-t', 'nat', '-S', 'POSTROUTING'), '-j MASQUERADE')
+  t.match(run('iptables', '-S', 'FORWARD'), '-A FORWARD -i weftx+ -j ACCEPT')
+  t.equal(await host.verify(), 0, 'the rules are there as they were written')
+  await host.apply({ ...WISH, egress: true })
+  await host.apply({ ...WISH, ports: [], egress: true })
+  t.equal(run('sysctl', '-n', 'net.ipv4.ip_forward').trim(), '1')
   await host.undoAll()
   t.strictSame(difference(before, snapshot()), [], 'no trace')
   filter('iptables', '-P', 'FORWARD', 'ACCEPT')

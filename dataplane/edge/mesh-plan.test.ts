@@ -135,6 +135,29 @@ t.test('no published port, no change; no IPv6 address, no change of IPv6', (t) =
   t.end()
 })
 
+t.test('a way outside for processes, alone and where FORWARD drops', (t) => {
+  const words = (facts: HostFacts): string[] =>
+    planMesh({ addresses: [], ports: [], egress: true }, facts, 'weft0').map((step) => {
+      if (step.kind === 'chain') return `${step.table ?? ''} ${step.chain} ${step.rule.join(' ')}`
+      return step.kind === 'sysctl' ? `${step.name} ${step.value}` : step.kind
+    })
+  const drop = '-o weftx+ -m conntrack ! --ctstate RELATED,ESTABLISHED -j DROP'
+  const masquerade = 'nat POSTROUTING -s 169.254.48.0/20 ! -o weftx+ -j MASQUERADE'
+  t.strictSame(words({ ...PRISTINE, chains: {} }), [
+    'ipv4/ip_forward 1',
+    ` FORWARD ${drop}`,
+    masquerade,
+  ])
+  t.strictSame(words(PRISTINE), [
+    'ipv4/ip_forward 1',
+    ' DOCKER-USER -o weftx+ -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT',
+    ' DOCKER-USER -i weftx+ -j ACCEPT',
+    ` DOCKER-USER ${drop}`,
+    masquerade,
+  ])
+  t.end()
+})
+
 t.test('a host that is already so is left alone', (t) => {
   const moved: HostFacts = {
     rules: { 4: ['pref 250 lookup local'], 6: [] },
@@ -159,6 +182,7 @@ const wishes = fc.record({
     }),
     { maxLength: 5 },
   ),
+  egress: fc.boolean(),
 })
 
 t.test('whatever was wished in between, the last wish decides, and undo restores the host', (t) => {

@@ -30,6 +30,8 @@
 //   the answers to it would be taken for requests.
 // - Where FORWARD drops (Docker's policy), traffic of weft0 is accepted: in DOCKER-USER if it
 //   exists, which Docker keeps in front and never flushes.
+// - Processes' links to outside (egress.ts) are masqueraded by the packet filter's NAT: it is what
+//   every host has that runs containers, and a node without it has no egress.
 // - IPv6 forwarding makes a host stop accepting router advertisements unless accept_ra is 2.
 //   Devices that accepted them go on doing so.
 //
@@ -52,6 +54,12 @@ export const LOCAL_RULE_PREFERENCE = 200
 /** Address of weft0: see rp_filter above. Link-local (RFC 3927), never on a wire. */
 export const MESH_DEVICE_ADDRESS = '169.254.47.89/32'
 
+/** Links by which processes of this node reach outside (egress.ts): names begin so. */
+export const EGRESS_DEVICES = 'weftx'
+/** Their addresses. Link-local (RFC 3927), so that no network anywhere is in the way; they are on
+ * no wire, for each link has two ends and what leaves the host has its address. */
+export const EGRESS_SUBNET = '169.254.48.0/20'
+
 export interface MeshPort {
   readonly protocol: 'tcp' | 'udp'
   readonly port: number
@@ -61,6 +69,9 @@ export interface MeshWish {
   /** Addresses of this node on which published ports answer; 127.0.0.1 is always one of them. */
   readonly addresses: readonly string[]
   readonly ports: readonly MeshPort[]
+  /** Forward what comes from links of EGRESS_DEVICES, with the host's own address. Default
+   * false. */
+  readonly egress?: boolean
 }
 
 /** What the host was like before we changed anything. */
@@ -96,6 +107,8 @@ export type MeshStep =
   | {
       readonly kind: 'chain'
       readonly family: AddressFamily
+      /** Default "filter". */
+      readonly table?: 'nat'
       readonly chain: string
       readonly rule: readonly string[]
     }
@@ -104,16 +117,19 @@ export type MeshStep =
 export function stepKey(step: MeshStep): string {
   if (step.kind === 'sysctl') return `sysctl ${step.name}`
   if (step.kind === 'route') return `route ${step.route}`
-  if (step.kind === 'chain') return `chain ${step.family} ${step.chain} ${step.rule.join(' ')}`
+  if (step.kind === 'chain') return `chain ${chainKey(step)}`
   return `rule ${step.family} ${step.add ? 'add' : 'del'} ${step.rule}`
 }
 
 const RESERVED_PORTS = 'ipv4/ip_local_reserved_ports'
 
 /** All changes that the wish needs, in the order in which they must be made; taking them back goes
- * the other way round. No published port, no change. */
+ * the other way round. No published port and no egress, no change. */
 export function planMesh(wish: MeshWish, facts: HostFacts, tunName: string): MeshStep[] {
-  if (wish.ports.length === 0) return []
+  const egress = wish.egress ? planEgress(facts) : []
+  if (wish.ports.length === 0) {
+    return wish.egress ? [...planForwarding(4, facts, tunName), ...egress] : []
+  }
   const addresses = new Set(['127.0.0.1', ...wish.addresses].map(canonicalAddress))
   addresses.delete('::1')
   const families = ([4, 6] as const).filter((family) =>
@@ -121,8 +137,10 @@ export function planMesh(wish: MeshWish, facts: HostFacts, tunName: string): Mes
   )
   return [
     ...families.flatMap((family) => planForwarding(family, facts, tunName)),
+    ...(wish.egress && !families.includes(4) ? planForwarding(4, facts, tunName) : []),
     ...planReservedPorts(wish, facts),
     ...families.flatMap((family) => planChain(family, facts, tunName)),
+    ...egress,
     ...planSources([...addresses], tunName),
     ...families.flatMap((family) => planLocalRule(family, facts)),
     ...[...addresses].flatMap((address) => planPorts(address, wish.ports)),
@@ -199,6 +217,34 @@ function planChain(family: AddressFamily, facts: HostFacts, tunName: string): Me
   return [
     { kind: 'chain', family, chain, rule: ['-i', tunName, '-j', 'ACCEPT'] },
     { kind: 'chain', family, chain, rule: ['-o', tunName, '-j', 'ACCEPT'] },
+  ]
+}
+
+const ANSWERS = ['-m', 'conntrack', '--ctstate', 'RELATED,ESTABLISHED']
+const NO_ANSWERS = ['-m', 'conntrack', '!', '--ctstate', 'RELATED,ESTABLISHED']
+
+/** What leaves through an egress link goes out with the host's address; nothing begins from outside
+ * or from another link. IPv4, as with Docker's gateway bridge. */
+function planEgress(facts: HostFacts): MeshStep[] {
+  const links = `${EGRESS_DEVICES}+`
+  const chain = facts.chains[4]
+  const rules = [
+    // Each is put in front of those before it.
+    ...(chain === undefined ? [] : [['-o', links, ...ANSWERS, '-j', 'ACCEPT']]),
+    ...(chain === undefined ? [] : [['-i', links, '-j', 'ACCEPT']]),
+    ['-o', links, ...NO_ANSWERS, '-j', 'DROP'],
+  ]
+  return [
+    ...rules.map((rule): MeshStep => {
+      return { kind: 'chain', family: 4, chain: chain ?? 'FORWARD', rule }
+    }),
+    {
+      kind: 'chain',
+      family: 4,
+      table: 'nat',
+      chain: 'POSTROUTING',
+      rule: ['-s', EGRESS_SUBNET, '!', '-o', links, '-j', 'MASQUERADE'],
+    },
   ]
 }
 
@@ -280,12 +326,13 @@ export function isSatisfied(
 ): boolean {
   if (step.kind === 'sysctl') return now.sysctls.get(step.name) === step.value
   if (step.kind === 'route') return now.routes.includes(step.route)
-  if (step.kind === 'chain') return chainRules.has(chainKey(step.family, step.chain, step.rule))
+  if (step.kind === 'chain') return chainRules.has(chainKey(step))
   return now.rules[step.family].includes(step.rule) === step.add
 }
 
-export function chainKey(family: AddressFamily, chain: string, rule: readonly string[]): string {
-  return `${family} -A ${chain} ${rule.join(' ')}`
+/** "4 filter -A FORWARD -i weft0 -j ACCEPT". */
+export function chainKey({ family, table, chain, rule }: MeshStep & { kind: 'chain' }): string {
+  return `${family} ${table ?? 'filter'} -A ${chain} ${rule.join(' ')}`
 }
 
 export interface MeshDifference {

@@ -62,7 +62,8 @@ async function changeChain(
   verb: '-I' | '-D',
 ): Promise<void> {
   const program = firewallProgram(step.family)
-  const words = ['-w', verb, step.chain, ...step.rule]
+  const table = step.table === undefined ? [] : ['-t', step.table]
+  const words = ['-w', ...table, verb, step.chain, ...step.rule]
   const { status, stderr } = await runCommand(program, words)
   // Taking back what is not there (or a chain that is gone) is done already.
   if (status === 0 || (verb === '-D' && status === 1)) return

@@ -26,6 +26,7 @@ import {
 } from '../executor.ts'
 import { filesOf } from '../task-context.ts'
 import { makeGroup, wasOutOfMemory } from './cgroup.ts'
+import { connectEgress, type Egress, readEgress, takeEgress, wantsEgress } from './egress.ts'
 import { HealthJudge, healthPlan } from './health.ts'
 import { readHostPorts, takeHostPorts } from './host-ports.ts'
 import { findImage } from './image.ts'
@@ -40,6 +41,10 @@ import { userNumbers } from './users.ts'
 
 export interface ControllerParts extends Places {
   readonly network: (networkId: string) => NetworkItem | undefined
+  /** Null: this node has no means for it. */
+  readonly egress: Egress | null
+  /** Addresses of the links of all tasks of the node. */
+  readonly egressAddresses: () => ReadonlySet<string>
   /** Ports of mode "host" of all tasks of the node. */
   readonly hostPorts: () => readonly PortConfig[]
   readonly wallNs: () => bigint
@@ -54,6 +59,7 @@ export class ProcessController implements TaskController {
   #log: TaskLog | null = null
   #hasNamespace: boolean
   #hostPorts: readonly PortConfig[]
+  #egressAddress: string | null
 
   constructor(task: AssignedTask, host: TaskHost, parts: ControllerParts) {
     this.#task = task
@@ -62,6 +68,7 @@ export class ProcessController implements TaskController {
     this.#directory = join(parts.directories.tasks, task.id)
     this.#hasNamespace = existsSync(this.#namespacePath)
     this.#hostPorts = readHostPorts(this.#directory)
+    this.#egressAddress = readEgress(this.#directory)
     if (supervisorOf(this.#directory) > 0) this.#openLog().open()
   }
 
@@ -80,7 +87,9 @@ export class ProcessController implements TaskController {
     const networks = this.#task.networks.flatMap(({ networkId }) => {
       return this.#parts.network(networkId) ?? []
     })
-    const servers = networks.flatMap(({ subnets }) => subnets.map(({ gateway }) => gateway))
+    const egress = wantsEgress(networks) ? this.#parts.egress : null
+    const gateways = networks.flatMap(({ subnets }) => subnets.map(({ gateway }) => gateway))
+    const servers = networks.length > 0 || egress === null ? gateways : egress.resolvers()
     const plan = planTask(
       this.#task,
       this.#host,
@@ -101,6 +110,7 @@ export class ProcessController implements TaskController {
       this.#parts.hostPorts(),
     )
     await this.#makeNamespace()
+    if (egress !== null) await this.#connect(egress)
     signal.throwIfAborted()
     const place = await this.#makePlace(plan, image.root)
     // The place of a /run of its own.
@@ -124,6 +134,14 @@ export class ProcessController implements TaskController {
     const path = this.#namespacePath
     if (!(await isNamespace(path))) this.#parts.namespaces.make(path)
     this.#hasNamespace = true
+  }
+
+  async #connect(egress: Egress): Promise<void> {
+    const { id, networks } = this.#task
+    const address = takeEgress(egress, this.#directory, this.#parts.egressAddresses())
+    this.#egressAddress = address
+    const name = `eth${networks.length}`
+    await connectEgress(egress, id, { namespace: this.#namespacePath, name, address })
   }
 
   async #makePlace(plan: Plan, root: string | null): Promise<Place> {
@@ -371,6 +389,14 @@ export class ProcessController implements TaskController {
       exitCode: exitStatus(this.#directory) ?? 0,
     }
     return { container, hostPorts: this.#hostPorts }
+  }
+
+  get egressAddress(): string | null {
+    return this.#egressAddress
+  }
+
+  hasEgress(): boolean {
+    return this.#egressAddress !== null
   }
 
   hostPorts(): readonly PortConfig[] {

@@ -2,9 +2,6 @@
 // Docker engine, and without root (inside a user namespace). It keeps a task's network, files,
 // limits and processes apart from the others'; it is no wall against a hostile image, whose
 // processes may be root in a root file system of theirs (docs/security.md).
-//
-// Not here: egress. A task reaches the networks that it is on and nothing else; what must reach
-// outside runs under Docker.
 
 import { readdirSync } from 'node:fs'
 import { mkdir, statfs } from 'node:fs/promises'
@@ -15,6 +12,7 @@ import type { NodeDescription } from '../../store/objects.ts'
 import type { GenericResource, PortConfig } from '../../store/specs.ts'
 import type { Executor, TaskController, TaskHost } from '../executor.ts'
 import { ProcessController } from './controller.ts'
+import type { Egress } from './egress.ts'
 import { firstProcess, send, supervisorOf } from './life.ts'
 import { type Directories, type NetworkNamespaces, removeTraces } from './places.ts'
 import { run } from './shell.ts'
@@ -34,6 +32,8 @@ export interface ProcessExecutorOptions {
   readonly addresses: () => readonly string[]
   readonly network: (networkId: string) => NetworkItem | undefined
   readonly namespaces: NetworkNamespaces
+  /** Null: tasks reach nothing outside their networks. */
+  readonly egress: Egress | null
   readonly wallNs: () => bigint
 }
 
@@ -85,15 +85,25 @@ export class ProcessExecutor implements Executor {
   }
 
   controller(task: AssignedTask, host: TaskHost): TaskController {
-    const { network, namespaces, wallNs } = this.#options
+    const { network, namespaces, egress, wallNs } = this.#options
     const onRemoved = (): void => {
       this.#controllers.delete(task.id)
     }
     const directories = this.#directories
     const hostPorts = (): PortConfig[] =>
       [...this.#controllers.values()].flatMap((one) => one.hostPorts())
-    const parts = { directories, namespaces, network, hostPorts, wallNs, onRemoved }
-    const controller = new ProcessController(task, host, parts)
+    const egressAddresses = (): ReadonlySet<string> =>
+      new Set([...this.#controllers.values()].flatMap((one) => one.egressAddress ?? []))
+    const controller = new ProcessController(task, host, {
+      directories,
+      namespaces,
+      network,
+      egress,
+      egressAddresses,
+      hostPorts,
+      wallNs,
+      onRemoved,
+    })
     this.#controllers.set(task.id, controller)
     return controller
   }

@@ -38,6 +38,7 @@ const open = async (): Promise<ProcessExecutor> => {
     genericResources: [],
     addresses: () => [],
     network: (id) => ({ ...NETWORK, id, ingress: id === 'ingress' }),
+    egress: null,
     namespaces: { make: makeNetworkNamespace, release: releaseNetworkNamespace },
     wallNs: () => BigInt(Date.now()) * 1_000_000n,
   })
