@@ -25,7 +25,14 @@ import { endLoad, killTask, pageService, type ShownTask, Swarm } from '../cli/la
 import type { SwarmNode } from '../cli/lab/swarm-node.ts'
 import { pause, waitFor } from '../cli/lab/wait.ts'
 import type { Bench, Yield } from './harness.ts'
-import { NODE_LINKS, nodeChain, TASK_LINKS, taskChain } from './load/death-chain.ts'
+import {
+  LEADER_LINKS,
+  leaderChain,
+  NODE_LINKS,
+  nodeChain,
+  TASK_LINKS,
+  taskChain,
+} from './load/death-chain.ts'
 
 const TASKS = Number(process.env.WEFT_BENCH_TASKS ?? 300)
 const UPDATES = Number(process.env.WEFT_BENCH_UPDATES ?? 10)
@@ -191,9 +198,14 @@ async function failures(swarm: Swarm): Promise<Yield> {
 
   const shown = await swarm.manager.nodes()
   const leader = swarm.nodes.find(({ name }) => shown.get(name)?.ManagerStatus?.Leader)!
+  await swarm.served(8080)
+  const others = swarm.nodes.filter((one) => one !== leader)
+  end = await loads(swarm, others)
   sinceMs = Date.now()
   await swarm.powerOff(leader)
   const movedLeader = await elsewhere(swarm, leader, sinceMs)
+  const deadLeader = lastFailureMs(await end(), sinceMs)
+  const leaderLinks = leaderChain(others, shown.get(leader.name)!.ID, sinceMs)
   await swarm.powerOn(leader)
   await swarm.untilReady(swarm.nodes.length)
   await remove(swarm)
@@ -202,6 +214,8 @@ async function failures(swarm: Swarm): Promise<Yield> {
     ...taskLinks,
     'last packet, node dead': dead,
     ...nodeLinks,
+    'last packet, leader dead': deadLeader,
+    ...leaderLinks,
     'moved, worker dead': moved,
     'moved, leader dead': movedLeader,
   }
@@ -267,6 +281,8 @@ export const bench: Bench = {
     ...TASK_LINKS.map((name) => ({ name, unit: 'ms' })),
     { name: 'last packet, node dead', unit: 'ms' },
     ...NODE_LINKS.map((name) => ({ name, unit: 'ms' })),
+    { name: 'last packet, leader dead', unit: 'ms' },
+    ...LEADER_LINKS.map((name) => ({ name, unit: 'ms' })),
     { name: 'moved, worker dead', unit: 's' },
     { name: 'moved, leader dead', unit: 's' },
     { name: 'failed requests, updates', unit: '' },

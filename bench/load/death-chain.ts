@@ -19,6 +19,13 @@ export const NODE_LINKS = [
   'node: down',
 ] as const
 
+export const LEADER_LINKS = [
+  'leader: another leads',
+  'leader: away',
+  'leader: last tables in force',
+  'leader: down',
+] as const
+
 interface Line {
   readonly node: string
   /** After the death. */
@@ -80,6 +87,18 @@ export function taskChain(nodes: readonly SwarmNode[], taskId: string, sinceMs: 
     'task: leader told': told,
     'task: assignments sent': sent,
     'task: last tables in force': inForce,
+  })
+}
+
+/** The links of the leader's death. */
+export function leaderChain(nodes: readonly SwarmNode[], nodeId: string, sinceMs: number): Yield {
+  const { lines, of } = finder(nodes, nodeId, sinceMs)
+  const [away] = of('node away')
+  return defined({
+    'leader: another leads': lines.find(({ text }) => text.startsWith('this manager leads'))?.ms,
+    'leader: away': away,
+    'leader: last tables in force': away === undefined ? undefined : tables(lines, away).inForce,
+    'leader: down': of('node down')[0],
   })
 }
 

@@ -22,6 +22,10 @@ export const FAST_RETRY_MS = 250
 export const STEADY_SESSION_MS = 10_000
 /** A try that took longer than this met somebody who is busy. */
 export const SLOW_TRY_MS = 1_000
+/** A heartbeat that a manager leaves unanswered for so long ends the session, if its tunnel is
+ * silent
+ * as well. */
+export const DOUBT_MS = 300
 /** A connection attempt to one manager. A dead host must not keep us from the next manager. */
 export const CONNECT_TIMEOUT_MS = 2_000
 /** How long a task that is to be stopped waits for all nodes to give it no new flows. */
@@ -73,6 +77,9 @@ export const LOOK_LATE_MS = 300
  * at each look. Costs 100 bytes each way: a peer that answers what it is sent is never asked. */
 export const KNOCK_MS = 300
 export const KNOCKS_MIN = 2
+/** Who has not answered for LONG_SILENT_MS is asked at one look in so many. */
+export const LONG_SILENT_MS = 10_000
+export const LONG_SILENT_LOOKS = 10
 /** Peers asked at one look, some 3 us of the packet loop each, and those called for a new session,
  * a
  * millisecond each. Others have their turn at the next. */

@@ -1,11 +1,12 @@
 // Which manager to call, and when. Pure: the caller has the clock, the dice and the sockets.
 //
 // A manager that does not lead says who does, and that one is called next, at once. Without such a
-// hint any of the managers known is as good as another, but for those that just failed. After a
-// session ended the first tries are close together, so that a node is back within a second of the
-// election of a new leader; later ones are spread over seconds, so that a thousand nodes do not
-// storm a cluster that has just come up. An attempt that itself took long says that the other end
-// has its hands full, and ends the fast ones.
+// hint any of the managers known is as good as another, but for those that just failed, and those
+// whose nodes do not answer: a dead one costs a time limit, and others may still say that it leads.
+// After a session ended the first tries are close together, so that a node is back within a second
+// of the election of a new leader; later ones are spread over seconds, so that a thousand nodes do
+// not storm a cluster that has just come up. An attempt that itself took long says that the other
+// end has its hands full, and ends the fast ones.
 
 import type { Prng } from '../../base/prng.ts'
 import {
@@ -38,8 +39,12 @@ export class Managers {
    *  */
   #hints = 0
 
-  constructor(addresses: readonly string[]) {
+  readonly #isSilent: (address: string) => boolean
+
+  /** `isSilent`: the node at an address does not answer just now. */
+  constructor(addresses: readonly string[], isSilent: (address: string) => boolean = () => false) {
     this.#addresses = [...new Set(addresses)]
+    this.#isSilent = isSilent
   }
 
   get addresses(): readonly string[] {
@@ -54,7 +59,8 @@ export class Managers {
   /** Somebody said who leads. Returns true when it is worth calling that one at once. */
   hint(address: string, by: string): boolean {
     this.#failed.add(by)
-    if (address === by || this.#hints >= this.#addresses.length + 1) return false
+    if (address === by || this.#isSilent(address)) return false
+    if (this.#hints >= this.#addresses.length + 1) return false
     this.#hints++
     this.#hint = address
     return true
@@ -75,12 +81,14 @@ export class Managers {
     const hint = this.#hint
     this.#hint = null
     if (hint !== null) return hint
-    let choice = this.#addresses.filter((address) => !this.#failed.has(address))
+    const answering = this.#addresses.filter((address) => !this.#isSilent(address))
+    const known = answering.length > 0 ? answering : this.#addresses
+    let choice = known.filter((address) => !this.#failed.has(address))
     if (choice.length === 0) {
       // All have failed: another round.
       this.#failed.clear()
       this.#hints = 0
-      choice = [...this.#addresses]
+      choice = [...known]
     }
     return choice[random.below(Math.max(1, choice.length))] ?? null
   }

@@ -101,7 +101,10 @@ export class NodeAgent {
   readonly #liveness = new PeerLiveness()
   #facts: ClusterFacts = { managers: [], tunnelKeys: [], dataPathPort: 0 }
   #version = 0
-  #isConnected = false
+  /** The one that there is a session with, null = there is none. */
+  #manager: string | null = null
+  /** Managers' nodes by their addresses. */
+  #managerNodes: ReadonlyMap<string, string> = new Map()
   #cancelLook: () => void = () => {}
   #closing: Promise<void> | null = null
 
@@ -110,7 +113,7 @@ export class NodeAgent {
     this.#parts = parts
     const { executor, clock, timers, random, log, connect, dataPlane } = parts
     mkdirSync(options.stateDirectory, { recursive: true, mode: 0o700 })
-    this.#managers = new Managers(options.managers)
+    this.#managers = new Managers(options.managers, (address) => this.#isSilent(address))
     this.worker = new Worker({
       executor,
       memory: new TaskDb(join(options.stateDirectory, 'worker.db'), log),
@@ -134,7 +137,7 @@ export class NodeAgent {
       },
       statuses: () => this.worker.statuses(),
       onConnected: (address) => {
-        this.#isConnected = address !== null
+        this.#manager = address
       },
       onRemoved: parts.onRemoved,
       clock,
@@ -159,7 +162,7 @@ export class NodeAgent {
 
   /** Whether there is a session with a leader. */
   get isConnected(): boolean {
-    return this.#isConnected
+    return this.#manager !== null
   }
 
   get facts(): ClusterFacts {
@@ -211,6 +214,8 @@ export class NodeAgent {
   // -----------------------------------------------------------------------
 
   #onMessage(message: SessionMessage__Output): void {
+    const nodes = message.managers.map(({ address, nodeId }) => [address, nodeId] as const)
+    this.#managerNodes = new Map(nodes)
     this.#learn({
       managers: message.managers.map(({ address }) => address),
       tunnelKeys: message.tunnelKeys.map((key) => key.toString('base64')),
@@ -264,7 +269,13 @@ export class NodeAgent {
       this.#tables.changed()
       this.session.acknowledge()
     }
+    if (this.#isSilent(this.#manager ?? '')) this.session.session?.doubt()
     this.#cancelLook = timers.after(LOOK_MS, () => this.#look())
+  }
+
+  /** Whether the node of the manager at an address does not answer through its tunnel. */
+  #isSilent(address: string): boolean {
+    return this.#liveness.silent.has(this.#managerNodes.get(address) ?? '')
   }
 
   #heartbeat(): object {

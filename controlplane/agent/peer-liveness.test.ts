@@ -7,6 +7,7 @@ import {
   CALLED_MAX,
   CALM_MS,
   KNOCK_MS,
+  LONG_SILENT_LOOKS,
   LOOK_LATE_MS,
   LOOK_MS,
   PATIENCE_MAX,
@@ -72,6 +73,12 @@ t.test('who answers through the tunnel', async (t) => {
   tunnel.pass(LOOK_MS, 0, 1)
   t.notOk(tunnel.last.isNews)
   t.same(tunnel.last.asked, ['b'], 'and asked on')
+  let asked = 0
+  for (let n = 0; n < 100; n++) {
+    tunnel.pass(LOOK_MS, 0, 0)
+    asked += tunnel.last.asked.length
+  }
+  t.ok(asked < 100 && asked > 50 / LONG_SILENT_LOOKS, `if seldom after a while: ${asked} of 100`)
   tunnel.pass(LOOK_MS, 1, 1)
   t.notOk(tunnel.isSilent, 'one packet is enough')
   t.ok(tunnel.last.isNews)

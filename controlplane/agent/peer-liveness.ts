@@ -22,6 +22,8 @@ import {
   CALM_MS,
   KNOCK_MS,
   KNOCKS_MIN,
+  LONG_SILENT_LOOKS,
+  LONG_SILENT_MS,
   LOOK_LATE_MS,
   LOOK_MS,
   PATIENCE_MAX,
@@ -82,6 +84,7 @@ export class PeerLiveness {
     const lateMs = nowMs - (this.#lookMs ?? nowMs) - LOOK_MS
     const stoodMs = lateMs > LOOK_LATE_MS ? lateMs : 0
     this.#lookMs = nowMs
+    this.#looks++
     const asked: string[] = []
     const silent = new Set<string>()
     const present = new Set<string>()
@@ -94,16 +97,20 @@ export class PeerLiveness {
         seen.askedMs += stoodMs
         read(seen, reading, nowMs)
         if (seen.isSilent) silent.add(nodeId)
-        if (nowMs - seen.askedMs >= KNOCK_MS) asked.push(nodeId)
+        if (this.#isAsked(nowMs - seen.askedMs)) asked.push(nodeId)
       }
     }
     for (const nodeId of this.#peers.keys()) if (!present.has(nodeId)) this.#peers.delete(nodeId)
     const isNews = !isSame(silent, this.#silent)
     this.#silent = silent
-    this.#looks++
     const some = inTurn(asked, ASKED_MAX, this.#looks)
     for (const nodeId of some) this.#peers.get(nodeId)!.knocks++
     return { asked: some, called: inTurn([...silent], CALLED_MAX, this.#looks), isNews }
+  }
+
+  #isAsked(silentMs: number): boolean {
+    if (silentMs < KNOCK_MS) return false
+    return silentMs < LONG_SILENT_MS || this.#looks % LONG_SILENT_LOOKS === 0
   }
 }
 

@@ -135,6 +135,22 @@ t.test('a node joins, runs a task, and outlives two leaders', async (t) => {
   t.pass('and it hears that it was removed')
 })
 
+t.test('a manager that answers neither here nor there is given up', async (t) => {
+  const w = await world(t, 1)
+  w.lead(0)
+  w.loop.start()
+  await until(() => w.connected.length > 0)
+  const session = w.loop.session!
+  session.client.Heartbeat = (() => {}) as never
+  session.acknowledge()
+  await until(() => {
+    session.doubt()
+    return session.isOver
+  })
+  await until(() => w.connected.length > 2)
+  t.not(w.loop.session, session, 'and tried again')
+})
+
 t.test('a set that is out of step is asked for anew', async (t) => {
   const w = await world(t, 1)
   w.lead(0)
@@ -191,6 +207,15 @@ t.test('which manager to call', async (t) => {
   managers.update([])
   t.equal(managers.addresses.length, 3)
   t.equal(new Managers([]).next(random), null)
+  const silent = new Set(['a:1'])
+  const others = new Managers(['a:1', 'b:1'], (address) => silent.has(address))
+  t.notOk(others.hint('a:1', 'b:1'), 'who does not answer does not lead')
+  for (let n = 0; n < 10; n++) {
+    t.equal(others.next(random), 'b:1')
+    others.failed('b:1')
+  }
+  silent.add('b:1')
+  t.ok(others.next(random), 'when nobody answers, all are tried')
   for (let tries = 1; tries < 40; tries++) {
     const delayMs = retryDelayMs(tries, random)
     t.ok(delayMs >= 0 && delayMs <= (tries <= 8 ? 250 : 8_000))

@@ -63,6 +63,8 @@ export class Session {
   #assignments: ClientReadableStream<AssignmentsMessage__Output> | null = null
   #periodMs = 1000
   #beating = false
+  /** When the heartbeat under way was sent. */
+  #beatMs = 0
   #isBeatWanted = false
   #cancelBeat: () => void = () => {}
   #description = ''
@@ -130,6 +132,15 @@ export class Session {
     if (this.#isOver || this.#id === '') return
     if (this.#beating) this.#isBeatWanted = true
     else this.#beat()
+  }
+
+  /** The manager's own node does not answer through the tunnel. A heartbeat that it does not answer
+   * either ends the session, sooner than by its time limit. To be called again while it is so. */
+  doubt(): void {
+    if (this.#isOver || this.#id === '') return
+    const isLong = this.#parts.clock.nowMs() - this.#beatMs >= limits.DOUBT_MS
+    if (!this.#beating) this.#beat()
+    else if (isLong) this.close(new Error('the manager does not answer, nor does its tunnel'))
   }
 
   /** Tells the leader that the agent ends and is to be started again: it has that long for the
@@ -250,6 +261,7 @@ export class Session {
   #beat(): void {
     this.#cancelBeat()
     this.#beating = true
+    this.#beatMs = this.#parts.clock.nowMs()
     this.#isBeatWanted = false
     const request = { ...this.#parts.host.heartbeat(), sessionId: this.#id }
     const waitMs = Math.min(Math.max(2 * this.#periodMs, 1000), limits.CALL_TIMEOUT_MS)

@@ -29,6 +29,9 @@ export const FLUSH_SOON_MS = 10
 /** A node whose tunnels are silent is away after this many periods without a heartbeat. More than
  * one and its jitter: so a single late one does not do it. */
 export const HEARTBEATS_AWAY = 1.5
+/** And after this many under a leader that has never heard it: others come within half a second of
+ * its election, and say who does not answer. */
+export const HEARTBEATS_AWAY_UNHEARD = 0.75
 /** A report about a peer counts for this many periods. */
 export const REPORT_PERIODS = 2.5
 /** The endpoint of a node behind NAT is changed at most this often. */

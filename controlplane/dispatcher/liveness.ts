@@ -15,13 +15,15 @@
 // nobody, and that says nothing about the nodes: the time is not counted.
 //
 // When a manager becomes the leader it gives every node that was not down one normal timeout to
-// come. Nothing is written for that: a leader change leaves no mark on the nodes.
+// come; one that the others do not hear either is away sooner. Nothing is written for that: a
+// leader change leaves no mark on the nodes.
 
 import type { Clock } from '../../base/clock.ts'
 import type { Prng } from '../../base/prng.ts'
 import {
   HEARTBEAT_JITTER,
   HEARTBEATS_AWAY,
+  HEARTBEATS_AWAY_UNHEARD,
   HEARTBEATS_MISSED,
   LIVENESS_TICK_MS,
   REGISTRATION_WINDOW_MS,
@@ -151,7 +153,9 @@ export class Liveness {
     const periodMs = this.#parts.periodMs()
     for (const node of [...this.#nodes.values()]) {
       const silentMs = nowMs - node.seenMs
-      if (silentMs < periodMs * HEARTBEATS_AWAY) continue
+      const isUnheard = node.sessionId === ''
+      const overdue = isUnheard ? HEARTBEATS_AWAY_UNHEARD : HEARTBEATS_AWAY
+      if (silentMs < periodMs * overdue) continue
       if (silentMs >= periodMs * HEARTBEATS_MISSED) this.#down(node)
       else this.#judge(node, nowMs - periodMs * REPORT_PERIODS)
     }
