@@ -116,6 +116,11 @@ export class SwarmNode {
     return this.host.exec([dockerPath() ?? 'docker', '-H', `unix://${this.socket}`, ...args])
   }
 
+  /** The docker CLI, going on in the background until it is stopped. */
+  follow(...args: readonly string[]): LabProcess {
+    return this.host.spawn([dockerPath() ?? 'docker', '-H', `unix://${this.socket}`, ...args])
+  }
+
   /** The docker CLI, which must succeed; its output without the last line's end. */
   async mustDocker(...args: readonly string[]): Promise<string> {
     const { status, stdout, stderr } = await this.docker(...args)

@@ -200,7 +200,7 @@ export class NodeAgent {
 
   /** The node leaves the cluster: stops and deletes its tasks, tells it, then ends. */
   async leave(limitMs: number): Promise<void> {
-    await this.worker.removeAll(limitMs)
+    await this.worker.removeAll(limitMs, this.isConnected)
     await this.close()
   }
 

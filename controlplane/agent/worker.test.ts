@@ -203,6 +203,25 @@ t.test('flows are granted their time once a draining task is quiet', async (t) =
   await worker.close()
 })
 
+t.test('a node that leaves waits for the word of managers, where there are any', async (t) => {
+  const networks = [{ networkId: 'n1', addresses: ['10.0.1.3/24'], aliases: [] }]
+  for (const hasManagers of [true, false]) {
+    const { worker, executor, timers } = node()
+    worker.assign(assignment([task('a', { networks })]), new Map())
+    await until(() => executor.calls.includes('wait a'))
+    const leaving = worker.removeAll(60_000, hasManagers)
+    if (hasManagers) {
+      await until(() => worker.tasks.get('a')!.isDraining && timers.size > 1)
+      t.equal(executor.bodies.get('a')?.state, 'running')
+      timers.advance(9_999)
+      timers.advance(1)
+    }
+    await leaving
+    t.ok(executor.calls.includes('remove a'))
+    await worker.close()
+  }
+})
+
 t.test('draining', async (t) => {
   const networks = [{ networkId: 'n1', addresses: ['10.0.1.3/24'], aliases: [] }]
   const up = task('a', { networks })

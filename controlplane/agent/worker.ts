@@ -100,9 +100,10 @@ export class Worker {
     this.#parts.memory.close()
   }
 
-  /** The node leaves the cluster: stops and deletes every task. Resolves when it is done or
-   * `limitMs` is over. */
-  async removeAll(limitMs: number): Promise<void> {
+  /** The node leaves the cluster: stops and deletes every task, drained where there are managers
+   * that would take it out of service. Resolves when it is done or `limitMs` is over. */
+  async removeAll(limitMs: number, hasManagers: boolean): Promise<void> {
+    if (!hasManagers) for (const manager of this.#managers.values()) manager.drained(true)
     for (const id of [...this.#managers.keys()]) this.#forget(id)
     const late = new Promise<void>((resolve) => this.#parts.timers.after(limitMs, resolve))
     await Promise.race([Promise.all(this.#removals.values()), late])

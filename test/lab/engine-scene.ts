@@ -4,6 +4,7 @@ import t from 'tap'
 import { type EngineNode, engineObstacle, LabEngine } from '../../cli/lab/engine.ts'
 import type { Host } from '../../cli/lab/host.ts'
 import type { Lab } from '../../cli/lab/lab.ts'
+import type { ExecResult } from '../../cli/lab/process.ts'
 import { SwarmNode } from '../../cli/lab/swarm-node.ts'
 import { waitFor } from '../../cli/lab/wait.ts'
 import { labTest, type Test } from './lab-test.ts'
@@ -21,16 +22,20 @@ export interface EngineScene {
   readonly client: Host
 }
 
-/** `count` hosts named h1, h2, … on one bridge, the first a manager, the others workers. */
-export async function startEngineNodes(lab: Lab, count: number): Promise<EngineScene> {
+/** `count` hosts named h1, h2, … on one bridge, the first a manager, the others workers. The agents
+ * are told of their engines by `tell`. */
+export async function startEngineNodes(
+  lab: Lab,
+  count: number,
+  tell: (engine: LabEngine) => string[] = (engine) => engine.agentArguments,
+): Promise<EngineScene> {
   const names = Array.from({ length: count }, (_, i) => `h${i + 1}`)
   const hosts = await lab.hostsNamed(...names)
   const client = await lab.host('c')
   await lab.bridge([...hosts, client])
   const nodes = hosts.map((host): EngineNode => {
     const engine = new LabEngine(lab, host)
-    const options = { arguments: engine.agentArguments }
-    return { engine, node: new SwarmNode(lab, host, options) }
+    return { engine, node: new SwarmNode(lab, host, { arguments: tell(engine) }) }
   })
   // One after another: the first makes the image's file.
   for (const { engine } of nodes) {
@@ -55,6 +60,7 @@ export interface ShownTask {
     readonly State: string
     readonly Err?: string
     readonly ContainerStatus?: { readonly ContainerID: string; readonly PID: number }
+    readonly PortStatus?: { readonly Ports?: readonly { readonly PublishedPort: number }[] }
   }
 }
 
@@ -85,4 +91,16 @@ export async function untilRunning(
     const states = last.map(({ Status }) => `${Status.State} ${Status.Err ?? ''}`).join('\n')
     throw new Error(`${(error as Error).message}\n${states}\n${node.node.log.slice(-4000)}`)
   }
+}
+
+/** Runs commands in the container of the task that is on `node`. */
+export async function insideOf(
+  node: EngineNode,
+  manager: EngineNode,
+  tasks: readonly ShownTask[],
+): Promise<(...args: string[]) => Promise<ExecResult>> {
+  const id = (await manager.node.nodes()).get(node.node.name)?.ID
+  const container = tasks.find(({ NodeID }) => NodeID === id)?.Status.ContainerStatus?.ContainerID
+  if (container === undefined) throw new Error(`no task runs on ${node.node.name}`)
+  return (...args) => node.engine.docker('exec', container, ...args)
 }
