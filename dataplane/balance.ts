@@ -278,7 +278,8 @@ export class Balance {
     if (direction !== FORWARD || frame.protocol !== PROTOCOL_TCP) return true
     if (frame.fragment === LATER_FRAGMENT || !proxyHeaders.holds(connection)) return true
     const view = this.slab.view
-    const judged = proxyHeaders.judge(connection, view, frame.l4At, frame.end(), nowMs)
+    const isPart = frame.fragment !== NOT_A_FRAGMENT
+    const judged = proxyHeaders.judge(connection, view, frame.l4At, frame.end(), isPart, nowMs)
     if (judged === PROXY_EARLY) return false
     this.headerDue = judged
     return true

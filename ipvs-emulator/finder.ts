@@ -214,6 +214,11 @@ export class Finder {
     if (!over && !this.#settings.expireNodestConn && !this.#isStranded(family, entry)) return true
     if (!opens(view, l4At, end, protocol)) return true
     if (!over && this.#services.servers[table.records[at + SERVER]!]?.weight !== 0) return true
+    // A copy of the SYN that comes late begins nothing, and without the shift what else comes late
+    // would mean nothing to its receiver.
+    const { proxyHeaders } = this.#connections
+    const connection = entry * 2 + family
+    if (proxyHeaders.count !== 0 && proxyHeaders.isBegunBy(connection, view, l4At)) return true
     this.#connections.release(family, entry, true)
     return false
   }

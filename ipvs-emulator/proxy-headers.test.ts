@@ -48,7 +48,7 @@ function pending(): { self: Lab; connection: number } {
   const { view, l4At, end } = build({
     ...{ ...forward, sequence: 2, acknowledgement: 10, flags: TCP_ACK },
   })
-  t.equal(proxyHeaders.judge(connection, view, l4At, end, self.now), PROXY_INSTEAD)
+  t.equal(proxyHeaders.judge(connection, view, l4At, end, false, self.now), PROXY_INSTEAD)
   return { self, connection }
 }
 
@@ -72,7 +72,7 @@ t.test('nothing is allocated per segment', async (t) => {
   const step = (): void => {
     rest()
     now += 60
-    const judged = proxyHeaders.judge(connection, data.view, data.l4At, data.end, now)
+    const judged = proxyHeaders.judge(connection, data.view, data.l4At, data.end, false, now)
     if (judged === PROXY_BEFORE) {
       headers++
       proxyHeaders.write(connection, out, 0)
@@ -88,7 +88,7 @@ t.test('nothing is allocated per segment', async (t) => {
   proxyHeaders.shiftReply(connection, all.view, all.l4At, false, now)
   const after = growth(step) - own
   t.ok(after < BYTES_MAX, `${after} bytes when it is not`)
-  t.equal(proxyHeaders.judge(connection, data.view, data.l4At, data.end, now), PROXY_PASS)
+  t.equal(proxyHeaders.judge(connection, data.view, data.l4At, data.end, false, now), PROXY_PASS)
 })
 
 t.test('a flow without a header is asked about nothing', async (t) => {

@@ -14,7 +14,9 @@
 //
 // Nothing of the client passes before the header: until it has acknowledged what the server really
 // sent, its segments are dropped, so nobody can speak in the header's place, and a flood of forged
-// segments makes no headers. The header is a segment of its own. It takes the place of an
+// segments makes no headers. Until the server has acknowledged the header, bytes that reach from
+// before the first one over it are dropped as well, and so are fragments, which hide how far they
+// reach. The header is a segment of its own. It takes the place of an
 // acknowledgement without data, because a server that answers by SYN cookies knows the connection
 // by the first segment's sequence number alone.
 //
@@ -178,16 +180,35 @@ export class ProxyHeaders {
     return records[at + PHASE]! >= PENDING ? lengthOf(records[at + KIND]!) : 0
   }
 
+  /** True when the SYN at `l4At` is the one that the server has answered. */
+  isBegunBy(connection: number, view: DataView, l4At: number): boolean {
+    const records = this.#records[connection & 1]!
+    const at = (connection >>> 1) * STRIDE
+    return (
+      records[at + PHASE]! > WAITING && ((tcpSequence(view, l4At) + 1) | 0) === records[at + BASE]
+    )
+  }
+
   /** What becomes of a segment of the client, as it sent it: PROXY_*. `end` is that of the whole
-   * packet. To be called before it is tracked. */
-  judge(connection: number, view: DataView, l4At: number, end: number, nowMs: number): number {
+   * packet, `isFragment` that there is more of it elsewhere. To be called before it is tracked. */
+  judge(
+    connection: number,
+    view: DataView,
+    l4At: number,
+    end: number,
+    isFragment: boolean,
+    nowMs: number,
+  ): number {
     const records = this.#records[connection & 1]!
     const at = (connection >>> 1) * STRIDE
     const flags = tcpFlags(view, l4At)
     const payloadSize = end - l4At - tcpHeaderSize(view, l4At)
     const phase = records[at + PHASE]!
-    if ((flags & TCP_SYN) !== 0) return payloadSize > 0 ? PROXY_EARLY : PROXY_PASS
+    if ((flags & TCP_SYN) !== 0) return payloadSize > 0 || isFragment ? PROXY_EARLY : PROXY_PASS
     if (phase === DONE) return PROXY_PASS
+    if (isFragment || reachesOver(tcpSequence(view, l4At), payloadSize, records[at + BASE]!)) {
+      return PROXY_EARLY
+    }
     if (phase < PENDING) {
       if ((flags & TCP_RST) !== 0) return PROXY_PASS
       if (phase === WAITING || (flags & TCP_ACK) === 0) return PROXY_EARLY
@@ -455,6 +476,12 @@ export class ProxyHeaders {
     if (phase === PENDING) this.#startTimer(connection, records, record, nowMs)
     return true
   }
+}
+
+/** True for bytes that begin before `base` and end behind it. They are not shifted, and would lie
+ * where the header does. Nobody sends them but who wants to write a header of his own. */
+function reachesOver(sequence: number, size: number, base: number): boolean {
+  return sequenceBefore(sequence, base) && sequenceBefore(base, sequence + size)
 }
 
 function lengthOf(kind: number): number {

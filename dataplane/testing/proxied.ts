@@ -3,8 +3,18 @@
 
 import assert from 'node:assert/strict'
 import { checksumPlain } from '../../wire/checksum.ts'
+import { TCP_ACK, TCP_SYN } from '../../wire/tcp.ts'
+import { DROP_PROXY_EARLY } from '../drop-reasons.ts'
 import { CLUSTER, type Cluster } from './cluster.ts'
-import { macOf, type PacketFields, packetHolds, TCP, view } from './packets.ts'
+import {
+  buildFrame,
+  buildPacket,
+  macOf,
+  type PacketFields,
+  packetHolds,
+  TCP,
+  view,
+} from './packets.ts'
 import type { Segment } from './tcp-model.ts'
 import { World } from './world.ts'
 
@@ -115,4 +125,83 @@ export function atClient(world: World): Segment[] {
   const frames: Segment[] = []
   for (let raw = tun.take(); raw !== undefined; raw = tun.take()) frames.push(readSegment(raw, 0))
   return frames
+}
+
+export const FAMILIES: readonly Family[] = ['v4', 'v6']
+/** Initial sequence numbers; the client's data crosses 2^32. */
+export const CLIENT = 0xffff_fff0
+export const SERVER = 5000
+export const BASE: number = CLIENT + 1
+
+/** Both ends of one flow, segment by segment. */
+export class Talk {
+  readonly world: World
+  readonly family: Family
+  readonly header: Buffer
+
+  constructor(family: Family, version: Version = 'v2', world: World = worldOf(version)) {
+    this.world = world
+    this.family = family
+    this.header = headerOf(family, version)
+  }
+
+  get shift(): number {
+    return this.header.length
+  }
+
+  /** What the server gets. */
+  client(segment: Partial<Segment>): Segment[] {
+    this.world.injectMesh('a', buildPacket(fromClient(this.family, segment)))
+    this.world.settle()
+    return atServer(this.world)
+  }
+
+  /** What the client gets. */
+  server(segment: Partial<Segment>): Segment[] {
+    this.world.inject('ingress-b', buildFrame(fromServer(this.family, segment)))
+    this.world.settle()
+    return atClient(this.world)
+  }
+
+  syn(more: Partial<Segment> = {}): Segment[] {
+    return this.client({ sequence: CLIENT, flags: TCP_SYN, ...more })
+  }
+
+  synAck(more: Partial<Segment> = {}): Segment[] {
+    const flags = TCP_SYN | TCP_ACK
+    return this.server({ sequence: SERVER, acknowledgement: BASE, flags, ...more })
+  }
+
+  /** Up to the client's acknowledgement: what the server gets for it. */
+  begin(more: Partial<Segment> = {}): Segment[] {
+    assert.equal(this.syn().length, 1)
+    assert.equal(this.synAck().length, 1)
+    return this.client({ sequence: BASE, acknowledgement: SERVER + 1, flags: TCP_ACK, ...more })
+  }
+
+  /** The server has the header. */
+  established(): this {
+    this.begin()
+    this.server(this.acknowledges(0))
+    return this
+  }
+
+  /** The server's acknowledgement of the header and so many bytes. */
+  acknowledges(count: number): Partial<Segment> {
+    const acknowledgement = (BASE + this.shift + count) >>> 0
+    return { sequence: SERVER + 1, acknowledgement, flags: TCP_ACK }
+  }
+
+  count(): number {
+    return this.world.node('a').engine.director.proxyHeaders.count
+  }
+
+  early(): number {
+    return this.world.node('a').drops(DROP_PROXY_EARLY)
+  }
+}
+
+/** The client's sequence number of a position in its stream. */
+export function at(position: number): number {
+  return (BASE + position) >>> 0
 }
