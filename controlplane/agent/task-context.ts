@@ -1,8 +1,8 @@
 // What a task is called, and what its placeholders mean (SwarmKit, template/context.go).
 
 import type { AssignedTask, DataItem } from '../store/assignment.ts'
+import { expandTemplate, isTemplate, type TemplateContext } from '../store/template.ts'
 import type { TaskHost } from './executor.ts'
-import { expandTemplate, isTemplate, type TemplateContext } from './template.ts'
 
 /** "web.1.TASKID", or "web.NODEID.TASKID" for a task of a global service. */
 export function taskName(task: {

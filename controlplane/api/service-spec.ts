@@ -16,6 +16,7 @@ import type {
 import { checkContainer, completeContainer } from './container-spec.ts'
 import { badRequest, invalidArgument, rpcError } from './errors.ts'
 import { SERVICE_TASKS_MAX } from './limits.ts'
+import { checkPlaceholders } from './placeholders.ts'
 import { randomName } from './random-name.ts'
 
 const MEMORY_MIN = 4 * 1024 * 1024
@@ -63,6 +64,7 @@ export function completeServiceSpec(
   }
   checkName(spec.Name)
   checkTask(spec.TaskTemplate)
+  checkPlaceholders(spec)
   if (isJob && spec.UpdateConfig !== undefined) {
     throw invalidArgument('Jobs may not have an update config')
   }

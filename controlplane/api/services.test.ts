@@ -208,6 +208,28 @@ t.test('what is refused, and how', async (t) => {
   }
 })
 
+t.test('placeholders are tried out before anything is written', async (t) => {
+  const { api } = await start(t)
+  const container = (more: object): object => minimal({ TaskTemplate: image(more) })
+  const volume = (Source: string): object => ({ Type: 'volume', Source, Target: '/x' })
+  for (const [body, what] of [
+    [container({ Env: ['A=b', 'C={{.Nothing}}'] }), 'expanding env failed: '],
+    [container({ Hostname: '{{.Task.Nothing}}' }), 'expanding hostname failed: '],
+    [container({ Mounts: [volume('{{if .Task}}')] }), 'expanding mounts failed: '],
+    [container({ Env: ['A={{.Service.Labels.tier}}'] }), 'expanding env failed: '],
+  ] as const) {
+    const { status, body: answer } = await api.post('/services/create', body)
+    t.equal(status, 400)
+    t.ok(answer.message.startsWith(`${INVALID} ${what}template: {{`), answer.message)
+  }
+  const good = container({
+    Env: ['A={{.Service.Labels.tier}} {{index .Service.Labels "none"}} {{.Task.Slot}}'],
+    Hostname: '{{.Node.Hostname}}-{{.Service.Name}}',
+    Mounts: [volume('v-{{.Node.ID}}')],
+  })
+  t.equal((await api.post('/services/create', { ...good, Labels: { tier: 'x' } })).status, 201)
+})
+
 t.test('names and ports are taken; host ports may be shared', async (t) => {
   const { api } = await start(t)
   const ports = (PublishMode: string) => ({

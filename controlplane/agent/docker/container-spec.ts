@@ -4,9 +4,9 @@
 import type { ContainerCreateOptions } from 'dockerode'
 import type { AssignedTask } from '../../store/assignment.ts'
 import type { ContainerSpec, Healthcheck, Mount, PortConfig } from '../../store/specs.ts'
+import { expandTemplate } from '../../store/template.ts'
 import { TaskError, type TaskHost } from '../executor.ts'
 import { environmentOf, nameOf, taskContext } from '../task-context.ts'
-import { expandTemplate } from '../template.ts'
 import type { PlacedFile } from './files.ts'
 
 /** By this a container is known as a task's, whoever starts the agent. */

@@ -4,9 +4,9 @@
 
 import type { AssignedTask } from '../../store/assignment.ts'
 import type { ContainerSpec, Mount } from '../../store/specs.ts'
+import { expandTemplate } from '../../store/template.ts'
 import { TaskError, type TaskHost } from '../executor.ts'
 import { environmentOf, nameOf, taskContext } from '../task-context.ts'
-import { expandTemplate } from '../template.ts'
 import type { Image } from './image.ts'
 
 export interface PlannedMount {
