@@ -5,6 +5,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import process from 'node:process'
+import { isPredefined } from '../../controlplane/store/predefined-networks.ts'
 import { fileReason } from '../key-file.ts'
 import { convertStack, type Stack, type StackObject } from '../stack/convert.ts'
 import { NAMESPACE_LABEL } from '../stack/convert-service.ts'
@@ -110,7 +111,7 @@ async function prune(call: CommandCall, { namespace, services }: Stack): Promise
 }
 
 async function checkExternal(call: CommandCall, { externalNetworks }: Stack): Promise<void> {
-  for (const name of externalNetworks) {
+  for (const name of externalNetworks.filter((one) => !isPredefined(one))) {
     const { status, json } = await call.api.call('GET', `/networks/${encodeURIComponent(name)}`)
     if (status === 404) {
       throw new CommandError(

@@ -3,6 +3,7 @@
 
 import { equalJson } from '../store/equal-json.ts'
 import type { ServiceEndpoint, ServiceObject, VirtualIp } from '../store/objects.ts'
+import { isPredefined } from '../store/predefined-networks.ts'
 import type { Addresses } from './addresses.ts'
 import { AllocationError, type Taken } from './errors.ts'
 import { isNamed, isSamePort, type Ports } from './ports.ts'
@@ -16,15 +17,12 @@ export interface EndpointSources {
   ingress(): string | null
 }
 
-/** Networks of the engine itself, which every node has and nobody allocates. */
-const PREDEFINED = new Set(['host', 'bridge', 'none', 'default'])
-
 /** Ids of the networks that tasks of `spec` are to be on, without the ingress network. */
 export function networkTargets(
   networks: readonly { readonly Target: string }[] | undefined,
 ): readonly string[] {
   const targets = (networks ?? []).map(({ Target }) => Target)
-  return [...new Set(targets)].filter((target) => !PREDEFINED.has(target))
+  return [...new Set(targets)].filter((target) => !isPredefined(target))
 }
 
 export function publishesIngress({ spec }: Pick<ServiceEndpoint, 'spec'>): boolean {

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto'
 import { isIPv4 } from 'node:net'
 import type { ReadTransaction } from '../store/contract.ts'
 import type { NetworkObject, TaskNetwork, TaskObject } from '../store/objects.ts'
+import type { PredefinedNetwork } from '../store/predefined-networks.ts'
 import { time } from './render.ts'
 
 const VNI_OPTION = 'com.docker.network.driver.overlay.vxlanid_list'
@@ -40,6 +41,28 @@ export function networkJson(network: NetworkObject, minor: number): Record<strin
     Containers: null,
     Options: networkOptions(network),
     Labels: labels,
+  }
+}
+
+/** A network that every node has; its name is its id. */
+export function predefinedJson(name: PredefinedNetwork, minor: number): Record<string, unknown> {
+  return {
+    Name: name,
+    Id: name,
+    Created: time(0),
+    Scope: 'swarm',
+    Driver: name === 'none' ? 'null' : name,
+    ...(minor < 48 ? {} : { EnableIPv4: true }),
+    EnableIPv6: false,
+    IPAM: { Driver: 'default', Options: null, Config: [] },
+    Internal: false,
+    Attachable: false,
+    Ingress: false,
+    ConfigFrom: { Network: '' },
+    ConfigOnly: false,
+    Containers: null,
+    Options: null,
+    Labels: { 'com.docker.swarm.predefined': 'true' },
   }
 }
 

@@ -6,11 +6,12 @@ import type { ReadTransaction, Store, WriteTransaction } from '../store/contract
 import { newId } from '../store/ids.ts'
 import { ENGINE_NETWORK_LABEL } from '../store/labels.ts'
 import { isTerminal, type NetworkObject } from '../store/objects.ts'
+import { isPredefined } from '../store/predefined-networks.ts'
 import type { Call, Environment, Reply } from './call.ts'
 import { clusterStore, inTime, onLeader, requireManager } from './cluster-access.ts'
 import { passToEngine } from './engine-client.ts'
 import { ApiError, failedPrecondition, notFound, rpcError } from './errors.ts'
-import { networkDetails, networkJson } from './network-json.ts'
+import { networkDetails, networkJson, predefinedJson } from './network-json.ts'
 import { type GivenNetwork, networkSpec } from './network-spec.ts'
 import type { ApiResponse } from './node-control.ts'
 import { boolValue, type Filters, matchesLabels, matchesOne, readFilters } from './query.ts'
@@ -120,8 +121,10 @@ async function inspect(call: Call, env: Environment): Promise<Answer> {
     }
     return { status: 200, json: store!.view((tx) => networkDetails(tx, network, options)) }
   }
-  if (scope === 'swarm' || env.engine === null) throw notFound('network', given)
-  return passToEngine(env, call.request)
+  if (scope !== 'swarm' && env.engine !== null) return passToEngine(env, call.request)
+  // Clients look a service's networks up before they create it.
+  if (!isPredefined(given)) throw notFound('network', given)
+  return { status: 200, json: predefinedJson(given, call.minor) }
 }
 
 async function create(call: Call, env: Environment): Promise<Answer> {

@@ -4,6 +4,7 @@
 
 import type { ReadTransaction } from '../store/contract.ts'
 import type { ServiceObject } from '../store/objects.ts'
+import { isPredefined } from '../store/predefined-networks.ts'
 import type { NetworkAttachmentConfig, PortConfig, ServiceSpec } from '../store/specs.ts'
 import { ApiError, invalidArgument, rpcError } from './errors.ts'
 import { resolve } from './resolve.ts'
@@ -14,6 +15,7 @@ export function withNetworkIds(tx: ReadTransaction, spec: ServiceSpec): ServiceS
   const { Networks } = spec.TaskTemplate
   if (Networks === undefined) return spec
   const resolved = Networks.map((attachment) => networkTarget(tx, attachment))
+  checkPredefined(spec, resolved)
   const atTop = spec.Networks === undefined ? {} : { Networks: resolved }
   return { ...spec, ...atTop, TaskTemplate: { ...spec.TaskTemplate, Networks: resolved } }
 }
@@ -23,6 +25,7 @@ function networkTarget(
   attachment: NetworkAttachmentConfig,
 ): NetworkAttachmentConfig {
   const target = attachment.Target ?? ''
+  if (isPredefined(target)) return attachment
   const { id, spec } = findNetwork(tx, target)
   if (spec.Ingress === true) {
     throw invalidArgument(
@@ -30,6 +33,19 @@ function networkTarget(
     )
   }
   return { ...attachment, Target: id }
+}
+
+/** Who is on a network of the nodes themselves is on no other, and has no ports to publish: there
+ * is
+ * nothing between them and the node, or nothing at all. */
+function checkPredefined(spec: ServiceSpec, networks: readonly NetworkAttachmentConfig[]): void {
+  const name = networks.map(({ Target }) => Target).find(isPredefined)
+  if (name === undefined) return
+  if (networks.length > 1) {
+    throw invalidArgument(`a service on the network "${name}" cannot be on other networks`)
+  }
+  if (name === 'bridge' || (spec.EndpointSpec?.Ports ?? []).length === 0) return
+  throw invalidArgument(`a service on the network "${name}" cannot publish ports`)
 }
 
 /** Networks at the old place, the service's top, can only be changed by moving them into the

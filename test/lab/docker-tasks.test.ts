@@ -7,6 +7,9 @@ import './enter.ts'
 import { waitFor } from '../../cli/lab/wait.ts'
 import { engineTest, startEngineNodes, untilRunning } from './engine-scene.ts'
 
+const serve = (port: number): string =>
+  `mkdir /www; echo here > /www/index.html; exec httpd -f -p ${port} -h /www`
+
 engineTest('a service on two engines', async (t, lab) => {
   const { nodes, client } = await startEngineNodes(lab, 2)
   const [h1, h2] = nodes
@@ -60,4 +63,32 @@ engineTest('a service on two engines', async (t, lab) => {
     { what: 'the published port', timeoutMs: 20_000 },
   )
   t.match(answer, client.address, "the client's own address")
+})
+
+engineTest("on the node's own network, and a port of mode host", async (t, lab) => {
+  const { nodes, client } = await startEngineNodes(lab, 1)
+  const [h1] = nodes
+  const { host } = h1!.node
+  const create = (name: string, ...more: string[]): Promise<string> =>
+    h1!.node.mustDocker('service', 'create', '--detach', '--name', name, ...more)
+  await create('hosted', '--network', 'host', 'bb', 'sh', '-c', serve(8099))
+  await create('port', '-p', 'mode=host,published=8098,target=80', 'bb', 'sh', '-c', serve(80))
+  await untilRunning(h1!, 'hosted', 1)
+  await untilRunning(h1!, 'port', 1)
+  const names = await h1!.engine.mustDocker('ps', '--format', '{{.Names}}')
+  const modeOf = async (name: string): Promise<string> => {
+    const container = names.split('\n').find((one) => one.startsWith(`${name}.`))!
+    const [{ HostConfig, NetworkSettings }] = JSON.parse(
+      await h1!.engine.mustDocker('inspect', container),
+    )
+    return `${HostConfig.NetworkMode} ${Object.keys(NetworkSettings.Networks)}`
+  }
+  t.equal(await modeOf('hosted'), 'host host')
+  t.match(await modeOf('port'), /^(default|bridge) bridge$/, "the engine's own, and no other")
+  const ask = ['wget', '-T', '5', '-qO-', `http://${host.address}:8099/`]
+  const answer = await waitFor(async () => (await client.exec(ask)).stdout, {
+    what: 'an answer at the port of the node',
+    timeoutMs: 30_000,
+  })
+  t.equal(answer, 'here\n')
 })

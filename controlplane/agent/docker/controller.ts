@@ -12,6 +12,7 @@ import type { Logger } from '../../../base/log.ts'
 import type { LocalInterface } from '../../../dataplane/tables.ts'
 import type { AssignedTask, NetworkItem } from '../../store/assignment.ts'
 import type { TaskStatus } from '../../store/objects.ts'
+import { predefinedNetwork } from '../../store/predefined-networks.ts'
 import type { PortConfig } from '../../store/specs.ts'
 import {
   type LogLine,
@@ -104,7 +105,8 @@ export class DockerController implements TaskController {
     const ofTasks = items.filter(({ ingress }) => !ingress)
     const gateways = ofTasks.flatMap(({ subnets }) => subnets.map(({ gateway }) => gateway))
     const files = await writeTaskFiles(this.#parts.filesDirectory, this.#task, this.#host)
-    const withoutDriver = this.#task.networks.length === 0 ? 'default' : 'none'
+    const predefined = predefinedNetwork(this.#task.spec) ?? 'default'
+    const withoutDriver = this.#task.networks.length === 0 ? predefined : 'none'
     const options = createOptions(this.#task, this.#host, {
       networkMode: twins[0]?.name ?? withoutDriver,
       nameServers: gateways.filter((text) => text !== ''),

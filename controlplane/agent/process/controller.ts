@@ -16,6 +16,7 @@ import { isAbsolute, join } from 'node:path'
 import type { LocalInterface } from '../../../dataplane/tables.ts'
 import type { AssignedTask, NetworkItem } from '../../store/assignment.ts'
 import type { TaskStatus } from '../../store/objects.ts'
+import { predefinedNetwork } from '../../store/predefined-networks.ts'
 import type { PortConfig } from '../../store/specs.ts'
 import {
   type LogLine,
@@ -32,7 +33,7 @@ import { readHostPorts, takeHostPorts } from './host-ports.ts'
 import { findImage } from './image.ts'
 import { exitStatus, firstProcess, send, stateText, supervisorOf } from './life.ts'
 import { INTERFACES_TIMEOUT_MS, KILL_TIMEOUT_MS, POLL_MS, STOP_GRACE_MS } from './limits.ts'
-import { isNamespace, linkedPath, type Places, removeTraces } from './places.ts'
+import { hostResolvConf, isNamespace, linkedPath, type Places, removeTraces } from './places.ts'
 import { type Plan, planTask } from './plan.ts'
 import { insideScript, OWN_FILES, type Place, runScript } from './script.ts'
 import { execute } from './shell.ts'
@@ -87,7 +88,10 @@ export class ProcessController implements TaskController {
     const networks = this.#task.networks.flatMap(({ networkId }) => {
       return this.#parts.network(networkId) ?? []
     })
-    const egress = wantsEgress(networks) ? this.#parts.egress : null
+    const predefined = predefinedNetwork(this.#task.spec)
+    const isHost = predefined === 'host'
+    const isAlone = isHost || predefined === 'none'
+    const egress = wantsEgress(networks) && !isAlone ? this.#parts.egress : null
     const gateways = networks.flatMap(({ subnets }) => subnets.map(({ gateway }) => gateway))
     const servers = networks.length > 0 || egress === null ? gateways : egress.resolvers()
     const plan = planTask(
@@ -109,7 +113,7 @@ export class ProcessController implements TaskController {
       networks.some(({ ingress }) => ingress),
       this.#parts.hostPorts(),
     )
-    await this.#makeNamespace()
+    if (!isHost) await this.#makeNamespace()
     if (egress !== null) await this.#connect(egress)
     signal.throwIfAborted()
     const place = await this.#makePlace(plan, image.root)
@@ -119,7 +123,7 @@ export class ProcessController implements TaskController {
       writeFile(join(this.#directory, name), text, { mode: 0o600 })
     await write('hosts', `${plan.hosts.join('\n')}\n`)
     await write('hostname', `${plan.hostname}\n`)
-    await write('resolv.conf', plan.resolvConf)
+    await write('resolv.conf', isHost ? await hostResolvConf(plan) : plan.resolvConf)
     // The task may run as anybody; these it must be able to read.
     for (const name of ['hosts', 'hostname', 'resolv.conf']) {
       await chmod(join(this.#directory, name), 0o644)
@@ -148,7 +152,7 @@ export class ProcessController implements TaskController {
     const { uid, gid } = userNumbers(plan.user, root ?? '')
     return {
       directory: this.#directory,
-      namespace: this.#namespacePath,
+      namespace: this.#hasNamespace ? this.#namespacePath : null,
       root,
       uid,
       gid,

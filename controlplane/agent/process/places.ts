@@ -1,8 +1,9 @@
 // Where the process runtime keeps what belongs to a task, and how all of it is taken away.
 
-import { readlink, realpath, rm, statfs } from 'node:fs/promises'
+import { readFile, readlink, realpath, rm, statfs } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { removeGroup } from './cgroup.ts'
+import type { Plan } from './plan.ts'
 
 /** Where things are on this node. */
 export interface Directories {
@@ -45,6 +46,12 @@ export async function linkedPath(path: string): Promise<string> {
     const link = await readlink(path).catch(() => '')
     return resolve(dirname(path), link === '' ? path : link)
   }
+}
+
+/** On the host's own network its name servers are a task's, unless it names others. */
+export async function hostResolvConf(plan: Pick<Plan, 'resolvConf'>): Promise<string> {
+  if (/^nameserver /m.test(plan.resolvConf)) return plan.resolvConf
+  return readFile('/etc/resolv.conf', 'utf8').catch(() => plan.resolvConf)
 }
 
 /** Takes away all that is left of a task that does not run any more. */

@@ -3,6 +3,7 @@
 // made.
 
 import type { AssignedTask } from '../../store/assignment.ts'
+import { predefinedNetwork } from '../../store/predefined-networks.ts'
 import type { ContainerSpec, Mount } from '../../store/specs.ts'
 import { expandTemplate } from '../../store/template.ts'
 import { TaskError, type TaskHost } from '../executor.ts'
@@ -73,6 +74,7 @@ export function planTask(
     if (asks(spec)) throw new TaskError(`the process runtime does not support ${what}`)
   }
   const context = taskContext(task, host)
+  const isOnHost = predefinedNetwork(task.spec) === 'host'
   try {
     const hostname = expandTemplate(spec.Hostname ?? '', context) || task.id.slice(0, 12)
     return {
@@ -88,7 +90,7 @@ export function planTask(
       readOnly: spec.ReadOnly ?? false,
       noNewPrivileges: spec.Privileges?.NoNewPrivileges ?? false,
       limits: (spec.Ulimits ?? []).map(({ Name, Soft, Hard }) => [Name, Soft, Hard] as const),
-      sysctls: Object.entries(spec.Sysctls ?? {}).map(sysctl),
+      sysctls: Object.entries(spec.Sysctls ?? {}).map((one) => sysctl(one, isOnHost)),
       stopSignal: signalName(spec.StopSignal || image.config.stopSignal || 'SIGTERM'),
       oomScoreAdjust: spec.OomScoreAdj ?? null,
     }
@@ -178,7 +180,10 @@ function plannedMount(mount: Mount, context: ReturnType<typeof taskContext>): Pl
 }
 
 /** Only settings of the task's own namespaces may be changed (network, IPC, host name). */
-function sysctl([name, value]: [string, string]): readonly [string, string] {
+function sysctl([name, value]: [string, string], isOnHost: boolean): readonly [string, string] {
+  if (isOnHost && name.startsWith('net')) {
+    throw new TaskError(`sysctl "${name}" not allowed in host network namespace`)
+  }
   if (!/^(net|kernel\.(shm|msg|sem)|fs\.mqueue)[.\w/-]*$/.test(name) || name.includes('..')) {
     throw new TaskError(`sysctl "${name}" is not in a separate namespace, so it cannot be set`)
   }

@@ -2,7 +2,14 @@
 // leaves nothing. Method: inside a lab, the real executor with real commands; a second executor on
 // the same directories plays the agent that comes back.
 
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { makeNetworkNamespace, releaseNetworkNamespace } from '../../../dataplane/edge/netns.ts'
 import { insideLab, run } from '../../../dataplane/edge/testing/lab.ts'
 import type { AssignedTask, NetworkItem } from '../../store/assignment.ts'
@@ -224,6 +231,26 @@ t.test('ports of mode "host" get numbers, which stay', async (t) => {
   const homeless = next.controller(hosted({ networks: [] }), host)
   t.match(await messageOf(homeless.prepare(never)), /ingress network/)
   await homeless.remove()
+})
+
+t.test('on the network of the node, and on none', async (t) => {
+  const executor = await open()
+  const script = 'readlink /proc/self/ns/net; grep -c : /proc/net/dev; cat /etc/resolv.conf'
+  const on = (Target: string, more: Partial<ContainerSpec> = {}): AssignedTask => {
+    const plain = task(script, more)
+    return { ...plain, spec: { ...plain.spec, Networks: [{ Target }] } }
+  }
+  const hosted = await toEnd(executor, on('host'))
+  t.equal(hosted[0], `stdout: ${readlinkSync('/proc/self/ns/net')}`, "the node's own")
+  const own = readFileSync('/etc/resolv.conf', 'utf8').split('\n')[0]
+  t.equal(hosted[2], `stdout: ${own}`, 'with its name servers')
+  const alone = await toEnd(executor, on('none'))
+  t.not(alone[0], hosted[0])
+  t.equal(alone[1], 'stdout: 1', 'no interface but lo')
+  const meddling = executor.controller(on('host', { Sysctls: { 'net.core.somaxconn': '1' } }), host)
+  t.match(await messageOf(meddling.prepare(never)), /not allowed in host network namespace/)
+  await meddling.remove()
+  t.same(await executor.remains(), [])
 })
 
 t.test('a stop signal, and a kill when it is not heard', async (t) => {
