@@ -4,8 +4,9 @@
 // nobody says when the address is asked for: it is looked up at the engine once it is connected,
 // and told to the cluster with its name.
 //
-// An attachment goes when the engine gives its address back. One whose container has gone meanwhile
-// (agent or engine were away) goes when the networks are looked at.
+// An attachment goes when the engine gives its address back; while no manager is in reach, as soon
+// as one is. One whose container has gone meanwhile (agent or engine were away) goes when the
+// networks are looked at.
 
 import type Docker from 'dockerode'
 import type { Logger } from '../../../base/log.ts'
@@ -134,6 +135,8 @@ export class AttachedContainers {
   }
 
   async #end(taskId: string): Promise<void> {
+    const attachment = this.#attachments.get(taskId)
+    if (attachment !== undefined) attachment.isOver = true
     await this.#parts.calls.detach(taskId).catch((error: Error) => {
       this.#parts.log.warn('an attachment cannot be given back yet', { error: error.message })
     })
@@ -203,6 +206,10 @@ export class AttachedContainers {
   async #compare(): Promise<void> {
     const nowMs = performance.now()
     for (const [taskId, attachment] of [...this.#attachments]) {
+      if (attachment.isOver) {
+        await this.#end(taskId)
+        continue
+      }
       const [network] = attachment.task.networks
       const address = bare(network?.addresses[0] ?? '')
       const container = this.#containers.get(address)
@@ -236,6 +243,8 @@ class Attachment implements TaskController {
   task: AssignedTask
   /** Since when its container is not seen. */
   missingMs: number | null = null
+  /** The cluster is to take it back, or was told so. */
+  isOver = false
   container: Container | null = null
   #named = ''
   readonly #host: TaskHost
