@@ -23,8 +23,12 @@ http {
   ${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
     .map((name) => `${name}_temp_path ${FOLDER}/${name};`)
     .join(' ')}
-  server { listen 80 proxy_protocol; location / { ${SAYS} } }
-  server { listen 81; location / { ${SAYS} } }
+  server {
+    listen 80 proxy_protocol;
+    listen [::]:80 proxy_protocol;
+    location / { ${SAYS} }
+  }
+  server { listen 81; listen [::]:81; location / { ${SAYS} } }
 }
 `
 const START: string =
@@ -56,29 +60,34 @@ labTest('the label of a published port', async (t, lab) => {
   const made = await first!.weft(...create, '--label', `${LABEL}=v1`, ...command)
   t.equal(made.status, 0, made.stderr)
   await swarm.converged('web', 1)
-  const client = swarm.client.address
-  const answers = async (wanted: string): Promise<void> => {
+  /** What every node answers to a client of either family: who it is by the header, `isNamed`, and
+   * by the packets. */
+  const answers = async (isNamed: boolean): Promise<void> => {
     for (const { host } of swarm.nodes) {
-      const ask = ['curl', '-s', '-m', '5', `http://${host.address}:${PORT}/`]
-      await waitFor(async () => (await swarm.client.exec(ask)).stdout === wanted, {
-        what: `"${wanted}" at ${host.name}`,
-        timeoutMs: 30_000,
-      })
+      for (const family of ['address', 'address6'] as const) {
+        const client = swarm.client[family]
+        const wanted = `[${isNamed ? client : ''}] [${client}]`
+        const asked = family === 'address' ? host.address : `[${host.address6}]`
+        const ask = ['curl', '-s', '-m', '5', `http://${asked}:${PORT}/`]
+        await waitFor(async () => (await swarm.client.exec(ask)).stdout === wanted, {
+          what: `"${wanted}" at ${host.name}`,
+          timeoutMs: 30_000,
+        })
+      }
     }
   }
-  await answers(`[${client}] [${client}]`)
-  await answers(`[${client}] [${client}]`)
+  await answers(true)
   const update = async (...args: readonly string[]): Promise<void> => {
     const { status, stderr } = await first!.weft('service', 'update', '--detach', ...args, 'web')
     t.equal(status, 0, stderr)
   }
   await update('--label-add', `${LABEL}=v2`)
-  await answers(`[${client}] [${client}]`)
-  await answers(`[${client}] [${client}]`)
+  await answers(true)
+  await answers(true)
   const gone = await first!.weft('service', 'update', '--detach', '--publish-rm', '80', 'web')
   t.match([gone.status, gone.stderr], [1, `the service does not publish port ${PORT}`])
   // Port and server change together.
   const other = `published=${PORT},target=81`
   await update('--label-rm', LABEL, '--publish-rm', '80', '--publish-add', other)
-  await answers(`[] [${client}]`)
+  await answers(false)
 })
