@@ -212,7 +212,19 @@ export class PeerLinks implements ControlHandler {
     record.relayPlace = place
     record.relay = address === null ? -1 : this.socket.endpoint(address.text, relay!.udpPort)
     this.sessions.setRelay(record.session, record.relay)
+    if (record.relay < 0) this.goDirect(record, previous)
     if (previous >= 0) this.socket.release(previous)
+  }
+
+  /** No relay serves the peer any more: where nothing but that has led to it, the configured
+   * address
+   * does now. */
+  private goDirect({ session, endpoint }: PeerRecord, relay: number): void {
+    const now = this.sessions.endpointOf(session)
+    if (endpoint < 0 || (now >= 0 && now !== relay)) return
+    this.sessions.setEndpoint(session, endpoint)
+    if (now >= 0) this.socket.release(now)
+    this.socket.retain(endpoint)
   }
 
   // -- path MTU

@@ -124,6 +124,22 @@ t.test('the direct way is taken when it opens, and the relay when it closes', as
   world.audit()
 })
 
+t.test('a peer of which the tables learn where it is needs its relay no more', async (t) => {
+  for (const isCalled of [false, true]) {
+    const { world, delivered } = scene()
+    if (isCalled) t.ok(delivered(), 'by the relay')
+    // A node that joins registers before it knows its own port.
+    const nodes = cluster(true).nodes.map(({ relay: _, ...one }) => ({ ...one, hidden: false }))
+    const known = { ...cluster(true), version: 2, nodes }
+    for (const name of ['a', 'b', 'c']) world.node(name).swap(compileFor(known, name))
+    world.network.onDatagram = (bytes) => bytes
+    const before = relayed(world)
+    t.ok(delivered(), 'directly')
+    t.equal(relayed(world), before)
+    world.audit()
+  }
+})
+
 t.test('a node that does not relay does not', async (t) => {
   const { world, delivered } = scene(false)
   t.notOk(delivered())
