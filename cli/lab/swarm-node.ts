@@ -44,6 +44,8 @@ export interface SwarmNodeOptions {
   readonly arguments?: readonly string[]
   /** debug, info (default), … */
   readonly logLevel?: string
+  /** More of the environment of `weft up`. */
+  readonly env?: Readonly<Record<string, string>>
 }
 
 export class SwarmNode {
@@ -89,7 +91,8 @@ export class SwarmNode {
       ...(this.#options.arguments ?? []),
       ...more,
     ]
-    this.process = this.host.spawn(command, { env: { NODE_COMPILE_CACHE: CACHE } })
+    const env = { NODE_COMPILE_CACHE: CACHE, ...this.#options.env }
+    this.process = this.host.spawn(command, { env })
     await this.process.output(/the node is up/, SWARM_AGENT_READY_MS)
   }
 

@@ -146,6 +146,9 @@ export class SwarmMembership {
     if (this.isManager) {
       await this.#inTurn(() => this.#openManager(start))
       this.#seekMembership()
+    } else {
+      // It may have been stopped when it had just become one.
+      this.#forgetManager()
     }
     this.security.start()
   }
@@ -206,7 +209,7 @@ export class SwarmMembership {
       this.#seekMembership()
     } else if (!this.isManager && this.#manager !== null) {
       await this.#closeManager()
-      this.security.keyFile.forgetDataKeys()
+      this.#forgetManager()
       this.#parts.log.info('this node is a worker now')
     }
   }
@@ -237,6 +240,12 @@ export class SwarmMembership {
       },
     )
     onChange()
+  }
+
+  /** A worker has no log, and no keys to one. */
+  #forgetManager(): void {
+    this.#parts.files.removeRaft()
+    this.security.keyFile.forgetDataKeys()
   }
 
   async #closeManager(): Promise<void> {

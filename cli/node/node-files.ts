@@ -8,7 +8,8 @@
 //
 // state.json is the first that is written and the last that is finished. A node that was killed
 // while it founded a swarm has promised nothing to anybody: what it began is thrown away. One that
-// was killed while it joined is a member if it has its certificate, and nothing otherwise.
+// was killed while it joined is a member if it has its certificate, and nothing otherwise; one that
+// was killed while it forgot its swarm goes on with that.
 
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -19,8 +20,9 @@ import { generatePrivateKey, readPrivateKey, writePrivateKey } from '../key-file
 import { STATE_FILE_SIZE_MAX } from './limits.ts'
 
 const FORMAT = 1
+const PHASES: readonly string[] = ['founding', 'joining', 'member', 'leaving']
 
-export type Phase = 'founding' | 'joining' | 'member'
+export type Phase = 'founding' | 'joining' | 'member' | 'leaving'
 
 /** How a node takes part. */
 export interface NodeState {
@@ -111,6 +113,17 @@ export class NodeFiles {
     }
   }
 
+  /** Says that nothing of the swarm is to be kept, so that a restart goes on with that. */
+  beginLeaving(): void {
+    let state: NodeState | null = null
+    try {
+      state = this.readState()
+    } catch {
+      // A state that cannot be read says nothing to anybody.
+    }
+    if (state !== null) this.writeState({ ...state, phase: 'leaving' })
+  }
+
   /** Forgets the swarm. The state goes last: whoever is killed on the way does it again. */
   removeAll(): void {
     for (const path of [this.certificates, this.raft, this.worker, this.#tunnelKey, this.state]) {
@@ -128,7 +141,7 @@ function parseState(text: string): NodeState | null {
   }
   const { format, phase, listenAddress, advertiseAddress, dataPathHost, managers } = Object(value)
   const isText = (one: unknown): one is string => typeof one === 'string' && one.length <= 512
-  if (format !== FORMAT || !['founding', 'joining', 'member'].includes(phase)) return null
+  if (format !== FORMAT || !PHASES.includes(phase)) return null
   if (![listenAddress, advertiseAddress, dataPathHost].every(isText)) return null
   if (!Array.isArray(managers) || !managers.every(isText)) return null
   return { phase, listenAddress, advertiseAddress, dataPathHost, managers }

@@ -236,6 +236,7 @@ export class Node implements NodeControl {
 
   /** Nothing of a swarm is left here. */
   #forget(): void {
+    this.#parts.files.beginLeaving()
     removeIdentity(identityPaths(this.#parts.files.directory))
     this.#parts.files.removeAll()
   }
@@ -274,6 +275,11 @@ export class Node implements NodeControl {
     const state = files.readState()
     if (state === null) return
     const paths = identityPaths(files.directory)
+    if (state.phase === 'leaving') {
+      log.warn('the agent was stopped while it left a swarm: it has left')
+      this.#forget()
+      return
+    }
     if (state.phase === 'founding') {
       log.warn('the agent was stopped while it founded a swarm: nothing of it is kept')
       this.#forget()

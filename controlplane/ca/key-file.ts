@@ -184,6 +184,8 @@ export class KeyFile {
 
   /** What a manager does that became a worker: it has no log, and nothing to be locked for. */
   forgetDataKeys(): void {
+    const { dek, dekPending, kek } = this.#open()
+    if (dek === null && dekPending === null && kek === null) return
     const secrets = { ...this.#open(), dek: null, dekPending: null, kek: null }
     this.#write(secrets, 0, this.#chain)
   }

@@ -10,13 +10,13 @@ import { labTest, type Test } from './lab-test.ts'
 
 /** A request waits three seconds for a leader; a busy machine adds its own. */
 const NO_LEADER_MS = 20_000
+const DAEMON = 'Error response from daemon: '
 const NO_LEADER =
-  'Error response from daemon: rpc error: code = Unknown desc = ' +
-  "The swarm does not have a leader. It's possible that too few managers are online. Make sure more than half of the managers are " +
-  'online.'
+  `${DAEMON}rpc error: code = Unknown desc = The swarm does not have a leader. It's possible ` +
+  'that too few managers are online. Make sure more than half of the managers are online.'
 const LOCKED =
-  'Error response from daemon: Swarm is encrypted and needs to be unlocked before it can be ' +
-  'used. Please use "docker swarm unlock" to unlock it.'
+  `${DAEMON}Swarm is encrypted and needs to be unlocked before it can be used. Please use ` +
+  '"docker swarm unlock" to unlock it.'
 
 /** What the CLI says on standard error of a command that fails. */
 async function refusal(node: SwarmNode, ...args: string[]): Promise<string> {
