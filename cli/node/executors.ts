@@ -19,6 +19,7 @@ import {
 } from '../../dataplane/edge/egress.ts'
 import { EGRESS_DEVICES } from '../../dataplane/edge/mesh-plan.ts'
 import { makeNetworkNamespace, releaseNetworkNamespace } from '../../dataplane/edge/netns.ts'
+import { openTerminal } from '../../dataplane/edge/terminal.ts'
 import { macFromAddress } from '../../dataplane/mac-derive.ts'
 
 /** A network of the node's assignment, by its id. */
@@ -96,6 +97,7 @@ async function openProcess(options: ExecutorOptions): Promise<Executor> {
     genericResources,
     addresses: options.addresses,
     network: options.network,
+    openTerminal,
     egress: await hostEgress(options.log),
     namespaces: { make: makeNetworkNamespace, release: releaseNetworkNamespace },
     wallNs: () => BigInt(Date.now()) * 1_000_000n,

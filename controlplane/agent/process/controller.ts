@@ -9,7 +9,6 @@
 //   <run>/files/ID/     secrets and configs, on a tmpfs
 //   <run>/netns/ID      its network namespace
 
-import { spawn } from 'node:child_process'
 import { existsSync, type FSWatcher, readFileSync, watch } from 'node:fs'
 import { chmod, chown, mkdir, open, rm, writeFile } from 'node:fs/promises'
 import { isAbsolute, join } from 'node:path'
@@ -31,6 +30,7 @@ import { connectEgress, type Egress, readEgress, takeEgress, wantsEgress } from 
 import { HealthJudge, healthPlan } from './health.ts'
 import { readHostPorts, takeHostPorts } from './host-ports.ts'
 import { findImage } from './image.ts'
+import { launch, type Terminal } from './launch.ts'
 import { exitStatus, firstProcess, send, stateText, supervisorOf } from './life.ts'
 import { INTERFACES_TIMEOUT_MS, KILL_TIMEOUT_MS, POLL_MS, STOP_GRACE_MS } from './limits.ts'
 import { hostResolvConf, isNamespace, linkedPath, type Places, removeTraces } from './places.ts'
@@ -42,6 +42,7 @@ import { userNumbers } from './users.ts'
 
 export interface ControllerParts extends Places {
   readonly network: (networkId: string) => NetworkItem | undefined
+  readonly openTerminal: () => Terminal
   /** Null: this node has no means for it. */
   readonly egress: Egress | null
   /** Addresses of the links of all tasks of the node. */
@@ -130,7 +131,7 @@ export class ProcessController implements TaskController {
     }
     await write('stop-signal', plan.stopSignal)
     await write('inside.sh', insideScript(plan, place))
-    await write('run.sh', runScript(place))
+    await write('run.sh', runScript(place, plan.isTty))
     this.#host.changed()
   }
 
@@ -248,24 +249,12 @@ export class ProcessController implements TaskController {
   }
 
   async #launch(): Promise<void> {
-    const inDirectory = (name: string): string => join(this.#directory, name)
-    for (const name of ['out', 'err', 'state']) {
-      await (await open(inDirectory(name), 'a', 0o600)).close()
-    }
-    const child = spawn('/bin/sh', ['./run.sh'], {
-      cwd: this.#directory,
-      detached: true,
-      stdio: 'ignore',
-      env: { PATH: process.env.PATH ?? '/usr/sbin:/usr/bin:/sbin:/bin' },
-    })
-    await new Promise<void>((started, fail) => {
-      child.once('spawn', started)
-      child.once('error', fail)
-    })
-    child.unref()
+    const isTty = this.#task.spec.ContainerSpec?.TTY ?? false
+    await launch(this.#directory, isTty ? this.#parts.openTerminal : null)
     // Until run.sh has written its number nobody could tell that it lives.
     const { signal } = new AbortController()
-    for (let n = 0; n < 100 && !existsSync(inDirectory('pid')); n++) await this.#change(signal)
+    for (let n = 0; n < 100 && !existsSync(join(this.#directory, 'pid')); n++)
+      await this.#change(signal)
   }
 
   async #awaitHealth(signal: AbortSignal): Promise<void> {

@@ -13,6 +13,7 @@ import type { GenericResource, PortConfig } from '../../store/specs.ts'
 import type { Executor, TaskController, TaskHost } from '../executor.ts'
 import { ProcessController } from './controller.ts'
 import type { Egress } from './egress.ts'
+import type { Terminal } from './launch.ts'
 import { firstProcess, send, supervisorOf } from './life.ts'
 import { type Directories, type NetworkNamespaces, removeTraces } from './places.ts'
 import { run } from './shell.ts'
@@ -32,6 +33,7 @@ export interface ProcessExecutorOptions {
   readonly addresses: () => readonly string[]
   readonly network: (networkId: string) => NetworkItem | undefined
   readonly namespaces: NetworkNamespaces
+  readonly openTerminal: () => Terminal
   /** Null: tasks reach nothing outside their networks. */
   readonly egress: Egress | null
   readonly wallNs: () => bigint
@@ -85,7 +87,7 @@ export class ProcessExecutor implements Executor {
   }
 
   controller(task: AssignedTask, host: TaskHost): TaskController {
-    const { network, namespaces, egress, wallNs } = this.#options
+    const { network, namespaces, openTerminal, egress, wallNs } = this.#options
     const onRemoved = (): void => {
       this.#controllers.delete(task.id)
     }
@@ -97,6 +99,7 @@ export class ProcessExecutor implements Executor {
     const controller = new ProcessController(task, host, {
       directories,
       namespaces,
+      openTerminal,
       network,
       egress,
       egressAddresses,

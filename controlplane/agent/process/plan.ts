@@ -40,12 +40,12 @@ export interface Plan {
   /** [path below /proc/sys, value]. */
   readonly sysctls: readonly (readonly [string, string])[]
   readonly stopSignal: string
+  readonly isTty: boolean
   readonly oomScoreAdjust: number | null
 }
 
 /** What this runtime has no means for, by the field of the spec that asks for it. */
 const REFUSALS: readonly (readonly [string, (spec: ContainerSpec) => unknown])[] = [
-  ['a terminal (TTY)', (spec) => spec.TTY],
   ['an open standard input', (spec) => spec.OpenStdin],
   ['additional groups', (spec) => spec.Groups?.length],
   ['added capabilities', (spec) => spec.CapabilityAdd?.length],
@@ -80,7 +80,7 @@ export function planTask(
     return {
       name: nameOf(task),
       command: commandOf(spec, image),
-      environment: environment(environmentOf(task, host), image, hostname),
+      environment: environment(environmentOf(task, host), image, hostname, spec.TTY ?? false),
       directory: spec.Dir || image.config.directory,
       user: spec.User || image.config.user,
       hostname,
@@ -92,6 +92,7 @@ export function planTask(
       limits: (spec.Ulimits ?? []).map(({ Name, Soft, Hard }) => [Name, Soft, Hard] as const),
       sysctls: Object.entries(spec.Sysctls ?? {}).map((one) => sysctl(one, isOnHost)),
       stopSignal: signalName(spec.StopSignal || image.config.stopSignal || 'SIGTERM'),
+      isTty: spec.TTY ?? false,
       oomScoreAdjust: spec.OomScoreAdj ?? null,
     }
   } catch (error) {
@@ -111,9 +112,16 @@ function commandOf(spec: ContainerSpec, { config }: Image): readonly string[] {
   return command
 }
 
-function environment(own: readonly string[], { config }: Image, hostname: string): string[] {
+function environment(
+  own: readonly string[],
+  { config }: Image,
+  hostname: string,
+  isTty: boolean,
+): string[] {
   const variables = new Map<string, string>()
-  for (const line of [DEFAULT_PATH, `HOSTNAME=${hostname}`, ...config.environment, ...own]) {
+  const terminal = isTty ? ['TERM=xterm'] : []
+  const first = [DEFAULT_PATH, `HOSTNAME=${hostname}`, ...terminal]
+  for (const line of [...first, ...config.environment, ...own]) {
     const at = line.indexOf('=')
     if (line.includes('\0')) throw new TaskError('invalid environment variable')
     // Docker: a name alone takes the variable away.

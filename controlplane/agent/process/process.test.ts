@@ -8,9 +8,11 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  rmSync,
   writeFileSync,
 } from 'node:fs'
 import { makeNetworkNamespace, releaseNetworkNamespace } from '../../../dataplane/edge/netns.ts'
+import { openTerminal } from '../../../dataplane/edge/terminal.ts'
 import { insideLab, run } from '../../../dataplane/edge/testing/lab.ts'
 import type { AssignedTask, NetworkItem } from '../../store/assignment.ts'
 import type { ContainerSpec } from '../../store/specs.ts'
@@ -45,6 +47,7 @@ const open = async (): Promise<ProcessExecutor> => {
     genericResources: [],
     addresses: () => [],
     network: (id) => ({ ...NETWORK, id, ingress: id === 'ingress' }),
+    openTerminal,
     egress: null,
     namespaces: { make: makeNetworkNamespace, release: releaseNetworkNamespace },
     wallNs: () => BigInt(Date.now()) * 1_000_000n,
@@ -181,7 +184,7 @@ t.test('exit codes and what could not start are told', async (t) => {
   const rejected: [Partial<ContainerSpec>, RegExp][] = [
     [{ Image: 'nginx:latest' }, /^No such image: nginx:latest/],
     [{ Image: 'file:///not/there' }, /^No such image/],
-    [{ TTY: true }, /does not support a terminal/],
+    [{ OpenStdin: true }, /does not support an open standard input/],
     [{ CapabilityAdd: ['CAP_NET_ADMIN'] }, /does not support added capabilities/],
     [{ User: 'nobody-here' }, /unable to find user nobody-here/],
     [{ Env: ['A={{.Nope}}'] }, /there is no "Nope"/],
@@ -251,6 +254,34 @@ t.test('on the network of the node, and on none', async (t) => {
   t.match(await messageOf(meddling.prepare(never)), /not allowed in host network namespace/)
   await meddling.remove()
   t.same(await executor.remains(), [])
+})
+
+t.test('a terminal: the task sees one, and it outlives the agent', async (t) => {
+  mkdirSync('/run/shared', { recursive: true })
+  const script =
+    'for n in 0 1 2; do test -t $n && echo $n; done; echo "$TERM"; echo own > /dev/tty; ' +
+    'until [ -e /run/tty/go ]; do sleep 0.05; done; echo late >&2; exit 4'
+  const what = task(script, {
+    TTY: true,
+    Mounts: [{ Type: 'bind', Source: '/run/shared', Target: '/run/tty' }],
+  })
+  const executor = await open()
+  const controller = executor.controller(what, host)
+  await controller.prepare(never)
+  await controller.start(never)
+  const held = readdirSync('/proc/self/fd').filter((fd) => {
+    return existsSync(`/proc/self/fd/${fd}`) && /ptmx/.test(readlinkSync(`/proc/self/fd/${fd}`))
+  })
+  t.same(held, [], 'the agent keeps nothing of it')
+  await executor.close()
+  const next = await open()
+  const again = next.controller(what, host)
+  writeFileSync('/run/shared/go', '')
+  t.equal(await messageOf(again.wait(never)), 'task: non-zero exit (4)')
+  const expected = ['0', '1', '2', 'xterm', 'own', 'late'].map((text) => `stdout: ${text}`)
+  t.same(await lines(again), expected)
+  await again.remove()
+  rmSync('/run/shared/go')
 })
 
 t.test('a stop signal, and a kill when it is not heard', async (t) => {

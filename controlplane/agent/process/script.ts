@@ -44,24 +44,34 @@ export const OWN_FILES = ['hosts', 'resolv.conf', 'hostname'] as const
 
 const FORWARDED = 'HUP INT QUIT USR1 USR2 ALRM TERM CONT WINCH'
 
-export function runScript({ directory, namespace, groups }: Place): string {
+/** Descriptors at which run.sh finds the terminal, where there is one. */
+export const TERMINAL_MASTER = 5
+export const TERMINAL_SLAVE = 6
+
+/** `isTty`: what is written to the terminal goes to `out`, by a reader that lives as long as the
+ * task does, so that the agent is not needed for it. */
+export function runScript({ directory, namespace, groups }: Place, isTty = false): string {
+  const terminal = ['cat <&5 >> out 2> /dev/null 5<&- 6<&- &', 'reader=$!', 'exec 5<&-']
   const enter = namespace === null ? '' : `nsenter --net=${q(namespace)} -- `
-  const join = groups.map((file) => {
-    return `echo $$ > ${q(file)} || echo "cannot join ${file}" >&3\n`
-  })
-  return `#!/bin/sh
-cd ${q(directory)} || exit 1
-read -r line < /proc/$$/stat
-echo "$$ \${line##*) }" > pid.new && mv pid.new pid
-exec 3>> state
-${join.join('')}${enter}unshare --mount --pid --ipc --uts --propagation private \\
-  --fork --kill-child \\
-  sh ./inside.sh > /dev/null 2> why < /dev/null
-status=$?
-# unshare cannot tell that its child was killed: then nobody has left a status in "done".
-[ -s done ] || ! grep -qs '^running' state || status=137
-echo "$status" > exit.new && mv exit.new exit
-`
+  const lines = [
+    '#!/bin/sh',
+    `cd ${q(directory)} || exit 1`,
+    'read -r line < /proc/$$/stat',
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: a parameter of the shell
+    'echo "$$ ${line##*) }" > pid.new && mv pid.new pid',
+    'exec 3>> state',
+    ...(isTty ? terminal : []),
+    ...groups.map((file) => `echo $$ > ${q(file)} || echo "cannot join ${file}" >&3`),
+    `${enter}unshare --mount --pid --ipc --uts --propagation private \\`,
+    '  --fork --kill-child \\',
+    '  sh ./inside.sh > /dev/null 2> why < /dev/null',
+    'status=$?',
+    ...(isTty ? ['exec 6<&-; wait "$reader"'] : []),
+    '# unshare cannot tell that its child was killed: then nobody has left a status in "done".',
+    "[ -s done ] || ! grep -qs '^running' state || status=137",
+    'echo "$status" > exit.new && mv exit.new exit',
+  ]
+  return `${lines.join('\n')}\n`
 }
 
 export function insideScript(plan: Plan, place: Place): string {
@@ -215,7 +225,8 @@ function startLines(plan: Plan, place: Place): string[] {
     const bound = (value: number): string => (value < 0 ? 'unlimited' : String(value))
     return q(`--${name}=${bound(soft)}:${bound(hard)}`)
   })
-  const words: string[] = ['exec', 'env', '-i', '--default-signal']
+  const terminal = plan.isTty ? ['setsid', '--ctty'] : []
+  const words: string[] = ['exec', ...terminal, 'env', '-i', '--default-signal']
   words.push(...plan.environment.map(q))
   if (limits.length > 0) words.push('prlimit', ...limits, '--')
   if (plan.noNewPrivileges) words.push('setpriv', '--no-new-privs')
@@ -235,10 +246,11 @@ function startLines(plan: Plan, place: Place): string[] {
     '(',
     ...(oom === null ? [] : [`  echo ${oom} > /proc/self/oom_score_adj 2> /dev/null`]),
     '  echo running >&3; exec 3>&- 4>&-',
+    ...(plan.isTty ? ['  exec <&6 >&6 2>&6 6<&-'] : []),
     `  ${words.join(' ')} ${plan.command.map(q).join(' ')}`,
     ') &',
     'child=$!',
-    'exec 3>&-',
+    `exec 3>&-${plan.isTty ? ' 6<&-' : ''}`,
     'while :; do',
     '  wait "$child"; status=$?',
     '  kill -0 "$child" 2> /dev/null || { echo "$status" >&4; exit "$status"; }',
