@@ -9,6 +9,7 @@ import { insideLab, run } from '../dataplane/edge/testing/lab.ts'
 import type { Endpoint, ForwardingTables, LocalInterface } from '../dataplane/tables.ts'
 import { validateTables } from '../dataplane/validate.ts'
 import { EngineThread } from './engine-thread.ts'
+import { waitFor } from './lab/wait.ts'
 
 const t = await insideLab(import.meta.filename)
 
@@ -67,6 +68,32 @@ t.test('made here, used there', { timeout: 100_000 }, async (t) => {
   run('ip', 'netns', 'delete', 'c1')
   await engine.swap(compiled(3, moved.slice(0, 1)))
   t.match(run('ip', '-n', 'c0', '-o', 'link'), /eth0/, 'the other stays')
+})
+
+t.test('made anew before the old ones have ended', { timeout: 100_000 }, async (t) => {
+  const engine = new EngineThread()
+  const onFailure = (error: Error): void => {
+    t.fail(error.message)
+  }
+  const options = { runDirectory: '/run/weft', captures: new Map(), log: silentLogger, onFailure }
+  const many: LocalInterface[] = Array.from({ length: 8 }, (_, n) => {
+    return { name: `wfu${n}`, handedOver: true }
+  })
+  const compiled = (version: number, interfaces: readonly LocalInterface[]) =>
+    compileTables(tables(version, interfaces), { privateKey: null })
+  const shown = (): number => run('ip', '-o', 'link').match(/ wfu\d/g)?.length ?? 0
+  await engine.start(compiled(1, many), options)
+  t.teardown(() => engine.stop())
+  t.equal(shown(), many.length)
+  const before = run('ip', '-o', 'link', 'show', 'wfu7').split(':')[0]
+  await engine.swap(compiled(2, []))
+  await engine.swap(compiled(3, many))
+  t.equal(shown(), many.length)
+  t.not(run('ip', '-o', 'link', 'show', 'wfu7').split(':')[0], before, 'another device')
+  await engine.swap(compiled(4, many.slice(0, 1)))
+  await waitFor(() => shown() === 1, { what: 'the others to end' })
+  await engine.stop()
+  t.equal(shown(), 0, 'who has stopped has ended them all')
 })
 
 t.test('tables that hand over what cannot be are refused', async (t) => {

@@ -5,6 +5,9 @@
 //
 // A device is the same as long as its namespace and name are: other addresses, another MTU or MAC
 // are given to the device that is there, whose container goes on using it.
+//
+// The end of a device takes the kernel 10 to 30 ms, and a hundred may end at once, while the agent
+// has heartbeats to send: so they end one after another on another thread.
 
 import { existsSync } from 'node:fs'
 import type { Logger } from '../base/log.ts'
@@ -12,7 +15,7 @@ import type { CompiledPort, CompiledTables } from '../dataplane/compiled.ts'
 import { PROTOCOL_TCP } from '../dataplane/compiled.ts'
 import { applyIngress, type IngressWish, NO_INGRESS } from '../dataplane/edge/ingress.ts'
 import { type Journal, type JournalRecord, openJournal } from '../dataplane/edge/journal.ts'
-import { close } from '../dataplane/edge/libc.ts'
+import { close, closeAside } from '../dataplane/edge/libc.ts'
 import { configureLink, configureLinks, type LinkOptions } from '../dataplane/edge/link.ts'
 import { inNamespace, namespaceIdentity } from '../dataplane/edge/netns.ts'
 import { sysctlDevices } from '../dataplane/edge/sysctl.ts'
@@ -45,6 +48,9 @@ export class LocalDevices {
   private readonly journal: Journal<DeviceEntry>
   private readonly log: Logger
   private readonly devices: Map<string, LocalDevice> = new Map()
+  /** Devices that are about to end, by key. */
+  private readonly ends: Map<string, Promise<void>> = new Map()
+  private lastEnd: Promise<void> = Promise.resolve()
   /** The ingress rules that are made, as JSON, by namespace ("" = the agent's own). */
   private readonly ingress: Map<string, string> = new Map()
 
@@ -65,6 +71,8 @@ export class LocalDevices {
   /** Makes, takes over or changes devices until all that the tables name are there. `made` gets the
    * keys of the new ones, for close() when something else fails. Throws EdgeError. */
   async open(ports: readonly CompiledPort[], made: string[]): Promise<void> {
+    // One of the same name, made anew before the old one has ended, would be the old one.
+    if (this.ends.size > 0) await Promise.all(ports.map((port) => this.ends.get(deviceKey(port))))
     const links: Promise<void>[] = []
     /** New ones in the agent's own namespace: containers' that an engine will move. */
     const bare: LinkOptions[] = []
@@ -112,13 +120,19 @@ export class LocalDevices {
     }
   }
 
+  /** Takes a device away; it is gone a moment later. */
   close(key: string): void {
     const device = this.devices.get(key)
     if (device === undefined) return
     this.devices.delete(key)
     setPersistent(device.opened, false)
-    close(device.opened.fd)
-    this.journal.undone([device.record.id])
+    const end = this.lastEnd.then(async () => {
+      await closeAside(device.opened.fd)
+      this.journal.undone([device.record.id])
+      this.ends.delete(key)
+    })
+    this.ends.set(key, end)
+    this.lastEnd = end
   }
 
   /** Closes the devices that are not among `ports`. */
@@ -194,6 +208,7 @@ export class LocalDevices {
       this.log.warn('could not remove the ingress rules', { error: String(error) })
     }
     this.retain([])
+    await this.lastEnd
     this.journal.close()
   }
 }

@@ -20,6 +20,7 @@ function declare(name: string, parameters: string[], result = 'int'): Call {
 
 const open_ = declare('open', ['str', 'int', 'int'])
 const close_ = declare('close', ['int'])
+const closeAside_ = library.func('close', 'int', ['int'])
 const read_ = declare('read', ['int', 'int64_t', 'int64_t'])
 const write_ = declare('write', ['int', 'int64_t', 'int64_t'])
 const readv_ = declare('readv', ['int', 'int64_t', 'int'])
@@ -124,6 +125,12 @@ export function open(path: string, flags: number, mode = 0): number {
 
 export function close(fd: number): number {
   return checked(close_(fd))
+}
+
+/** close() on a thread of the pool: for what takes the kernel so long that the calling thread must
+ * not wait, the end of a network device. Resolves when it is over, whatever came of it. */
+export function closeAside(fd: number): Promise<void> {
+  return new Promise((closed) => closeAside_.async(fd, () => closed()))
 }
 
 export function read(fd: number, address: number, size: number): number {
