@@ -217,8 +217,7 @@ export class PeerLinks implements ControlHandler {
   }
 
   /** No relay serves the peer any more: where nothing but that has led to it, the configured
-   * address
-   * does now. */
+   * address does now. */
   private goDirect({ session, endpoint }: PeerRecord, relay: number): void {
     const now = this.sessions.endpointOf(session)
     if (endpoint < 0 || (now >= 0 && now !== relay)) return

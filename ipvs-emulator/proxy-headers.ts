@@ -99,8 +99,7 @@ const DONE = 4
 const BASE = 0
 const PHASE = 1
 /** Bits 0 to 3 version, 4 whether the client sends timestamps, 8 to 15 length, 16 to 31 the
- * client's
- * window. */
+ * client's window. */
 const KIND = 2
 /** ANSWERED: what the client must acknowledge. Later: what it acknowledged last. */
 const ACKNOWLEDGEMENT = 3
@@ -306,8 +305,7 @@ export class ProxyHeaders {
   }
 
   /** An ICMP error on its way to the client quotes a segment as the server was sent it, at
-   * `icmpAt`:
-   * gives it the client's numbers. */
+   * `icmpAt`: gives it the client's numbers. */
   unquote(connection: number, view: DataView, icmpAt: number, end: number): void {
     const records = this.#records[connection & 1]!
     const at = (connection >>> 1) * STRIDE

@@ -677,8 +677,7 @@ export class PeerTable implements SessionTable {
 
 /** Where an initiation is sent before it goes by the relay, if there is one: the peer takes the
  * copy that comes first, and answers where that came from. Every second try goes by the relay
- * alone, for
- * the case that the direct way is open in one direction only. */
+ * alone, for the case that the direct way is open in one direction only. */
 function directWays({ endpoint, home, relay, tries }: Peer): ReadonlySet<number> {
   if (relay < 0) return new Set([endpoint])
   const ways = tries % 2 === 1 ? [] : [home, endpoint]

@@ -49,8 +49,7 @@ function read(path: string): Buffer {
 }
 
 /** The stack of compose files, of which later ones go over earlier ones; their paths are relative
- * to
- * the first. Throws with every fault, each at its place. */
+ * to the first. Throws with every fault, each at its place. */
 export function readStack(paths: readonly string[], namespace: string): Stack {
   const files = paths.map((path) => {
     const name = path === '-' ? 'standard input' : path

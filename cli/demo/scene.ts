@@ -114,8 +114,7 @@ export class Scene {
   }
 
   /** Waits until every node answers at every published port: a task runs before its program
-   * listens,
-   * and the nodes learn of it one after another. */
+   * listens, and the nodes learn of it one after another. */
   async #answering(): Promise<void> {
     for (let i = 0; i < NODES; i++) {
       for (const address of [this.outsideAddress(i), this.outsideAddress6(i)]) {

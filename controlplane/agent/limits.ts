@@ -23,8 +23,7 @@ export const STEADY_SESSION_MS = 10_000
 /** A try that took longer than this met somebody who is busy. */
 export const SLOW_TRY_MS = 1_000
 /** A heartbeat that a manager leaves unanswered for so long ends the session, if its tunnel is
- * silent
- * as well. */
+ * silent as well. */
 export const DOUBT_MS = 300
 /** A connection attempt to one manager. A dead host must not keep us from the next manager. */
 export const CONNECT_TIMEOUT_MS = 2_000
@@ -81,8 +80,7 @@ export const KNOCKS_MIN = 2
 export const LONG_SILENT_MS = 10_000
 export const LONG_SILENT_LOOKS = 10
 /** Peers asked at one look, some 3 us of the packet loop each, and those called for a new session,
- * a
- * millisecond each. Others have their turn at the next. */
+ * a millisecond each. Others have their turn at the next. */
 export const ASKED_MAX = 1_024
 export const CALLED_MAX = 4
 /** And for so long, it is silent. A TCP client repeats its SYN after a second. */

@@ -36,8 +36,7 @@ function networkTarget(
 }
 
 /** Who is on a network of the nodes themselves is on no other, and has no ports to publish: there
- * is
- * nothing between them and the node, or nothing at all. */
+ * is nothing between them and the node, or nothing at all. */
 function checkPredefined(spec: ServiceSpec, networks: readonly NetworkAttachmentConfig[]): void {
   const name = networks.map(({ Target }) => Target).find(isPredefined)
   if (name === undefined) return

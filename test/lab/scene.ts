@@ -121,8 +121,7 @@ export class Scene {
 const SILENCE_MS = 500
 
 /** Waits until node1's published ports have been silent for longer than an acknowledgement is
- * delayed:
- * while no agent is there, the host itself refuses what comes to them. */
+ * delayed: while no agent is there, the host itself refuses what comes to them. */
 export async function quiet(scene: Scene): Promise<void> {
   let before = -1
   await waitFor(

@@ -51,8 +51,7 @@ export function readEgress(directory: string): string | null {
 }
 
 /** Gives the task an address for its link, and writes it down. `taken`: those of other tasks.
- * Throws
- * TaskError when none is left. */
+ * Throws TaskError when none is left. */
 export function takeEgress(egress: Egress, directory: string, taken: ReadonlySet<string>): string {
   const address = readEgress(directory) ?? freeAddress(egress, taken)
   writeFileSync(join(directory, FILE), address, { mode: 0o600 })
