@@ -10,6 +10,7 @@
 
 import { changeIp, type IpCommand, runCommand } from './command.ts'
 import { EGRESS_DEVICES, EGRESS_SUBNET } from './mesh-plan.ts'
+import { changeLinks } from './rtnetlink.ts'
 
 /** The host's end, for the namespace: next to MESH_DEVICE_ADDRESS, on no device. */
 const GATEWAY = '169.254.47.90'
@@ -42,21 +43,24 @@ export async function openEgressLink(link: EgressLink): Promise<void> {
     .map((part) => hex(Number(part)))
     .join(':')}`
   const peer = `peer name ${name} address ${mac} netns ${namespace}`
-  await changeIp([
+  await changeLinks([
     { line: `link del dev ${device}`, tolerate: 'missing' },
     { line: `link add name ${device} address ${HOST_MAC} type veth ${peer}` },
-    { line: `link set dev ${device} addrgenmode none up` },
+    // Before it is up, or an address is made before it is forbidden.
+    { line: `link set dev ${device} addrgenmode none` },
+    { line: `link set dev ${device} up` },
     { line: `neigh replace ${address} lladdr ${mac} dev ${device} nud permanent` },
     { line: `route replace ${address}/32 dev ${device}` },
   ])
   const inside = [
     `addr replace ${address}/32 dev ${name}`,
-    `link set dev ${name} addrgenmode none up`,
+    `link set dev ${name} addrgenmode none`,
+    `link set dev ${name} up`,
     `neigh replace ${GATEWAY} lladdr ${HOST_MAC} dev ${name} nud permanent`,
     `route replace ${GATEWAY} dev ${name} scope link`,
     `route replace default via ${GATEWAY} dev ${name}`,
   ]
-  await changeIp(
+  await changeLinks(
     inside.map((line) => ({ line })),
     { namespace },
   )

@@ -1,6 +1,6 @@
 // Configuring a device inside its namespace: what a container finds when it looks at its interface.
 // The plan is a pure function; carrying it out is a few writes below /proc/sys (made by this thread
-// while it is in the namespace) and one run of `ip -batch`. Everything is said so that saying it
+// while it is in the namespace) and a batch of what `ip` would do (rtnetlink.ts). Everything is said so that saying it
 // twice changes nothing: a device taken over from an earlier agent goes through the same steps, and
 // only what differs is touched, since its container is in the middle of using it.
 //
@@ -9,9 +9,10 @@
 // device: ingress.ts.
 
 import { type AddressFamily, canonicalAddress, familyOf } from './address.ts'
-import { changeIp, type IpCommand, queryIp } from './command.ts'
+import { type IpCommand, queryIp } from './command.ts'
 import { INGRESS_TABLE } from './ingress.ts'
 import { inNamespace, type NetworkNamespace } from './netns.ts'
+import { changeLinks } from './rtnetlink.ts'
 import { writeSysctl } from './sysctl.ts'
 
 export interface LinkOptions {
@@ -114,8 +115,7 @@ export function configureLink(options: LinkOptions, adopted = false): Promise<vo
   return configureLinks([options], adopted)
 }
 
-/** The same for devices of one namespace, with one run of `ip` per family: to start a program
- * takes longer than to configure a device. */
+/** The same for devices of one namespace, with one batch per family. */
 export async function configureLinks(
   links: readonly LinkOptions[],
   adopted = false,
@@ -134,7 +134,7 @@ export async function configureLinks(
       commands[familyOf(address)].push({ line, tolerate: 'missing' })
     }
   }
-  for (const family of [4, 6] as const) await changeIp(commands[family], { namespace, family })
+  for (const family of [4, 6] as const) await changeLinks(commands[family], { namespace, family })
 }
 
 async function staleAddresses(options: LinkOptions): Promise<string[]> {
