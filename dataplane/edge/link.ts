@@ -1,8 +1,9 @@
 // Configuring a device inside its namespace: what a container finds when it looks at its interface.
 // The plan is a pure function; carrying it out is a few writes below /proc/sys (made by this thread
-// while it is in the namespace) and a batch of what `ip` would do (rtnetlink.ts). Everything is said so that saying it
-// twice changes nothing: a device taken over from an earlier agent goes through the same steps, and
-// only what differs is touched, since its container is in the middle of using it.
+// while it is in the namespace) and a batch of what `ip` would do (rtnetlink.ts). Everything is
+// said so that saying it twice changes nothing: a device taken over from an earlier agent goes
+// through the same steps, and only what differs is touched, since its container is in the middle of
+// using it.
 //
 // Deliberately not done: nothing is removed when an endpoint goes, because the device takes its
 // addresses, routes and settings with it. The rules of the ingress network are not tied to the

