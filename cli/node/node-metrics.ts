@@ -78,7 +78,7 @@ function nameMetrics({ udp, tcp, ...results }: DnsCounts): Metric[] {
 }
 
 function membershipMetrics({ security, agent }: SwarmMembership): Metric[] {
-  const { failures, dropped } = agent.counts
+  const { failures, dropped, silentPeers } = agent.counts
   return [
     gauge(
       'weft_certificate_expiry_timestamp_seconds',
@@ -91,6 +91,7 @@ function membershipMetrics({ security, agent }: SwarmMembership): Metric[] {
       Number(agent.isConnected),
     ),
     gauge('weft_agent_tasks', 'Tasks of this node.', agent.worker.tasks.size),
+    gauge('weft_agent_silent_peers', 'Nodes that do not answer this one.', silentPeers),
     counter('weft_agent_tables_failures_total', 'Tables that were not taken.', failures),
     gauge('weft_agent_tables_dropped_items', 'Items left out of the running tables.', dropped),
   ]
@@ -204,7 +205,7 @@ function loopMetricName(loop: string, name: string): string {
 }
 
 function leaderMetrics({ dispatcher, control, scheduler, allocator }: LeaderLoops): Metric[] {
-  const { sessions, feeds, drains } = dispatcher.counts
+  const { sessions, away, feeds, drains } = dispatcher.counts
   const loops = [...control].flatMap(([loop, { counters }]) =>
     Object.entries(counters).map(([name, value]) => {
       const noun = name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)
@@ -213,6 +214,7 @@ function leaderMetrics({ dispatcher, control, scheduler, allocator }: LeaderLoop
   )
   return [
     gauge('weft_dispatcher_sessions', 'Nodes with a session.', sessions),
+    gauge('weft_dispatcher_away', 'Nodes that do not answer, out of service.', away),
     gauge('weft_dispatcher_feeds', 'Streams of assignments.', feeds),
     gauge('weft_dispatcher_drains', 'Tasks that are being drained.', drains),
     {

@@ -169,8 +169,8 @@ export class NodeAgent {
     return this.#facts
   }
 
-  get counts(): TablesSync['counts'] {
-    return this.#tables.counts
+  get counts(): TablesSync['counts'] & { readonly silentPeers: number } {
+    return { ...this.#tables.counts, silentPeers: this.#liveness.silent.size }
   }
 
   start(): void {

@@ -182,11 +182,13 @@ t.test('a node that does not answer is out of service, and back when it does', a
   await silence(200, [a!, b!], says)
   await s.pass(200, [a!, b!])
   t.equal(stateOf('tc'), 'idle')
+  t.equal(s.dispatcher.counts.away, 1)
   t.equal(stateOf('ta'), 'serving')
   const { index } = s.store
   c!.beat()
   await s.pass(200, [a!, b!])
   t.equal(stateOf('tc'), 'serving', 'the first heartbeat brings it back')
+  t.equal(s.dispatcher.counts.away, 0)
   t.equal(s.store.index, index, 'nothing of it is written')
 
   await silence(1_400, [a!, b!], says)

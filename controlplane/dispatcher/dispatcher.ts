@@ -149,9 +149,10 @@ export class Dispatcher {
     this.#writer.stop()
   }
 
-  /** Nodes with a session, and assignments streams: for metrics. */
-  get counts(): { readonly sessions: number; readonly feeds: number; readonly drains: number } {
+  /** Nodes with a session, those that are away, streams of assignments, drains: for metrics. */
+  get counts(): Readonly<Record<'sessions' | 'away' | 'feeds' | 'drains', number>> {
     return {
+      away: this.#liveness.awayCount,
       sessions: this.#sessions.size,
       feeds: this.#feeds.size,
       drains: this.#drains.size,

@@ -74,6 +74,11 @@ export class Liveness {
     return this.#nodes.size
   }
 
+  /** Those of them that are away. */
+  get awayCount(): number {
+    return [...this.#nodes.values()].filter(({ isAway }) => isAway).length
+  }
+
   /** A node that was alive under the leader before. */
   expect(nodeId: string): void {
     if (!this.#nodes.has(nodeId)) this.#add(nodeId, '')
