@@ -82,6 +82,8 @@ export interface TaskController {
   terminate(): Promise<void>
   /** Deletes all that is left of it. It does not run any more. */
   remove(): Promise<void>
+  /** True when it was found unhealthy and is being stopped: it runs, and is to get no new flows. */
+  readonly isSick?: boolean
   /** What the status of the task says of its container. */
   status(): Pick<TaskStatus, 'container' | 'hostPorts'>
   /** Where the interface on this network is to be made; null while there is no place yet. */

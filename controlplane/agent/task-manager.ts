@@ -64,7 +64,11 @@ export class TaskManager {
 
   /** It runs, and new flows go elsewhere from now on. */
   get isDraining(): boolean {
-    return this.#isDraining
+    return this.#isDraining || this.#isSick
+  }
+
+  get #isSick(): boolean {
+    return this.#parts.controller.isSick ?? false
   }
 
   /** A newer description. One that would run a task again that is to be stopped is not believed. */
@@ -216,7 +220,8 @@ export class TaskManager {
 
   #withContainer(status: TaskStatus): TaskStatus {
     const { container, hostPorts } = this.#parts.controller.status()
-    return { ...status, container: container ?? status.container, hostPorts }
+    const isServing = status.isServing && !this.#isSick
+    return { ...status, container: container ?? status.container, hostPorts, isServing }
   }
 
   #set(status: TaskStatus): void {

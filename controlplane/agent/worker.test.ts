@@ -137,6 +137,21 @@ t.test('failures', async (t) => {
   })
 })
 
+t.test('a task that is sick gets no new flows while it is stopped', async (t) => {
+  const { worker, executor, state, told } = node()
+  worker.assign(assignment([task('a')]), new Map())
+  await until(() => state('a') === 'running')
+  const manager = worker.tasks.get('a')!
+  t.notOk(manager.isDraining)
+  executor.sick.add('a')
+  manager.refresh()
+  t.ok(manager.isDraining)
+  t.match(told.at(-1)?.[1], { state: 'running', isServing: false }, 'and everybody is told')
+  executor.exit('a', new TaskError('unhealthy container'))
+  await until(() => state('a') === 'failed')
+  await worker.close()
+})
+
 t.test('a step under way is given up when something else is wanted', async (t) => {
   const { worker, executor, state } = node()
   executor.held.add('prepare')

@@ -47,7 +47,6 @@ labTest('metrics of a swarm, and its peers in the tables', async (t, lab) => {
     swarm_manager_networks_total: 1,
     weft_dispatcher_sessions: 2,
     weft_dispatcher_away: 0,
-    weft_agent_silent_peers: 0,
     weft_raft_has_leader: 1,
     weft_session_connected: 1,
   }

@@ -28,7 +28,7 @@ import { engineLines } from './engine-log.ts'
 import type { EngineNetworks } from './engine-networks.ts'
 import { removeTaskFiles, writeTaskFiles } from './files.ts'
 import { inBody } from './in-body.ts'
-import { deviceName, interfaceOn } from './interfaces.ts'
+import { bare, deviceName, interfaceOn } from './interfaces.ts'
 import { LOOK_MS, STOP_GRACE_MS, STOP_MARGIN_MS } from './limits.ts'
 import type { NetworkDriver } from './network-driver.ts'
 import type { Puller } from './pull.ts'
@@ -71,6 +71,7 @@ export class DockerController implements TaskController {
   readonly #unwatch: () => void
   #isPrepared = false
   #isRemoved = false
+  isSick = false
 
   /** `seen`: the container that an earlier agent has made. */
   constructor(task: AssignedTask, host: TaskHost, parts: DockerParts, seen: Inspection | null) {
@@ -252,12 +253,14 @@ export class DockerController implements TaskController {
     throw new TaskError(`task: non-zero exit (${exitCode})${why}`, { exitCode })
   }
 
-  /** A container that got unhealthy is stopped in order; how it ended is part of the error. */
+  /** It is out of service at once, and stopped in order; how it ended is part of the error. */
   async #endUnhealthy(signal: AbortSignal): Promise<TaskError> {
+    this.isSick = true
+    this.#host.changed()
     await this.shutdown(signal)
     const exitCode = this.#seen?.State.ExitCode ?? 0
-    if (exitCode === 0) return new TaskError(UNHEALTHY, { exitCode })
-    return new TaskError(`task: non-zero exit (${exitCode}): ${UNHEALTHY}`, { exitCode })
+    const how = exitCode === 0 ? '' : `task: non-zero exit (${exitCode}): `
+    return new TaskError(`${how}${UNHEALTHY}`, { exitCode })
   }
 
   async shutdown(signal: AbortSignal): Promise<void> {
@@ -447,10 +450,6 @@ interface Twin {
 
 function networksOf(seen: Inspection): ReadonlySet<string> {
   return new Set(Object.keys(seen.NetworkSettings.Networks))
-}
-
-function bare(address: string): string {
-  return address.replace(/\/.*$/, '')
 }
 
 function endpoint(addresses: readonly string[]): Docker.EndpointSettings {

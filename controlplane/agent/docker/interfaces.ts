@@ -18,6 +18,11 @@ const DEVICE_PREFIX = 'wft'
 /** An interface's name has at most 15 bytes. */
 const HASH_DIGITS = 10
 
+/** An address without its prefix length. */
+export function bare(address: string): string {
+  return address.replace(/\/.*$/, '')
+}
+
 /** The name under which an interface is made. */
 export function deviceName(taskId: string, networkId: string): string {
   const hash = createHash('sha256').update(`${taskId}.${networkId}`).digest('hex')

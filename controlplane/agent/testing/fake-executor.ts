@@ -28,6 +28,8 @@ export class FakeExecutor implements Executor {
   readonly failures: Map<string, Error> = new Map()
   /** Steps (`step` or `step taskId`) that do not settle until taken out and kicked. */
   readonly held: Set<string> = new Set()
+  /** Tasks that were found unhealthy. */
+  readonly sick: Set<string> = new Set()
   description: Omit<NodeDescription, 'tls'>
   lines: LogLine[] = []
   readonly #waiting = new Set<() => void>()
@@ -114,6 +116,10 @@ class FakeController implements TaskController {
   }
 
   update(): void {}
+
+  get isSick(): boolean {
+    return this.#executor.sick.has(this.#id)
+  }
 
   async prepare(signal: AbortSignal): Promise<void> {
     await this.#executor.step('prepare', this.#id, signal)
