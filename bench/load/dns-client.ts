@@ -1,10 +1,10 @@
 // Asks a name server as fast as it answers: UNDER_WAY questions at a time over several sockets,
 // each followed by the next when its answer comes. Prints one JSON object.
 //
-//   node dns-client.ts SERVER NAME SECONDS
+//   node dns-client.ts SERVER NAME SECONDS [PORT]
 
-import { createSocket, type Socket } from 'node:dgram'
 import process from 'node:process'
+import { createSocket, type Socket } from 'dgram-plus'
 
 const SOCKETS = 4
 /** Per socket. As many wait in a queue somewhere, and each for all before it: with 64 at a time a
@@ -13,7 +13,7 @@ const UNDER_WAY = 4
 /** A question that was not answered by then is lost, and another takes its place. */
 const LOST_MS = 1_000
 
-const [server = '127.0.0.1', name = 'web', seconds = '5'] = process.argv.slice(2)
+const [server = '127.0.0.1', name = 'web', seconds = '5', port = '53'] = process.argv.slice(2)
 const times: number[] = []
 let lost = 0
 let isOver = false
@@ -29,15 +29,19 @@ function drive(socket: Socket): void {
   const asked = new Float64Array(UNDER_WAY)
   const packets = Array.from({ length: UNDER_WAY }, () => question())
   const round = new Uint16Array(UNDER_WAY)
+  let due: Buffer[] = []
   const ask = (slot: number): void => {
-    if (isOver) return
     round[slot] = (round[slot]! + 1) & 0xfff
     const packet = packets[slot]!
     packet.writeUInt16BE((slot << 12) | round[slot]!, 0)
     asked[slot] = performance.now()
-    socket.send(packet)
+    due.push(packet)
   }
-  socket.on('message', (answer) => {
+  const send = (): void => {
+    if (!isOver && due.length > 0) socket.send(due, Number(port), server)
+    due = []
+  }
+  const heard = (answer: Buffer): void => {
     const id = answer.readUInt16BE(0)
     const slot = id >> 12
     if (round[slot] !== (id & 0xfff)) return
@@ -45,6 +49,10 @@ function drive(socket: Socket): void {
     if ((answer[3]! & 0xf) !== 0 || answer.readUInt16BE(6) === 0) lost++
     else times.push(performance.now() - asked[slot]!)
     ask(slot)
+  }
+  socket.on('messages', (answers) => {
+    for (const { data } of answers) heard(data)
+    send()
   })
   setInterval(() => {
     const nowMs = performance.now()
@@ -53,15 +61,14 @@ function drive(socket: Socket): void {
       lost++
       ask(slot)
     }
+    send()
   }, LOST_MS / 4).unref()
   for (let slot = 0; slot < UNDER_WAY; slot++) ask(slot)
+  send()
 }
 
 const startMs = performance.now()
-for (let n = 0; n < SOCKETS; n++) {
-  const socket = createSocket('udp4')
-  socket.connect(53, server, () => drive(socket))
-}
+for (let n = 0; n < SOCKETS; n++) drive(await createSocket({ borrow: true }))
 setTimeout(() => {
   isOver = true
   const tookS = (performance.now() - startMs) / 1000
