@@ -27,7 +27,7 @@ export interface TaskManagerParts {
   readonly hasDependencies: (task: AssignedTask) => boolean
   /** The status has changed: remember it and tell it. */
   readonly onStatus: (task: AssignedTask, status: TaskStatus) => void
-  /** The task begins to drain, or its interfaces have changed. */
+  /** The task begins to drain, is over, or its interfaces have changed. */
   readonly onTables: () => void
 }
 
@@ -228,7 +228,8 @@ export class TaskManager {
     const before = this.#status
     this.#status = status
     this.#parts.onStatus(this.#task, status)
-    if (before.state !== status.state) this.#parts.onTables()
+    // Of a task's states the tables know only whether it is over; interfaces are told by refresh().
+    if (isTerminal(before.state) !== isTerminal(status.state)) this.#parts.onTables()
     this.#notify()
   }
 

@@ -21,6 +21,8 @@ interface Node {
   readonly executor: FakeExecutor
   readonly timers: ReturnType<typeof manualTimers>
   readonly told: (readonly [string, TaskStatus])[]
+  /** How often the tables were to follow. */
+  readonly tables: () => number
   readonly states: (id: string) => string[]
   readonly state: (id: string) => string | undefined
 }
@@ -28,6 +30,7 @@ interface Node {
 function node(memory: TaskMemory = forgetfulMemory(), executor = new FakeExecutor()): Node {
   const timers = manualTimers()
   const told: (readonly [string, TaskStatus])[] = []
+  let tables = 0
   const worker = new Worker({
     executor,
     memory,
@@ -36,7 +39,9 @@ function node(memory: TaskMemory = forgetfulMemory(), executor = new FakeExecuto
     log: silentLogger,
     node: { id: 'node1', hostname: 'node' },
     onStatus: (id, status) => told.push([id, status]),
-    onTables: () => {},
+    onTables: () => {
+      tables++
+    },
     isNetworked: () => true,
   })
   worker.start()
@@ -45,18 +50,20 @@ function node(memory: TaskMemory = forgetfulMemory(), executor = new FakeExecuto
     return all.filter((state, i) => state !== all[i - 1])
   }
   const state = (id: string): string | undefined => worker.tasks.get(id)?.status.state
-  return { worker, executor, timers, told, states, state }
+  return { worker, executor, timers, told, tables: () => tables, states, state }
 }
 
 const UP = ['accepted', 'preparing', 'ready', 'starting', 'running']
 
 t.test('a task runs and is stopped', async (t) => {
-  const { worker, states, state, executor } = node()
+  const { worker, states, state, executor, tables } = node()
   worker.assign(assignment([task('a')]), new Map())
   await until(() => state('a') === 'running')
   t.same(states('a'), UP)
+  t.equal(tables(), 2, 'the tables follow as it comes and as its interfaces are told')
   worker.assign(assignment([task('a', { desiredState: 'shutdown' })]), null)
   await until(() => state('a') === 'shutdown')
+  t.equal(tables(), 3, 'and as it is over')
   t.equal(executor.bodies.get('a')?.state, 'exited')
   worker.assign(assignment([]), null)
   await until(() => worker.tasks.size === 0)
