@@ -3,7 +3,8 @@
 // What does it cost a manager to have a thousand nodes? Simulated agents in one process, the
 // manager's dispatcher in another; between them real gRPC over mutual TLS on loopback, a connection
 // per agent, heartbeats of one second. Measured once all have registered and know each other: the
-// manager's CPU and its resident memory. WEFT_BENCH_AGENTS names another number of agents.
+// manager's CPU and its resident memory, and the heartbeats that it answered, as agents that starve
+// send fewer. WEFT_BENCH_AGENTS names another number of agents.
 
 import { type ChildProcess, fork } from 'node:child_process'
 import process from 'node:process'
@@ -84,6 +85,7 @@ class Scene {
     const elapsedMs = performance.now() - startMs
     if (after.sessions !== AGENTS) throw new Error(`only ${after.sessions} sessions are left`)
     return {
+      heartbeats: (1000 * (after.beats - before.beats)) / elapsedMs,
       cpu: (100 * (after.cpuMs - before.cpuMs)) / elapsedMs,
       resident: after.residentBytes / 1e6,
       registered: this.registeredMs / 1000,
@@ -108,6 +110,7 @@ export const bench: Bench = {
   hasPeers: false,
   question: `What do ${AGENTS} agents with sessions and heartbeats of 1 s cost their manager?`,
   metrics: [
+    { name: 'heartbeats', unit: '1/s' },
     { name: 'cpu', unit: '% of a core' },
     { name: 'resident', unit: 'MB' },
     { name: 'registered', unit: 's' },

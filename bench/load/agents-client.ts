@@ -1,6 +1,8 @@
 // A thousand agents in one process, for bench/agents.ts: each has its certificate, its own TLS
 // connection, a session, a stream of assignments and a heartbeat, as controlplane/agent/session.ts
-// has them; behind them there is nothing. Started by fork(), told what to be by the first message.
+// has them; behind them there is nothing. What is assigned is taken and not read: a thousand nodes
+// that learn of a thousand others are a million items, which no real node has to read for all.
+// Started by fork(), told what to be by the first message.
 
 import process from 'node:process'
 import type { Clock } from '../../base/clock.ts'
@@ -11,6 +13,7 @@ import { connector } from '../../controlplane/agent/connect.ts'
 import { Managers } from '../../controlplane/agent/managers.ts'
 import { SessionLoop } from '../../controlplane/agent/session-loop.ts'
 import { description } from '../../controlplane/dispatcher/testing/objects.ts'
+import { type DispatcherClient, dispatcherService } from '../../controlplane/proto/dispatcher.ts'
 import { IdentityHolder } from '../../controlplane/proto/identity.ts'
 
 export interface AgentsOrder {
@@ -44,8 +47,9 @@ function begin({ manager, roots }: AgentsOrder, agent: AgentsOrder['agents'][num
   const index = Number(/\d+/.exec(agent.nodeId)![0])
   const key = Buffer.alloc(32)
   key.writeUInt32BE(index + 1)
+  const connect = connector(identity)
   const loop: SessionLoop = new SessionLoop({
-    connect: connector(identity),
+    connect: (address) => unread(connect(address)),
     managers: new Managers([manager]),
     host: {
       describe: async () => ({
@@ -71,6 +75,23 @@ function begin({ manager, roots }: AgentsOrder, agent: AgentsOrder['agents'][num
   })
   loop.start()
 }
+
+/** Its assignments arrive as bytes, and no message ever comes of them. */
+function unread(client: DispatcherClient): DispatcherClient {
+  const { path, requestSerialize } = dispatcherService().Assignments
+  const open = (request: { readonly sessionId: string }) => {
+    const stream = client.makeServerStreamRequest(path, requestSerialize, bytesOf, request)
+    stream.on('data', () => {})
+    const on = stream.on.bind(stream)
+    stream.on = (event: string, listener: (...args: never[]) => void) =>
+      event === 'data' ? stream : on(event, listener as () => void)
+    return stream
+  }
+  client.Assignments = open as unknown as DispatcherClient['Assignments']
+  return client
+}
+
+const bytesOf = (bytes: Buffer): Buffer => bytes
 
 process.once('message', async (order: AgentsOrder) => {
   for (const [i, agent] of order.agents.entries()) {

@@ -29,6 +29,8 @@ export type ManagerReport =
       readonly kind: 'usage'
       readonly sessions: number
       readonly ready: number
+      /** Heartbeats answered. */
+      readonly beats: number
       readonly cpuMs: number
       readonly residentBytes: number
     }
@@ -46,6 +48,12 @@ async function main(order: ManagerOrder): Promise<void> {
   await store.update((tx) => tx.create('clusters', cluster()))
   await store.batch(order.nodeIds.map((id) => (tx) => tx.create('nodes', node(id))))
   const dispatcher = new Dispatcher({ store, clock, timers, random: prng(1), randomBytes })
+  let beats = 0
+  const heartbeat = dispatcher.heartbeat.bind(dispatcher)
+  dispatcher.heartbeat = (nodeId, beat) => {
+    beats += 1
+    return heartbeat(nodeId, beat)
+  }
   dispatcher.start()
   const pem = (text: string): Buffer => Buffer.from(text)
   const identity = new IdentityHolder({
@@ -75,6 +83,7 @@ async function main(order: ManagerOrder): Promise<void> {
       kind: 'usage',
       sessions: dispatcher.counts.sessions,
       ready: ready.length,
+      beats,
       cpuMs: (user + system) / 1000,
       residentBytes: process.memoryUsage.rss(),
     })

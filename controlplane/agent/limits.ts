@@ -25,6 +25,8 @@ export const SLOW_TRY_MS = 1_000
 /** A heartbeat that a manager leaves unanswered for so long ends the session, if its tunnel is
  * silent as well. */
 export const DOUBT_MS = 300
+/** HTTP/2 pings on a connection whose heartbeats are answered each second, or end it. */
+export const SESSION_KEEPALIVE_MS = 20_000
 /** A connection attempt to one manager. A dead host must not keep us from the next manager. */
 export const CONNECT_TIMEOUT_MS = 2_000
 /** How long a task that is to be stopped waits for all nodes to give it no new flows. */

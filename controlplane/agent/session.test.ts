@@ -8,6 +8,7 @@ import { silentLogger } from '../../base/log.ts'
 import { prng } from '../../base/prng.ts'
 import type { Dispatcher } from '../dispatcher/dispatcher.ts'
 import { task } from '../dispatcher/testing/objects.ts'
+import type { DispatcherClient } from '../proto/dispatcher.ts'
 import { IdentityHolder } from '../proto/identity.ts'
 import { TestAuthority } from '../proto/testing/certificates.ts'
 import type { MemoryStore } from '../store/memory-store.ts'
@@ -20,6 +21,9 @@ import { clock, clusterOf, Manager, timers } from './testing/managers.ts'
 import { until } from './testing/tasks.ts'
 import { Worker } from './worker.ts'
 
+/** A stream that swallows what it is given. */
+const UNANSWERED = { on: () => {}, write: () => true, cancel: () => {} }
+
 interface World {
   readonly store: MemoryStore
   readonly managers: readonly Manager[]
@@ -28,8 +32,20 @@ interface World {
   readonly loop: SessionLoop
   readonly connected: (string | null)[]
   readonly removed: () => number
+  /** While it is on, new sessions' heartbeats are not answered. */
+  readonly mute: { isOn: boolean }
   lead(index: number): Dispatcher
   state(id: string): string | undefined
+}
+
+function connecting(authority: TestAuthority, mute: World['mute']) {
+  const identity = authority.issue({ nodeId: 'node1', role: 'swarm-worker' })
+  const connect = connector(new IdentityHolder(identity))
+  return (address: string): DispatcherClient => {
+    const client = connect(address)
+    if (mute.isOn) client.Heartbeat = (() => UNANSWERED) as never
+    return client
+  }
 }
 
 async function world(t: Test, managerCount = 3): Promise<World> {
@@ -54,10 +70,9 @@ async function world(t: Test, managerCount = 3): Promise<World> {
     onTables: () => {},
     isNetworked: () => true,
   })
+  const mute = { isOn: false }
   const loop: SessionLoop = new SessionLoop({
-    connect: connector(
-      new IdentityHolder(authority.issue({ nodeId: 'node1', role: 'swarm-worker' })),
-    ),
+    connect: connecting(authority, mute),
     managers: new Managers(managers.map(({ address }) => address)),
     host: {
       describe: async () => ({
@@ -93,6 +108,7 @@ async function world(t: Test, managerCount = 3): Promise<World> {
     loop,
     connected,
     removed: () => removed,
+    mute,
     lead(index) {
       leader?.retire()
       leader = managers[index]!
@@ -137,12 +153,12 @@ t.test('a node joins, runs a task, and outlives two leaders', async (t) => {
 
 t.test('a manager that answers neither here nor there is given up', async (t) => {
   const w = await world(t, 1)
+  w.mute.isOn = true
   w.lead(0)
   w.loop.start()
   await until(() => w.connected.length > 0)
   const session = w.loop.session!
-  session.client.Heartbeat = (() => {}) as never
-  session.acknowledge()
+  w.mute.isOn = false
   await until(() => {
     session.doubt()
     return session.isOver
@@ -185,7 +201,9 @@ t.test('a stranger gets in nowhere', async (t) => {
   const client = connector(new IdentityHolder(identity))(address)
   const error = await new Promise((resolve) => {
     const deadline = Date.now() + 2000
-    client.Heartbeat({ sessionId: 'x' }, { deadline }, (refusal) => resolve(refusal))
+    const stream = client.Heartbeat({ deadline })
+    stream.on('error', resolve)
+    stream.write({ sessionId: 'x' })
   })
   client.close()
   t.match(error, { code: Number })

@@ -4,13 +4,19 @@
 //
 //     Session      node, managers, keys: what comes is handed on
 //     Assignments  kept in step (item-set.ts); called anew when it is not
-//     Heartbeat    when the last answer said, and at once when there is something to acknowledge
+//     Heartbeat    one stream; when the last answer said, and at once when there is something to
+//                  acknowledge
 //     Describe     every 20 s where the description has changed
 //     UpdateTaskStatus, ListenLogs
 //
 // Edge: sockets by grpc-js, timers as handed in.
 
-import { type ClientReadableStream, type ServiceError, status as Status } from '@grpc/grpc-js'
+import {
+  type ClientDuplexStream,
+  type ClientReadableStream,
+  type ServiceError,
+  status as Status,
+} from '@grpc/grpc-js'
 import type { Clock } from '../../base/clock.ts'
 import type { Logger } from '../../base/log.ts'
 import type { Timers } from '../../base/timers.ts'
@@ -21,6 +27,7 @@ import type {
   Description,
   DispatcherClient,
   HeartbeatRequest,
+  HeartbeatResponse__Output,
   LogSubscription__Output,
   SessionMessage__Output,
 } from '../proto/dispatcher.ts'
@@ -62,7 +69,10 @@ export class Session {
   readonly #cancels = new Set<() => void>()
   #assignments: ClientReadableStream<AssignmentsMessage__Output> | null = null
   #periodMs = 1000
-  #beating = false
+  #beats: ClientDuplexStream<HeartbeatRequest, HeartbeatResponse__Output> | null = null
+  /** Heartbeats that wait for their answers. */
+  #unanswered = 0
+  #onAnswered: () => void = () => {}
   /** When the heartbeat under way was sent. */
   #beatMs = 0
   #isBeatWanted = false
@@ -130,7 +140,7 @@ export class Session {
   /** There is something to acknowledge: the next heartbeat goes out now. */
   acknowledge(): void {
     if (this.#isOver || this.#id === '') return
-    if (this.#beating) this.#isBeatWanted = true
+    if (this.#unanswered > 0) this.#isBeatWanted = true
     else this.#beat()
   }
 
@@ -139,7 +149,7 @@ export class Session {
   doubt(): void {
     if (this.#isOver || this.#id === '') return
     const isLong = this.#parts.clock.nowMs() - this.#beatMs >= limits.DOUBT_MS
-    if (!this.#beating) this.#beat()
+    if (this.#unanswered === 0) this.#beat()
     else if (isLong) this.close(new Error('the manager does not answer, nor does its tunnel'))
   }
 
@@ -147,11 +157,12 @@ export class Session {
    * answer. */
   async farewell(limitMs: number): Promise<void> {
     if (this.#isOver || this.#id === '') return
-    const request = { ...this.#parts.host.heartbeat(), sessionId: this.#id, isReturning: true }
-    const deadline = this.#deadline(limitMs)
-    await new Promise<void>((resolve) => {
-      this.client.Heartbeat(request, { deadline }, () => resolve())
+    this.#send({ isReturning: true })
+    const answered = new Promise<void>((resolve) => {
+      this.#onAnswered = resolve
     })
+    const late = new Promise<void>((resolve) => this.#after(limitMs, resolve))
+    await Promise.race([answered, late, this.#ended])
   }
 
   /** Statuses wait in the queue. */
@@ -164,6 +175,7 @@ export class Session {
   #start(): void {
     this.#openAssignments()
     this.#openLogs()
+    this.#openBeats()
     this.#beat()
     this.flushStatuses()
     const describe = (): void => {
@@ -258,24 +270,39 @@ export class Session {
   // -- heartbeats
   // -----------------------------------------------------------------------------------
 
+  #openBeats(): void {
+    const stream = this.client.Heartbeat()
+    this.#beats = stream
+    this.#cancels.add(() => stream.cancel())
+    stream.on('data', ({ periodMs }: HeartbeatResponse__Output) => this.#answered(periodMs))
+    stream.on('error', (error) => this.close(error))
+    stream.on('end', () => this.close(new Error('the manager ended the heartbeats')))
+  }
+
   #beat(): void {
     this.#cancelBeat()
-    this.#beating = true
     this.#beatMs = this.#parts.clock.nowMs()
     this.#isBeatWanted = false
-    const request = { ...this.#parts.host.heartbeat(), sessionId: this.#id }
+    this.#send({})
     const waitMs = Math.min(Math.max(2 * this.#periodMs, 1000), limits.CALL_TIMEOUT_MS)
-    this.client.Heartbeat(request, { deadline: this.#deadline(waitMs) }, (error, response) => {
-      this.#beating = false
-      if (this.#isOver) return
-      if (error !== null) {
-        this.close(error)
-        return
-      }
-      if (response !== undefined && response.periodMs > 0) this.#periodMs = response.periodMs
-      const waitMs = this.#isBeatWanted ? limits.STATUS_DELAY_MS : this.#periodMs
-      this.#cancelBeat = this.#parts.timers.after(waitMs, () => this.#beat())
-    })
+    this.#cancelBeat = this.#after(waitMs, () =>
+      this.close(new Error('the manager did not answer a heartbeat')),
+    )
+  }
+
+  #send(more: HeartbeatRequest): void {
+    this.#unanswered++
+    this.#beats!.write({ ...this.#parts.host.heartbeat(), ...more, sessionId: this.#id })
+  }
+
+  #answered(periodMs: number): void {
+    this.#unanswered--
+    if (this.#isOver || this.#unanswered > 0) return
+    this.#cancelBeat()
+    this.#onAnswered()
+    if (periodMs > 0) this.#periodMs = periodMs
+    const waitMs = this.#isBeatWanted ? limits.STATUS_DELAY_MS : this.#periodMs
+    this.#cancelBeat = this.#parts.timers.after(waitMs, () => this.#beat())
   }
 
   // -- the node and its tasks

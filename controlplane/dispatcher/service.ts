@@ -2,6 +2,7 @@
 // the certificate says; a node id in a message would not be believed, so there is none.
 
 import type {
+  ServerDuplexStream,
   ServerReadableStream,
   ServerUnaryCall,
   ServerWritableStream,
@@ -99,11 +100,8 @@ export function dispatcherHandlers(parts: DispatcherServiceParts): UntypedServic
           deafen()
         }
       }),
-    Heartbeat: unary(refusal, (call: ServerUnaryCall<HeartbeatRequest__Output, unknown>) => {
-      const { dispatcher, nodeId } = caller(call)
-      const answer: HeartbeatResponse = { periodMs: dispatcher.heartbeat(nodeId, call.request) }
-      return answer
-    }),
+    Heartbeat: (call: ServerDuplexStream<HeartbeatRequest__Output, HeartbeatResponse>) =>
+      heartbeats(call, caller, refusal),
     Describe: unary(refusal, (call: ServerUnaryCall<DescribeRequest__Output, unknown>) => {
       const { dispatcher, nodeId } = caller(call)
       dispatcher.describe(nodeId, call.request.sessionId, describedBy(call.request.description))
@@ -183,6 +181,36 @@ function publishLogs(
   call.on('cancelled', () => {
     isOver = true
   })
+}
+
+function heartbeats(
+  call: ServerDuplexStream<HeartbeatRequest__Output, HeartbeatResponse>,
+  caller: Caller,
+  refusal: (error: unknown) => object,
+): void {
+  let isOver = false
+  const over = (): void => {
+    isOver = true
+  }
+  call.on('data', (request: HeartbeatRequest__Output) => {
+    if (isOver) return
+    try {
+      const { dispatcher, nodeId } = caller(call)
+      // Who does not take the answers is not asked for more.
+      if (call.write({ periodMs: dispatcher.heartbeat(nodeId, request) })) return
+      call.pause()
+      call.once('drain', () => call.resume())
+    } catch (error) {
+      over()
+      call.emit('error', refusal(error))
+    }
+  })
+  call.on('end', () => {
+    if (!isOver) call.end()
+    over()
+  })
+  call.on('cancelled', over)
+  call.on('error', over)
 }
 
 /** A call that the server writes to. `open` returns what is to be done when it has ended. */

@@ -22,7 +22,10 @@ export type {
   HeartbeatRequest,
   HeartbeatRequest__Output,
 } from './generated/weft/dispatcher/HeartbeatRequest.ts'
-export type { HeartbeatResponse } from './generated/weft/dispatcher/HeartbeatResponse.ts'
+export type {
+  HeartbeatResponse,
+  HeartbeatResponse__Output,
+} from './generated/weft/dispatcher/HeartbeatResponse.ts'
 export type { ListenLogsRequest__Output } from './generated/weft/dispatcher/ListenLogsRequest.ts'
 export type { LogBatch, LogBatch__Output } from './generated/weft/dispatcher/LogBatch.ts'
 export type { LogMessage } from './generated/weft/dispatcher/LogMessage.ts'

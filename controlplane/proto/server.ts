@@ -47,7 +47,7 @@ export class RpcServer {
       'grpc.max_send_message_length': limits.MESSAGE_BYTES_MAX,
       'grpc.max_receive_message_length': limits.MESSAGE_BYTES_MAX,
       'grpc.max_concurrent_streams': limits.CALLS_PER_CONNECTION_MAX,
-      'grpc.keepalive_time_ms': limits.KEEPALIVE_MS,
+      'grpc.keepalive_time_ms': limits.SERVER_KEEPALIVE_MS,
       'grpc.keepalive_timeout_ms': limits.KEEPALIVE_TIMEOUT_MS,
       'grpc.max_connection_idle_ms': limits.CONNECTION_IDLE_MS,
       'grpc-node.max_session_memory': limits.SESSION_MEMORY_MB,

@@ -65,14 +65,10 @@ export interface DispatcherClient extends grpc.Client {
   findNetwork(argument: _weft_dispatcher_FindNetworkRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_weft_dispatcher_FindNetworkResponse__Output>): grpc.ClientUnaryCall;
   findNetwork(argument: _weft_dispatcher_FindNetworkRequest, callback: grpc.requestCallback<_weft_dispatcher_FindNetworkResponse__Output>): grpc.ClientUnaryCall;
   
-  Heartbeat(argument: _weft_dispatcher_HeartbeatRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_weft_dispatcher_HeartbeatResponse__Output>): grpc.ClientUnaryCall;
-  Heartbeat(argument: _weft_dispatcher_HeartbeatRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_weft_dispatcher_HeartbeatResponse__Output>): grpc.ClientUnaryCall;
-  Heartbeat(argument: _weft_dispatcher_HeartbeatRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_weft_dispatcher_HeartbeatResponse__Output>): grpc.ClientUnaryCall;
-  Heartbeat(argument: _weft_dispatcher_HeartbeatRequest, callback: grpc.requestCallback<_weft_dispatcher_HeartbeatResponse__Output>): grpc.ClientUnaryCall;
-  heartbeat(argument: _weft_dispatcher_HeartbeatRequest, metadata: grpc.Metadata, options: grpc.CallOptions, callback: grpc.requestCallback<_weft_dispatcher_HeartbeatResponse__Output>): grpc.ClientUnaryCall;
-  heartbeat(argument: _weft_dispatcher_HeartbeatRequest, metadata: grpc.Metadata, callback: grpc.requestCallback<_weft_dispatcher_HeartbeatResponse__Output>): grpc.ClientUnaryCall;
-  heartbeat(argument: _weft_dispatcher_HeartbeatRequest, options: grpc.CallOptions, callback: grpc.requestCallback<_weft_dispatcher_HeartbeatResponse__Output>): grpc.ClientUnaryCall;
-  heartbeat(argument: _weft_dispatcher_HeartbeatRequest, callback: grpc.requestCallback<_weft_dispatcher_HeartbeatResponse__Output>): grpc.ClientUnaryCall;
+  Heartbeat(metadata: grpc.Metadata, options?: grpc.CallOptions): grpc.ClientDuplexStream<_weft_dispatcher_HeartbeatRequest, _weft_dispatcher_HeartbeatResponse__Output>;
+  Heartbeat(options?: grpc.CallOptions): grpc.ClientDuplexStream<_weft_dispatcher_HeartbeatRequest, _weft_dispatcher_HeartbeatResponse__Output>;
+  heartbeat(metadata: grpc.Metadata, options?: grpc.CallOptions): grpc.ClientDuplexStream<_weft_dispatcher_HeartbeatRequest, _weft_dispatcher_HeartbeatResponse__Output>;
+  heartbeat(options?: grpc.CallOptions): grpc.ClientDuplexStream<_weft_dispatcher_HeartbeatRequest, _weft_dispatcher_HeartbeatResponse__Output>;
   
   ListenLogs(argument: _weft_dispatcher_ListenLogsRequest, metadata: grpc.Metadata, options?: grpc.CallOptions): grpc.ClientReadableStream<_weft_dispatcher_LogSubscription__Output>;
   ListenLogs(argument: _weft_dispatcher_ListenLogsRequest, options?: grpc.CallOptions): grpc.ClientReadableStream<_weft_dispatcher_LogSubscription__Output>;
@@ -115,7 +111,7 @@ export interface DispatcherHandlers extends grpc.UntypedServiceImplementation {
   
   FindNetwork: grpc.handleUnaryCall<_weft_dispatcher_FindNetworkRequest__Output, _weft_dispatcher_FindNetworkResponse>;
   
-  Heartbeat: grpc.handleUnaryCall<_weft_dispatcher_HeartbeatRequest__Output, _weft_dispatcher_HeartbeatResponse>;
+  Heartbeat: grpc.handleBidiStreamingCall<_weft_dispatcher_HeartbeatRequest__Output, _weft_dispatcher_HeartbeatResponse>;
   
   ListenLogs: grpc.handleServerStreamingCall<_weft_dispatcher_ListenLogsRequest__Output, _weft_dispatcher_LogSubscription>;
   
