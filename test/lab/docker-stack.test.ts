@@ -37,29 +37,36 @@ const UPDATE = ['--detach=false', '--update-monitor', '2s', '--rollback-monitor'
 
 type Docker = (...args: readonly string[]) => Promise<string>
 
-engineTest('stacks, services and nodes by the docker CLI', async (t, lab) => {
-  const { nodes, client } = await startEngineNodes(lab, 2)
-  const [h1, h2] = nodes
-  const docker: Docker = (...args) => h1!.node.mustDocker(...args)
-  const sinceS = Math.floor(Date.now() / 1000)
-  const file = join(lab.folder, 'compose.yaml')
-  writeFileSync(file, COMPOSE)
-  writeFileSync(join(lab.folder, 'word.txt'), 'swordfish\n')
-  await h1!.engine.mustDocker('tag', 'bb', 'bb:two')
-  await h2!.engine.mustDocker('tag', 'bb', 'bb:two')
+/** Waits for a stack: `docker stack deploy --detach=false`. */
+const CLI_MAJOR_MIN = 26
 
-  await checkStack(t, h1!, file)
-  const url = `http://${h2!.node.host.address}:8080/x`
-  const page = await waitFor(async () => client.must(['wget', '-T', '5', '-qO-', url]), {
-    what: 'the published port',
-    timeoutMs: 20_000,
-  })
-  t.equal(page, 'swordfish\nswordfish\n')
-  await checkService(t, docker)
-  await checkNodes(t, h1!, h2!)
-  await checkRemoval(t, h1!)
-  await checkEvents(t, docker, sinceS)
-})
+engineTest(
+  'stacks, services and nodes by the docker CLI',
+  async (t, lab) => {
+    const { nodes, client } = await startEngineNodes(lab, 2)
+    const [h1, h2] = nodes
+    const docker: Docker = (...args) => h1!.node.mustDocker(...args)
+    const sinceS = Math.floor(Date.now() / 1000)
+    const file = join(lab.folder, 'compose.yaml')
+    writeFileSync(file, COMPOSE)
+    writeFileSync(join(lab.folder, 'word.txt'), 'swordfish\n')
+    await h1!.engine.mustDocker('tag', 'bb', 'bb:two')
+    await h2!.engine.mustDocker('tag', 'bb', 'bb:two')
+
+    await checkStack(t, h1!, file)
+    const url = `http://${h2!.node.host.address}:8080/x`
+    const page = await waitFor(async () => client.must(['wget', '-T', '5', '-qO-', url]), {
+      what: 'the published port',
+      timeoutMs: 20_000,
+    })
+    t.equal(page, 'swordfish\nswordfish\n')
+    await checkService(t, docker)
+    await checkNodes(t, h1!, h2!)
+    await checkRemoval(t, h1!)
+    await checkEvents(t, docker, sinceS)
+  },
+  CLI_MAJOR_MIN,
+)
 
 async function checkStack(t: Test, h1: EngineNode, file: string): Promise<void> {
   t.comment('a stack')

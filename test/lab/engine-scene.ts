@@ -1,19 +1,33 @@
 // Hosts with a Docker engine and an agent each, in one swarm: for the tests of the Docker executor.
 
+import { execFileSync } from 'node:child_process'
 import t from 'tap'
 import { type EngineNode, engineObstacle, LabEngine } from '../../cli/lab/engine.ts'
 import type { Host } from '../../cli/lab/host.ts'
 import type { Lab } from '../../cli/lab/lab.ts'
 import type { ExecResult } from '../../cli/lab/process.ts'
-import { SwarmNode } from '../../cli/lab/swarm-node.ts'
+import { dockerPath, SwarmNode } from '../../cli/lab/swarm-node.ts'
 import { waitFor } from '../../cli/lab/wait.ts'
 import { labTest, type Test } from './lab-test.ts'
 
-/** As labTest(), where an engine can run; skipped with the reason elsewhere. */
-export function engineTest(name: string, body: (t: Test, lab: Lab) => Promise<void>): void {
-  const obstacle = engineObstacle()
+/** As labTest(), where an engine can run, and the docker CLI is of this major version or newer;
+ * skipped with the reason elsewhere. */
+export function engineTest(
+  name: string,
+  body: (t: Test, lab: Lab) => Promise<void>,
+  majorMin = 0,
+): void {
+  const obstacle = engineObstacle() ?? cliObstacle(majorMin)
   if (obstacle === undefined) labTest(name, body)
   else t.test(name, { skip: obstacle }, async () => {})
+}
+
+function cliObstacle(majorMin: number): string | undefined {
+  const path = dockerPath()
+  if (majorMin === 0 || path === undefined) return undefined
+  const version = /version (\d+)/.exec(execFileSync(path, ['--version'], { encoding: 'utf8' }))
+  if (Number(version?.[1]) >= majorMin) return undefined
+  return `the docker CLI is older than version ${majorMin}`
 }
 
 export interface EngineScene {
