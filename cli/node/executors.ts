@@ -12,10 +12,12 @@ import { ProcessExecutor } from '../../controlplane/agent/process/executor.ts'
 import type { NetworkItem } from '../../controlplane/store/assignment.ts'
 import type { GenericResource } from '../../controlplane/store/specs.ts'
 import {
+  closeEgressLink,
   EGRESS_ADDRESSES,
   egressAddress,
   egressObstacle,
   openEgressLink,
+  restoreEgressLink,
 } from '../../dataplane/edge/egress.ts'
 import { EGRESS_DEVICES } from '../../dataplane/edge/mesh-plan.ts'
 import { makeNetworkNamespace, releaseNetworkNamespace } from '../../dataplane/edge/netns.ts'
@@ -118,6 +120,12 @@ async function hostEgress(log: Logger): Promise<Egress | null> {
     addresses: EGRESS_ADDRESSES,
     address: egressAddress,
     connect: openEgressLink,
+    restore: async (link) => {
+      await restoreEgressLink(link).catch((error: Error) => {
+        log.warn('a task has no way outside', { device: link.device, error: error.message })
+      })
+    },
+    disconnect: closeEgressLink,
     resolvers: () => {
       try {
         const servers = upstreamsOf(readFileSync('/etc/resolv.conf', 'utf8'), new Set())

@@ -6,11 +6,12 @@
 // The host forwards and masquerades what comes from there (mesh-plan.ts, egress). There is no
 // bridge and no subnet: each pair stands alone, so what is in one namespace reaches nobody in
 // another by it. Both ends know each other's MAC address, so there is no ARP and the host's end
-// needs no address. A pair ends with the namespace.
+// needs no address. A pair ends with the namespace at the latest.
 
 import { changeIp, type IpCommand, runCommand } from './command.ts'
 import { EGRESS_DEVICES, EGRESS_SUBNET } from './mesh-plan.ts'
 import { changeLinks } from './rtnetlink.ts'
+import { sysctlDevices } from './sysctl.ts'
 
 /** The host's end, for the namespace: next to MESH_DEVICE_ADDRESS, on no device. */
 const GATEWAY = '169.254.47.90'
@@ -33,6 +34,11 @@ export const EGRESS_ADDRESSES: number = 2 ** (32 - Number(EGRESS_SUBNET.split('/
 export function egressAddress(n: number): string {
   const [a, b, c] = EGRESS_SUBNET.split('.').map(Number)
   return `${a}.${b}.${c! + ((n + 1) >> 8)}.${(n + 1) & 255}`
+}
+
+/** Makes the pair where it is missing. Rejects as openEgressLink(). */
+export async function restoreEgressLink(link: EgressLink): Promise<void> {
+  if (!sysctlDevices('ipv4').includes(link.device)) await openEgressLink(link)
 }
 
 /** Makes the pair anew. Rejects with EdgeError COMMAND_*, NO_PERMISSION. */
@@ -64,6 +70,11 @@ export async function openEgressLink(link: EgressLink): Promise<void> {
     inside.map((line) => ({ line })),
     { namespace },
   )
+}
+
+/** Takes both ends away, if they are there. */
+export async function closeEgressLink(device: string): Promise<void> {
+  await changeLinks([{ line: `link del dev ${device}`, tolerate: 'missing' }])
 }
 
 const TRIAL = `${EGRESS_DEVICES}-trial`

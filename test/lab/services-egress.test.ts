@@ -97,6 +97,10 @@ labTest('a way outside', async (t, lab) => {
   await node.start()
   const again = { what: 'an answer after a kill', timeoutMs: 60_000 }
   await waitFor(() => get(node, front, outside), again)
+  await node.stop()
+  t.same(await state(node), before, 'an agent that ends leaves the host as it was')
+  await node.start()
+  await waitFor(() => get(node, front, outside), again)
   for (const name of ['free', 'front', 'closed']) await swarm.ask('DELETE', `/services/${name}`)
   await waitFor(async () => (await swarm.tasks()).length === 0, {
     what: 'the end of the tasks',

@@ -26,7 +26,15 @@ import {
 } from '../executor.ts'
 import { filesOf } from '../task-context.ts'
 import { makeGroup, wasOutOfMemory } from './cgroup.ts'
-import { connectEgress, type Egress, readEgress, takeEgress, wantsEgress } from './egress.ts'
+import {
+  connectEgress,
+  disconnectEgress,
+  type Egress,
+  readEgress,
+  restoreEgress,
+  takeEgress,
+  wantsEgress,
+} from './egress.ts'
 import { HealthJudge, healthPlan } from './health.ts'
 import { readHostPorts, takeHostPorts } from './host-ports.ts'
 import { findImage } from './image.ts'
@@ -43,8 +51,6 @@ import { userNumbers } from './users.ts'
 export interface ControllerParts extends Places {
   readonly network: (networkId: string) => NetworkItem | undefined
   readonly openTerminal: () => Terminal
-  /** Null: this node has no means for it. */
-  readonly egress: Egress | null
   /** Addresses of the links of all tasks of the node. */
   readonly egressAddresses: () => ReadonlySet<string>
   /** Ports of mode "host" of all tasks of the node. */
@@ -71,7 +77,16 @@ export class ProcessController implements TaskController {
     this.#hasNamespace = existsSync(this.#namespacePath)
     this.#hostPorts = readHostPorts(this.#directory)
     this.#egressAddress = readEgress(this.#directory)
-    if (supervisorOf(this.#directory) > 0) this.#openLog().open()
+    if (supervisorOf(this.#directory) === 0) return
+    this.#openLog().open()
+    const address = this.#egressAddress
+    if (parts.egress === null || address === null) return
+    void restoreEgress(parts.egress, task.id, this.#egressLink(address))
+  }
+
+  #egressLink(address: string): { namespace: string; name: string; address: string } {
+    const name = `eth${this.#task.networks.length}`
+    return { namespace: this.#namespacePath, name, address }
   }
 
   get #namespacePath(): string {
@@ -142,11 +157,9 @@ export class ProcessController implements TaskController {
   }
 
   async #connect(egress: Egress): Promise<void> {
-    const { id, networks } = this.#task
     const address = takeEgress(egress, this.#directory, this.#parts.egressAddresses())
     this.#egressAddress = address
-    const name = `eth${networks.length}`
-    await connectEgress(egress, id, { namespace: this.#namespacePath, name, address })
+    await connectEgress(egress, this.#task.id, this.#egressLink(address))
   }
 
   async #makePlace(plan: Plan, root: string | null): Promise<Place> {
@@ -407,9 +420,10 @@ export class ProcessController implements TaskController {
   }
 
   /** The agent ends, the task goes on: nobody reads what it writes until the next agent does. */
-  close(): void {
+  async close(): Promise<void> {
     this.#log?.close()
     this.#log = null
+    await disconnectEgress(this.#parts.egress, this.#task.id, this.#directory).catch(() => {})
   }
 
   #openLog(): TaskLog {

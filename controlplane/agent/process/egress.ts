@@ -25,8 +25,13 @@ export interface Egress {
   /** How many addresses there are. */
   readonly addresses: number
   address(n: number): string
-  /** Makes the link anew; it ends with the namespace. */
+  /** Makes the link anew. */
   connect(link: EgressLink): Promise<void>
+  /** Makes it where it is missing. Never rejects: the task goes on without. */
+  restore(link: EgressLink): Promise<void>
+  /** Takes it away; one that is not there, too. It would end with the namespace, but a while after
+   * it. */
+  disconnect(device: string): Promise<void>
   /** Name servers of the host, for tasks without a network. */
   resolvers(): readonly string[]
 }
@@ -58,6 +63,30 @@ export function takeEgress(egress: Egress, directory: string, taken: ReadonlySet
   return address
 }
 
+function deviceOf(egress: Egress, taskId: string): string {
+  return `${egress.devices}${taskId.slice(-ID_LENGTH)}`
+}
+
+/** Gives a task that runs its link back: an agent that ends takes the links away, for without it
+ * nothing is masqueraded. */
+export async function restoreEgress(
+  egress: Egress,
+  taskId: string,
+  link: Omit<EgressLink, 'device'>,
+): Promise<void> {
+  await egress.restore({ ...link, device: deviceOf(egress, taskId) })
+}
+
+/** Takes the link of a task away, if it has one. */
+export async function disconnectEgress(
+  egress: Egress | null,
+  taskId: string,
+  directory: string,
+): Promise<void> {
+  if (egress === null || readEgress(directory) === null) return
+  await egress.disconnect(deviceOf(egress, taskId))
+}
+
 /** Makes the link of a task. Rejects with TaskError. */
 export async function connectEgress(
   egress: Egress,
@@ -65,7 +94,7 @@ export async function connectEgress(
   link: Omit<EgressLink, 'device'>,
 ): Promise<void> {
   try {
-    await egress.connect({ ...link, device: `${egress.devices}${taskId.slice(-ID_LENGTH)}` })
+    await egress.connect({ ...link, device: deviceOf(egress, taskId) })
   } catch (error) {
     throw new TaskError(`the task has no way outside: ${(error as Error).message}`)
   }

@@ -127,11 +127,11 @@ export class ProcessExecutor implements Executor {
     const directory = join(this.#directories.tasks, taskId)
     const supervisor = supervisorOf(directory)
     if (supervisor > 0 && !send(firstProcess(directory), 'KILL')) send(supervisor, 'KILL')
-    const { namespaces } = this.#options
-    await removeTraces(taskId, { directories: this.#directories, namespaces })
+    const { namespaces, egress } = this.#options
+    await removeTraces(taskId, { directories: this.#directories, namespaces, egress })
   }
 
   async close(): Promise<void> {
-    for (const controller of this.#controllers.values()) controller.close()
+    await Promise.all([...this.#controllers.values()].map((controller) => controller.close()))
   }
 }

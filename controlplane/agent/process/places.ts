@@ -3,6 +3,7 @@
 import { readFile, readlink, realpath, rm, statfs } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { removeGroup } from './cgroup.ts'
+import { disconnectEgress, type Egress } from './egress.ts'
 import type { Plan } from './plan.ts'
 
 /** Where things are on this node. */
@@ -26,6 +27,8 @@ export interface NetworkNamespaces {
 export interface Places {
   readonly directories: Directories
   readonly namespaces: NetworkNamespaces
+  /** Null: this node has no means for it. */
+  readonly egress: Egress | null
 }
 
 /** f_type of a namespace's file (include/uapi/linux/magic.h). */
@@ -57,8 +60,9 @@ export async function hostResolvConf(plan: Pick<Plan, 'resolvConf'>): Promise<st
 /** Takes away all that is left of a task that does not run any more. */
 export async function removeTraces(
   taskId: string,
-  { directories, namespaces }: Places,
+  { directories, namespaces, egress }: Places,
 ): Promise<void> {
+  await disconnectEgress(egress, taskId, join(directories.tasks, taskId))
   const namespace = join(directories.namespaces, taskId)
   if (await isNamespace(namespace)) namespaces.release(namespace)
   await rm(namespace, { force: true })
