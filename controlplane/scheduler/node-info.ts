@@ -1,7 +1,9 @@
 // What the scheduler knows of a node: its tasks, what they leave free, and which services failed on
-// it lately. Kept up to date task by task; a task counts from its assignment until it has ended.
+// it lately. Kept up to date task by task. What a task holds counts from its assignment until it has
+// ended; as one of its service's and its node's tasks it counts only until it is told to stop, as in
+// Swarm: what drains keeps nobody from a place among the replicas.
 
-import type { NodeObject, TaskObject } from '../store/objects.ts'
+import { type NodeObject, stateRank, type TaskObject } from '../store/objects.ts'
 import type { GenericResource, Resources } from '../store/specs.ts'
 import { GenericPool } from './generic-resources.ts'
 import { FAILING_VERSIONS_MAX, FAILURE_WINDOW_MS, FAILURES_BAD } from './limits.ts'
@@ -24,11 +26,17 @@ export function versionKey(task: Pick<TaskObject, 'serviceId' | 'specVersion'>):
   return `${task.serviceId}.${task.specVersion}`
 }
 
+/** False for a task that is to stop. */
+export function isWanted({ desiredState }: TaskObject): boolean {
+  return stateRank(desiredState) <= stateRank('complete')
+}
+
 export class NodeInfo {
   node: NodeObject
   /** By task id, what the task holds. */
   private readonly tasks = new Map<string, TaskObject>()
   private readonly perService = new Map<string, number>()
+  private wanted = 0
   private readonly hostPorts = new Map<string, number>()
   private readonly failures = new Map<string, number[]>()
   private nanoCpus = 0
@@ -40,10 +48,12 @@ export class NodeInfo {
     this.generic = new GenericPool(node.description?.genericResources ?? [])
   }
 
+  /** Tasks that are not to stop. */
   get taskCount(): number {
-    return this.tasks.size
+    return this.wanted
   }
 
+  /** Those of a service. */
   tasksOf(serviceId: string): number {
     return this.perService.get(serviceId) ?? 0
   }
@@ -141,7 +151,10 @@ export class NodeInfo {
   }
 
   private count(task: TaskObject, by: 1 | -1): void {
-    bump(this.perService, task.serviceId, by)
+    if (isWanted(task)) {
+      this.wanted += by
+      bump(this.perService, task.serviceId, by)
+    }
     for (const key of hostPortsOf(task)) bump(this.hostPorts, key, by)
     const { NanoCPUs, MemoryBytes } = reservationsOf(task)
     this.nanoCpus += by * (NanoCPUs ?? 0)

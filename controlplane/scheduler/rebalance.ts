@@ -24,7 +24,7 @@ import {
 } from '../store/objects.ts'
 import type { Labels } from '../store/specs.ts'
 import { REBALANCE_LOOK_MS, REBALANCE_PAUSE_MS, SOURCES_MAX } from './limits.ts'
-import { NodeInfo } from './node-info.ts'
+import { isWanted, NodeInfo } from './node-info.ts'
 import { preferenceReaders, Spread } from './spread.ts'
 
 const LABEL = 'weft.rebalance'
@@ -150,10 +150,6 @@ function isAsked(tx: ReadTransaction, { spec, pendingDelete }: ServiceObject): b
   if (pendingDelete || spec.Mode.Replicated === undefined) return false
   const wish = (labels: Labels | undefined): string | undefined => labels?.[LABEL]?.toLowerCase()
   return (wish(spec.Labels) ?? wish(tx.cluster()?.spec.Labels)) === 'true'
-}
-
-function isWanted({ desiredState }: TaskObject): boolean {
-  return stateRank(desiredState) <= stateRank('running')
 }
 
 const UPDATING = new Set(['updating', 'rollback_started'])

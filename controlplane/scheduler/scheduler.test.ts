@@ -88,6 +88,30 @@ t.test('an ended task makes room', async (t) => {
   t.equal(world.get('tasks', 't2').nodeId, 'a')
 })
 
+t.test(
+  'a task that is told to stop leaves its place among the replicas, and keeps what it holds',
+  async (t) => {
+    const { world } = await schedulerOver(t, ['a'])
+    const spec = taskSpec({
+      Placement: { MaxReplicas: 1 },
+      Resources: { Reservations: { NanoCPUs: 1.5e9 } },
+    })
+    const like = (id: string, slot: number) => taskObject(id, { spec, slot })
+    await world.add('tasks', like('t1', 1), like('t2', 2), like('t3', 3))
+    await world.run(300)
+    t.equal(world.get('tasks', 't1').nodeId, 'a')
+    t.match(world.get('tasks', 't2').status.error, /max replicas/)
+    const stop = (id: string) =>
+      world.change('tasks', id, (task) => ({ ...task, desiredState: 'shutdown' }))
+    await stop('t1')
+    await world.run(300)
+    t.equal(world.get('tasks', 't2').nodeId, 'a', 'while it still runs')
+    await stop('t2')
+    await world.run(300)
+    t.match(world.get('tasks', 't3').status.error, /insufficient resources/)
+  },
+)
+
 t.test('a task of a global service is only checked', async (t) => {
   const { world } = await schedulerOver(t, ['a'])
   const spec = taskSpec({ Resources: { Reservations: { NanoCPUs: 5e9 } } })

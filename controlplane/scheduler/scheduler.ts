@@ -133,8 +133,7 @@ export class Scheduler implements ControlLoop {
     }
     if (stateRank(state) >= stateRank('assigned')) {
       this.pending.delete(task.id)
-      this.countIn(task)
-      return false
+      return this.countIn(task) && this.pending.size > 0
     }
     // What is to stop before it ran takes no place.
     if (state !== 'pending' || stateRank(task.desiredState) > stateRank('complete')) {
@@ -145,15 +144,19 @@ export class Scheduler implements ControlLoop {
     return true
   }
 
-  private countIn(task: TaskObject): void {
+  /** True when there is a place more among the service's replicas: the task is to stop now. */
+  private countIn(task: TaskObject): boolean {
     const info = this.nodes.get(task.nodeId)
     const before = this.placed.get(task.id)
     if (before !== info) before?.remove(task.id)
     if (info === undefined) this.placed.delete(task.id)
     else {
+      const count = info.tasksOf(task.serviceId)
       info.add(task)
       this.placed.set(task.id, info)
+      return info.tasksOf(task.serviceId) < count
     }
+    return false
   }
 
   /** True when the task's leaving made room. */
