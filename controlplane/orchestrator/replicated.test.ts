@@ -157,6 +157,25 @@ t.test('a node goes down: its tasks run elsewhere at once', async (t) => {
   t.equal(leader.running('web').length, 6, 'what still ran there is stopped')
 })
 
+t.test(
+  'a node goes down while a task of the slot still stops: start-first does not wait',
+  async (t) => {
+    for (const Order of ['start-first', 'stop-first'] as const) {
+      const leader = await Leader.make(t)
+      await leader.create('web', { ...replicas(1), UpdateConfig: { Parallelism: 1, Order } })
+      leader.agents.stopMs = 8_000
+      const TaskTemplate = taskSpec({ ForceUpdate: 1 })
+      await leader.update('web', { ...replicas(1), TaskTemplate }, 1_000)
+      if (Order === 'stop-first') await leader.run(8_000)
+      const [now] = leader.running('web')
+      leader.agents.stopMs = 20_000
+      await leader.state(now!.nodeId, 'down')
+      await leader.run(1_000)
+      t.equal(leader.running('web').filter(({ id }) => id !== now!.id).length, 1, Order)
+    }
+  },
+)
+
 t.test('a node is removed: what ran there is orphaned and replaced', async (t) => {
   const leader = await Leader.make(t)
   await leader.create('web', replicas(3))

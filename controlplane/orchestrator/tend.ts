@@ -139,8 +139,10 @@ function delayMs(task: TaskObject, slot: Slot, view: ServiceView): number {
   return hasEnded && fitnessFor(before, view) === 'fit' ? restartDelayMs(task) : 0
 }
 
-/** As long as a task of the slot that was told to stop has not: until it would have to. */
+/** As long as a task of the slot that was told to stop has not: until it would have to. A service
+ * that updates start-first lets two run side by side. */
 function oldTaskWaitMs(task: TaskObject, slot: Slot, view: ServiceView): number {
+  if (movesStartFirst(view)) return 0
   const stopping = slot.tasks.filter(
     (other) =>
       other !== task &&

@@ -1,7 +1,7 @@
 // What the scheduler knows of a node: its tasks, what they leave free, and which services failed on
-// it lately. Kept up to date task by task. What a task holds counts from its assignment until it has
-// ended; as one of its service's and its node's tasks it counts only until it is told to stop, as in
-// Swarm: what drains keeps nobody from a place among the replicas.
+// it lately. Kept up to date task by task. What a task holds counts from its assignment until it
+// has ended; as one of its service's and its node's tasks it counts only until it is told to stop,
+// as in Swarm: what drains keeps nobody from a place among the replicas.
 
 import { type NodeObject, stateRank, type TaskObject } from '../store/objects.ts'
 import type { GenericResource, Resources } from '../store/specs.ts'
