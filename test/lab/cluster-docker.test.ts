@@ -4,6 +4,7 @@
 // lab, the stock CLI against their sockets.
 
 import './enter.ts'
+import { readFileSync } from 'node:fs'
 import { dockerPath, type SwarmNode, startNodes } from '../../cli/lab/swarm-node.ts'
 import { waitFor } from '../../cli/lab/wait.ts'
 import { labTest, type Test } from './lab-test.ts'
@@ -48,6 +49,13 @@ function untilRoles(by: SwarmNode, managers: number, all: number): Promise<unkno
     },
     60_000,
   )
+}
+
+/** Nodes with which this one has tunnels: the peers of its last tables. */
+function peersOf({ dataDirectory }: SwarmNode): string[] {
+  const file = `${dataDirectory}/swarm/worker/cluster.json`
+  const { items } = JSON.parse(readFileSync(file, 'utf8'))
+  return items.peer.map(([id]: [string]) => id)
 }
 
 async function founded(t: Test, nodes: readonly SwarmNode[]): Promise<void> {
@@ -113,7 +121,9 @@ async function nodeCommands(t: Test, nodes: readonly SwarmNode[]): Promise<void>
   })
 
   t.comment('a node that is removed while it runs is cut off at once, and told')
+  await waitFor(() => peersOf(h4).includes(ids.get('h5')!), { what: 'h4 to have its key' })
   await h1.mustDocker('node', 'rm', '--force', 'h5')
+  await waitFor(() => !peersOf(h4).includes(ids.get('h5')!), { what: 'h4 to forget its key' })
   await waitFor(async () => (await h5.info()).Swarm.LocalNodeState === 'error', { what: 'h5' })
   t.match((await h5.info()).Swarm.Error, /This node was removed from the swarm/)
   t.equal(await h5.mustDocker('swarm', 'leave', '--force'), 'Node left the swarm.')
