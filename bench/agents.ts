@@ -23,7 +23,8 @@ type Usage = Extract<ManagerReport, { kind: 'usage' }>
 
 function start(file: string): ChildProcess {
   const path = fileURLToPath(new URL(file, import.meta.url))
-  const execArgv = ['--disable-warning=ExperimentalWarning']
+  // As the launcher starts an agent.
+  const execArgv = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=4']
   return fork(path, { execArgv, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
 }
 
