@@ -124,7 +124,7 @@ const STEPS: readonly Step[] = [
   ['stack ps st', 0, /st_api\.1/],
   ['stack rm st', 0, /Removing network st_back/],
   ['network ls -q', 0, /^$/],
-  ['events --since 10m --until 1s --filter type=service', 0, /service create \S+ \(name=web\)/],
+  ['events --since 10m --until 0s --filter type=service', 0, /service create \S+ \(name=web\)/],
   ['swarm leave', 1, /Removing the last manager erases all current state of the swarm/],
   ['swarm leave --force', 0, /Node left the swarm/],
   ['info', 0, /Swarm: inactive/],

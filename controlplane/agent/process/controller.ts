@@ -10,7 +10,7 @@
 //   <run>/netns/ID      its network namespace
 
 import { existsSync, type FSWatcher, readFileSync, watch } from 'node:fs'
-import { chmod, chown, mkdir, open, rm, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, rm, writeFile } from 'node:fs/promises'
 import { isAbsolute, join } from 'node:path'
 import type { LocalInterface } from '../../../dataplane/tables.ts'
 import type { AssignedTask, NetworkItem } from '../../store/assignment.ts'
