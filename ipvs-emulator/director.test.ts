@@ -673,6 +673,25 @@ for (const [name, net] of Object.entries(NETS)) {
     t.equal(self.director.retry(alone, self.now), -1, 'only where there is another')
   })
 
+  t.test(`${name}: a refused connection without another way stays what it is`, async (t) => {
+    const self = lab(1 << 17)
+    const servers = net.servers.slice(0, 2)
+    const realServers = servers.map((address, i) => ({ key: `s${i}`, address, port: 8080 }))
+    self.apply(service(net, { retryRefused: true, realServers, replyZone: 3 }))
+    const connection = self.send(request())
+    const key = self.director.realServerKey(self.director.realServerOf(connection))
+    const target = servers[key === 's0' ? 1 : 0]!
+    // Every port of the client to the other server is taken by what another node sends on.
+    for (let sourcePort = 1024; sourcePort <= 65_535; sourcePort++) {
+      const { view, ipAt, l4At, end } = request({ target, targetPort: 8080, sourcePort })
+      self.director.insertTracked(3, 3, view, ipAt, l4At, TCP, end, self.now)
+    }
+    const count = self.director.connectionCount
+    t.equal(self.director.retry(connection, self.now), -1)
+    t.equal(self.director.connectionCount, count, 'not ended behind the back of its owner')
+    t.equal(self.send(request()), connection, 'its packets find it')
+  })
+
   t.test(
     `${name}: a repeated SYN is scheduled afresh where its server cannot take it`,
     async (t) => {

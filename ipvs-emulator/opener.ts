@@ -12,6 +12,7 @@
 // so every packet of the client is scheduled by itself; the reply direction is, once per client and
 // real server.
 
+import { assert } from '../base/assert.ts'
 import { PROXY_V1, PROXY_V2 } from '../wire/proxy-protocol.ts'
 import { TCP_ACK, TCP_RST, TCP_SYN } from '../wire/tcp.ts'
 import type { ProxyProtocol } from './config.ts'
@@ -188,12 +189,7 @@ export class Opener {
     tick: number,
     masquerade: boolean,
   ): number {
-    copyAddress(flow.newTarget, server.address)
-    if (server.port !== 0) flow.newTargetPort = server.port
-    const source = service.masquerade[flow.family]!
-    if (source !== null && (masquerade || sameAddress(flow.source, server.address))) {
-      copyAddress(flow.newSource, source)
-    }
+    aim(service, flow, server, masquerade)
     const onePacket = service.config.onePacket === true && flow.protocol === UDP
     if (onePacket) {
       const known = this.#connections.findReply(flow)
@@ -203,7 +199,10 @@ export class Opener {
       }
     }
     if (!this.#connections.reserveReply(flow)) return NO_PORT
-    const flags = onePacket ? ONE_PACKET : 0
+    return this.#insert(service, flow, server, tick, onePacket ? ONE_PACKET : 0)
+  }
+
+  #insert(service: Service, flow: Flow, server: RealServer, tick: number, flags: number): number {
     const connection = this.#connections.insert(flow, server, flags, tick + FIRST_TIMEOUT_TICKS)
     if (connection < 0) return TABLE_FULL
     const { proxyProtocol } = service.config
@@ -316,12 +315,16 @@ export class Opener {
     const masqueraded =
       !sameAddress(flow.source, flow.newSource) && !sameAddress(flow.source, server.address)
     const syns = table.bytes[at * 4 + PACKETS_BYTE]!
-    this.#connections.release(family, entry, true)
     copyAddress(flow.newSource, flow.source)
     flow.newSourcePort = flow.sourcePort
     flow.newTargetPort = flow.targetPort
-    const made = this.#connect(service, flow, other, tick, masqueraded)
-    if (made < 0) return -1
+    aim(service, flow, other, masqueraded)
+    // The caller of a -1 still has its connection: nothing may be undone before all is certain. The
+    // room that the old one leaves is enough for the new one.
+    if (!this.#connections.reserveReply(flow)) return -1
+    this.#connections.release(family, entry, true)
+    const made = this.#insert(service, flow, other, tick, 0)
+    assert(made >= 0, 'there is room for the connection that was moved')
     const madeAt = (made >>> 1) * table.stride * 4
     this.#connections.setState(family, made >>> 1, TCP_SYN_RECV)
     table.bytes[madeAt + PACKETS_BYTE] = syns
@@ -366,6 +369,16 @@ export class Opener {
     const table = this.#connections.tables[flow.family]!
     const state = table.bytes[entry * table.stride * 4 + STATE_BYTE]!
     return state === TCP_TIME_WAIT || state === TCP_CLOSE
+  }
+}
+
+/** Fills in the real server's half of `flow`. */
+function aim(service: Service, flow: Flow, server: RealServer, masquerade: boolean): void {
+  copyAddress(flow.newTarget, server.address)
+  if (server.port !== 0) flow.newTargetPort = server.port
+  const source = service.masquerade[flow.family]!
+  if (source !== null && (masquerade || sameAddress(flow.source, server.address))) {
+    copyAddress(flow.newSource, source)
   }
 }
 
