@@ -35,4 +35,4 @@ export const FORWARDED_REQUESTS_MAX = 1_024
 /** Managers that wait to become members. */
 export const JOINS_WAITING_MAX = 64
 /** The host's addresses are read again after this long. */
-export const ADDRESSES_KEPT_MS = 5_000
+export const ADDRESSES_KEPT_MS = 2_000

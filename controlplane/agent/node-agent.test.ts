@@ -34,6 +34,9 @@ class Node {
   readonly flows = new Map<string, number>()
   readonly stateDirectory: string
 
+  /** Of the host. */
+  addresses: readonly string[] = ['192.0.2.1']
+
   constructor(
     id: string,
     folder: string,
@@ -58,7 +61,11 @@ class Node {
         executor,
         dataPlane: {
           tunnel: () => ({ publicKey, endpoint: `127.0.0.1:${port}` }),
-          localNode: ({ tunnelKeys }) => ({ name: id, presharedKey: tunnelKeys[0]! }),
+          localNode: ({ tunnelKeys }) => ({
+            name: id,
+            presharedKey: tunnelKeys[0]!,
+            addresses: this.addresses,
+          }),
           apply: async (tables) => {
             const hasInterfaces = tables.endpoints.some((one) => one.interface !== undefined)
             if (this.hasNoDevices && hasInterfaces) throw new Error('no devices')
@@ -178,6 +185,16 @@ t.test('a task begins when its interfaces are there', async (t) => {
   await until(() => a.executor.calls.includes('run late'))
   const late = a.tables?.endpoints.find(({ name }) => name.includes('late'))
   t.match(late?.interface, { netns: '/run/netns/late' })
+  await close()
+})
+
+t.test('the tables follow the addresses of the host', async (t) => {
+  const { nodes, close } = await world(t, ['a'])
+  const [a] = nodes as [Node]
+  for (const addresses of [['192.0.2.1'], [], ['192.0.2.1', '192.0.2.2']]) {
+    a.addresses = addresses
+    await until(() => a.tables?.node.addresses?.join() === addresses.join(), addresses.join())
+  }
   await close()
 })
 

@@ -101,6 +101,8 @@ export class NodeAgent {
   readonly #liveness = new PeerLiveness()
   #facts: ClusterFacts = { managers: [], tunnelKeys: [], dataPathPort: 0 }
   #version = 0
+  /** The host's, as the tables have them; undefined before there are any. */
+  #addresses: string | undefined
   /** The one that there is a session with, null = there is none. */
   #manager: string | null = null
   /** Managers' nodes by their addresses. */
@@ -270,6 +272,9 @@ export class NodeAgent {
       this.session.acknowledge()
     }
     if (this.#isSilent(this.#manager ?? '')) this.session.session?.doubt()
+    // Nobody says when the host gets an address, or has it back with a link that was down.
+    const isElsewhere = this.#addresses !== addressesOf(dataPlane.localNode(this.#facts))
+    if (this.#addresses !== undefined && isElsewhere) this.#tables.changed()
     this.#cancelLook = timers.after(LOOK_MS, () => this.#look())
   }
 
@@ -301,9 +306,11 @@ export class NodeAgent {
     const { items } = this.session
     const { dataPlane } = this.#parts
     this.#version++
+    const node = dataPlane.localNode(this.#facts)
+    this.#addresses = addressesOf(node)
     const built = buildTables({
       version: this.#version,
-      node: { ...dataPlane.localNode(this.#facts), ...(this.#hasEgress() ? { egress: true } : {}) },
+      node: { ...node, ...(this.#hasEgress() ? { egress: true } : {}) },
       isBehindNat: dataPlane.tunnel()?.endpoint === null,
       peers: items.all('peer'),
       networks: items.all('network'),
@@ -345,4 +352,8 @@ export class NodeAgent {
         this.worker.tasks.get(taskId)?.task.networks.map(({ networkId }) => networkId) ?? [],
     })
   }
+}
+
+function addressesOf({ addresses }: LocalNode): string {
+  return (addresses ?? []).join(' ')
 }
