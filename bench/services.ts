@@ -24,6 +24,7 @@ import type { LoadReport } from '../cli/lab/request-load.ts'
 import { endLoad, killTask, pageService, type ShownTask, Swarm } from '../cli/lab/swarm.ts'
 import type { SwarmNode } from '../cli/lab/swarm-node.ts'
 import { pause, waitFor } from '../cli/lab/wait.ts'
+import { TASK_STATES } from '../controlplane/store/objects.ts'
 import type { Bench, Yield } from './harness.ts'
 import {
   LEADER_LINKS,
@@ -37,16 +38,8 @@ import {
 const TASKS = Number(process.env.WEFT_BENCH_TASKS ?? 300)
 const UPDATES = Number(process.env.WEFT_BENCH_UPDATES ?? 10)
 const PARTS = new Set((process.env.WEFT_BENCH_PARTS ?? 'start,failures,updates,dns').split(','))
-const STATES = [
-  'new',
-  'pending',
-  'assigned',
-  'accepted',
-  'preparing',
-  'ready',
-  'starting',
-  'running',
-]
+/** On a task's way. */
+const STATES: readonly string[] = TASK_STATES.slice(0, TASK_STATES.indexOf('running') + 1)
 const PER_SECOND = 500
 /** By then the kept connections of a load are open, and every backend has some. */
 const SETTLE_MS = 1_000

@@ -12,6 +12,7 @@ import { NODE_COMMANDS } from './node-commands.ts'
 import { SWARM_COMMANDS } from './swarm-commands.ts'
 import { align, renderList, since } from './table.ts'
 import { renderTemplate } from './template.ts'
+import { KeptTerminal } from './testing/terminal.ts'
 
 interface Asked {
   readonly request: string
@@ -56,18 +57,9 @@ async function run(
   commands: readonly Command[],
   args: readonly string[],
 ): Promise<{ status: number; out: string; err: string }> {
-  let [out, err] = ['', '']
-  const terminal = {
-    out: (text: string) => {
-      out += text
-    },
-    err: (text: string) => {
-      err += text
-    },
-    readLine: async () => 'SWMKEY-1-secret',
-  }
+  const terminal = new KeptTerminal('SWMKEY-1-secret')
   const status = await runNoun(noun, '', commands, args, terminal)
-  return { status, out, err }
+  return { status, out: terminal.stdout, err: terminal.stderr }
 }
 
 const NODES = [

@@ -17,6 +17,7 @@ import { SERVICE_COMMANDS } from './service-commands.ts'
 import { frames, sinceSeconds } from './service-logs.ts'
 import { STACK_COMMANDS } from './stack-commands.ts'
 import { SWARM_COMMANDS } from './swarm-commands.ts'
+import { KeptTerminal } from './testing/terminal.ts'
 
 const NOUNS: Readonly<Record<string, readonly Command[]>> = {
   config: CONFIG_COMMANDS,
@@ -156,19 +157,10 @@ async function run(
   socket: string,
   [noun, verb, ...rest]: readonly string[],
 ): Promise<{ exit: number; out: string }> {
-  let [out, err] = ['', '']
-  const terminal = {
-    out: (text: string) => {
-      out += text
-    },
-    err: (text: string) => {
-      err += text
-    },
-    readLine: async () => '',
-  }
+  const terminal = new KeptTerminal()
   const args = [verb!, '-H', socket, ...rest]
   const exit = await runNoun(noun!, '', NOUNS[noun!]!, args, terminal)
-  return { exit, out: out + err }
+  return { exit, out: terminal.stdout + terminal.stderr }
 }
 
 t.test('a cluster, driven', { timeout: 300_000 }, async (t) => {

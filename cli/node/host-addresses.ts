@@ -13,7 +13,7 @@ const ENGINE_BRIDGES: ReadonlySet<string> = new Set(['docker0', 'docker_gwbridge
 export class HostAddresses {
   readonly #clock: Clock
   readonly #read: typeof networkInterfaces
-  #kept: readonly SystemAddress[] = []
+  #published: readonly string[] = []
   #atMs = Number.NEGATIVE_INFINITY
 
   constructor(clock: Clock, read: typeof networkInterfaces = networkInterfaces) {
@@ -24,23 +24,24 @@ export class HostAddresses {
   /** Every address of the interfaces that are up, loopback not among them, as it is now. */
   system(): readonly SystemAddress[] {
     this.#atMs = this.#clock.nowMs()
-    this.#kept = Object.entries(this.#read())
+    const system = Object.entries(this.#read())
       .filter(([name]) => !ENGINE_BRIDGES.has(name))
       .flatMap(([name, addresses]) =>
         (addresses ?? [])
           .filter(({ internal }) => !internal)
           .map(({ address }) => ({ interface: name, address })),
       )
-    return this.#kept
+    this.#published = system
+      .filter((one) => !one.interface.startsWith('weft') && !/^fe80:/i.test(one.address))
+      .map(({ address }) => address)
+      .sort()
+    return system
   }
 
   /** Where published ports answer, as it was ADDRESSES_KEPT_MS ago or later: link-local addresses
    * need a scope and are left out, and what weft itself made is none of the host's. */
-  published(): string[] {
-    const isOld = this.#clock.nowMs() - this.#atMs >= ADDRESSES_KEPT_MS
-    return (isOld ? this.system() : this.#kept)
-      .filter((one) => !one.interface.startsWith('weft') && !/^fe80:/i.test(one.address))
-      .map(({ address }) => address)
-      .sort()
+  published(): readonly string[] {
+    if (this.#clock.nowMs() - this.#atMs >= ADDRESSES_KEPT_MS) this.system()
+    return this.#published
   }
 }
