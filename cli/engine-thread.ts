@@ -3,6 +3,7 @@
 // before the tables that name it, and takes away after them what they no longer name.
 
 import { Worker } from 'node:worker_threads'
+import type { Logger } from '../base/log.ts'
 import type { BalancerRows } from '../dataplane/balanced-services.ts'
 import type { CompiledTables } from '../dataplane/compiled.ts'
 import { PROTOCOL_TCP } from '../dataplane/compiled.ts'
@@ -47,6 +48,15 @@ const NO_ROWS: BalancerRows = {
 }
 /** By then the start is over and the first packets have warmed up what they need. */
 const TRIM_AFTER_MS = 5000
+
+/** Takes back what a killed agent left of devices, rules and settings. Returns the number of changes
+ * of the mesh. Throws EdgeError ALREADY_RUNNING, JOURNAL, COMMAND_*. */
+export async function repairHost(runDirectory: string, log: Logger): Promise<number> {
+  const devices = new LocalDevices(runDirectory, log)
+  devices.sweep()
+  await devices.undoAll()
+  return repairMeshHost(runDirectory)
+}
 
 export class EngineThread implements EngineHandle {
   readonly counters: SharedArrayBuffer

@@ -106,6 +106,7 @@ async function start(settings: UpSettings, log: Logger, releases: Releases): Pro
     log,
     onFailure: () => node?.membership?.agent.redescribe(),
   })
+  releases.add(() => engine.stop())
   node = newNode(settings, engine, log)
   const version = weftVersion()
   const api = new EngineApi({ version, log }, node, nodeServices(node))
@@ -120,6 +121,7 @@ async function start(settings: UpSettings, log: Logger, releases: Releases): Pro
     log.info('serving the Engine API', { address: listener.address })
   }
   await node.start()
+  if (node.membership === null) await engine.stop()
   const { state, nodeId } = node.status()
   log.info('the node is up', { state, ...(nodeId === '' ? {} : { node: nodeId }) })
 }

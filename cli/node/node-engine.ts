@@ -14,7 +14,7 @@ import type { ManualChange, ManualService } from '../../dataplane/manual-service
 import type { QuestionName, Questions } from '../../dataplane/questions.ts'
 import { statisticsMemory } from '../../ipvs-emulator/statistics.ts'
 import { fixedFieldProblems } from '../agent.ts'
-import { EngineThread } from '../engine-thread.ts'
+import { EngineThread, repairHost } from '../engine-thread.ts'
 
 const NO_ROWS: BalancerRows = {
   backends: [],
@@ -37,21 +37,52 @@ export class NodeEngine implements Omit<EngineHandle, 'start' | 'swap'> {
   #thread: EngineThread | null = null
   #running: CompiledTables | null = null
   #isUsed = false
+  /** Starts and ends are made one after another: a loop that is starting can be stopped. */
+  #turn: Promise<unknown> = Promise.resolve()
 
   constructor(options: NodeEngineOptions) {
     this.#options = options
   }
 
-  /** Puts tables into force, one call at a time. Rejects with what the host said; what ran before
-   * runs on then, unless the loop had to start anew. */
-  async apply(tables: CompiledTables): Promise<void> {
+  /** Puts tables into force. Rejects with what the host said; what ran before runs on then, unless
+   * the loop had to start anew. */
+  apply(tables: CompiledTables): Promise<void> {
+    return this.#inTurn(() => this.#apply(tables))
+  }
+
+  /** Ends the loop; the host is then as it was before the first one, also where a killed agent left
+   * something and no loop has run since. */
+  stop(): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#thread === null) await this.#repair()
+      else await this.#end()
+    })
+  }
+
+  #inTurn(task: () => Promise<void>): Promise<void> {
+    const result = this.#turn.then(task)
+    this.#turn = result.catch(() => {})
+    return result
+  }
+
+  async #repair(): Promise<void> {
+    const { runDirectory, log } = this.#options
+    try {
+      const count = await repairHost(runDirectory, log)
+      if (count > 0) log.info('repaired what an earlier agent left', { changes: count })
+    } catch (error) {
+      log.warn('the host could not be repaired', { error: (error as Error).message })
+    }
+  }
+
+  async #apply(tables: CompiledTables): Promise<void> {
     const { runDirectory, log, onFailure } = this.#options
     const isFixed =
       this.#running !== null && fixedFieldProblems(this.#running.node, tables.node).length === 0
     if (this.#thread !== null && isFixed) {
       await this.#thread.swap(tables)
     } else {
-      await this.stop()
+      await this.#end()
       // Memory that nobody has written to costs nothing, and would if it were zeroed.
       if (this.#isUsed) {
         new Uint8Array(this.counters).fill(0)
@@ -81,7 +112,7 @@ export class NodeEngine implements Omit<EngineHandle, 'start' | 'swap'> {
     return this.#thread === null ? null : this.#running
   }
 
-  async stop(): Promise<void> {
+  async #end(): Promise<void> {
     const thread = this.#thread
     this.#thread = null
     this.#running = null

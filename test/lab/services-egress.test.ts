@@ -95,6 +95,9 @@ labTest('a way outside', async (t, lab) => {
   t.comment('a new agent, and the end')
   await node.crash()
   await node.start()
+  await node.stop()
+  t.same(await state(node), before, 'an agent that ends at once repairs what a killed one left')
+  await node.start()
   const again = { what: 'an answer after a kill', timeoutMs: 60_000 }
   await waitFor(() => get(node, front, outside), again)
   await node.stop()
