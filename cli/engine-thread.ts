@@ -49,8 +49,8 @@ const NO_ROWS: BalancerRows = {
 /** By then the start is over and the first packets have warmed up what they need. */
 const TRIM_AFTER_MS = 5000
 
-/** Takes back what a killed agent left of devices, rules and settings. Returns the number of changes
- * of the mesh. Throws EdgeError ALREADY_RUNNING, JOURNAL, COMMAND_*. */
+/** Takes back what a killed agent left of devices, rules and settings. Returns the number of the
+ * mesh's changes. Throws EdgeError ALREADY_RUNNING, JOURNAL, COMMAND_*. */
 export async function repairHost(runDirectory: string, log: Logger): Promise<number> {
   const devices = new LocalDevices(runDirectory, log)
   devices.sweep()
