@@ -88,8 +88,9 @@ export const CALLED_MAX = 4
 /** And for so long, it is silent. A TCP client repeats its SYN after a second. */
 export const SILENT_MS = 900
 /** A peer that was silent and came back is given twice as long, up to so many times SILENT_MS,
- * until it has been heard for CALM_MS. */
+ * until it has been heard for CALM_MS. Not one that was silent for DEAD_MS. */
 export const PATIENCE_MAX = 4
+export const DEAD_MS = 3_000
 export const CALM_MS = 60_000
 /** What is known of the network is saved this long after it changed. */
 export const CACHE_DELAY_MS = 2_000

@@ -6,6 +6,7 @@ import {
   ASKED_MAX,
   CALLED_MAX,
   CALM_MS,
+  DEAD_MS,
   KNOCK_MS,
   LONG_SILENT_LOOKS,
   LOOK_LATE_MS,
@@ -95,6 +96,17 @@ t.test('who is silent again and again is given longer', async (t) => {
   t.same(factors, [1, 2, PATIENCE_MAX, PATIENCE_MAX])
   tunnel.pass(CALM_MS, 1, 1)
   t.equal(Math.floor(tunnel.untilSilent() / SILENT_MS), 1, 'until it has been calm for long')
+})
+
+t.test('who was dead is given no longer', async (t) => {
+  const tunnel = new Tunnel()
+  tunnel.pass(LOOK_MS, 1, 1)
+  for (let n = 0; n < 3; n++) {
+    t.equal(Math.floor(tunnel.untilSilent() / SILENT_MS), 1)
+    tunnel.pass(DEAD_MS, 0, 0)
+    tunnel.pass(LOOK_MS, 1, 1)
+    t.notOk(tunnel.isSilent)
+  }
 })
 
 t.test('many at a time have their turns, and nobody is silent who was not asked', async (t) => {

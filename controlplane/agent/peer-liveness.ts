@@ -13,13 +13,15 @@
 //
 // A node that is short of processor time may be taken for a dead one. It is back with the first
 // packet that comes from it, and is given twice as long the next time, up to PATIENCE_MAX times;
-// what it was given is taken back when it has been heard for CALM_MS. A look that comes late says
-// that this node stood still itself: that time is nobody's silence.
+// what it was given is taken back when it has been heard for CALM_MS. One that stays silent for
+// DEAD_MS was dead or cut off, and is given no more. A look that comes late says that this node
+// stood still itself: that time is nobody's silence.
 
 import {
   ASKED_MAX,
   CALLED_MAX,
   CALM_MS,
+  DEAD_MS,
   KNOCK_MS,
   KNOCKS_MIN,
   LONG_SILENT_LOOKS,
@@ -142,8 +144,12 @@ function read(seen: Seen, { received, sent }: PeerTraffic, nowMs: number): void 
   seen.received = received
   seen.sent = sent
   if (isHeard) {
-    if (seen.isSilent) seen.patience = Math.min(2 * seen.patience, PATIENCE_MAX)
-    else if (nowMs - seen.silencedMs >= CALM_MS) seen.patience = 1
+    const silencedForMs = nowMs - seen.silencedMs
+    if (!seen.isSilent) {
+      if (silencedForMs >= CALM_MS) seen.patience = 1
+    } else if (silencedForMs < DEAD_MS) {
+      seen.patience = Math.min(2 * seen.patience, PATIENCE_MAX)
+    }
     seen.heardMs = nowMs
     seen.askedMs = Number.POSITIVE_INFINITY
     seen.knocks = 0
