@@ -1,7 +1,11 @@
-// Asks a name server as fast as it answers: UNDER_WAY questions at a time over several sockets,
-// each followed by the next when its answer comes. Prints one JSON object.
+// Asks a name server, and tells how long its answers took. Prints one JSON object.
 //
-//   node dns-client.ts SERVER NAME SECONDS [PORT]
+//   node dns-client.ts SERVER NAME SECONDS [RATE] [PORT]
+//
+// Without RATE, or with 0, as fast as it answers: UNDER_WAY questions at a time per socket, each
+// followed by the next when its answer comes. That finds the ceiling; whatever shares the cores
+// is then at its own, and the times are those of waiting for each other. With RATE, so many
+// questions a second, whether or not answers come: that finds the times at a rate.
 
 import process from 'node:process'
 import { createSocket, type Socket } from 'dgram-plus'
@@ -10,10 +14,16 @@ const SOCKETS = 4
 /** Per socket. As many wait in a queue somewhere, and each for all before it: with 64 at a time a
  * server of 20,000 answers a second takes 3.2 ms for each, however it works. */
 const UNDER_WAY = 4
-/** A question that was not answered by then is lost, and another takes its place. */
+/** A question that was not answered by then is lost. Without RATE, another takes its place. */
 const LOST_MS = 1_000
+const TICK_MS = 1
+/** Questions per socket at a tick, should one come late: no burst that no resolver sends. */
+const BURST_MAX = 16
+/** Per socket: more than may be on their way out of it. */
+const PACKETS = 64
 
-const [server = '127.0.0.1', name = 'web', seconds = '5', port = '53'] = process.argv.slice(2)
+const [server = '127.0.0.1', name = 'web', seconds = '5', rate = '0', port = '53'] =
+  process.argv.slice(2)
 const times: number[] = []
 let lost = 0
 let isOver = false
@@ -25,50 +35,96 @@ function question(): Buffer {
   return Buffer.concat([header, Buffer.from([...labels, 0, 0, 1, 0, 1])])
 }
 
-function drive(socket: Socket): void {
-  const asked = new Float64Array(UNDER_WAY)
-  const packets = Array.from({ length: UNDER_WAY }, () => question())
-  const round = new Uint16Array(UNDER_WAY)
-  let due: Buffer[] = []
-  const ask = (slot: number): void => {
-    round[slot] = (round[slot]! + 1) & 0xfff
-    const packet = packets[slot]!
-    packet.writeUInt16BE((slot << 12) | round[slot]!, 0)
-    asked[slot] = performance.now()
-    due.push(packet)
+/** The questions of one socket, by their ids; an id is used again after all others. */
+class Questions {
+  readonly #socket: Socket
+  /** When each was asked; 0 = not under way. */
+  readonly #asked = new Float64Array(0x1_0000)
+  readonly #packets = Array.from({ length: PACKETS }, () => question())
+  #next = 0
+  #due: Buffer[] = []
+
+  constructor(socket: Socket, onAnswer: () => void) {
+    this.#socket = socket
+    socket.on('messages', (answers) => {
+      for (const { data } of answers) if (this.#take(data)) onAnswer()
+      this.send()
+    })
   }
-  const send = (): void => {
-    if (!isOver && due.length > 0) socket.send(due, Number(port), server)
-    due = []
+
+  ask(): void {
+    const id = this.#next
+    this.#next = (id + 1) & 0xffff
+    if (this.#asked[id] !== 0) lost++
+    this.#asked[id] = performance.now()
+    const packet = this.#packets[id % PACKETS]!
+    packet.writeUInt16BE(id, 0)
+    this.#due.push(packet)
   }
-  const heard = (answer: Buffer): void => {
+
+  send(): void {
+    if (!isOver && this.#due.length > 0) this.#socket.send(this.#due, Number(port), server)
+    this.#due = []
+  }
+
+  /** How many are lost since the last call. */
+  sweep(): number {
+    const beforeMs = performance.now() - LOST_MS
+    let count = 0
+    for (let id = 0; id < this.#asked.length; id++) {
+      if (this.#asked[id] === 0 || this.#asked[id]! > beforeMs) continue
+      this.#asked[id] = 0
+      count++
+    }
+    lost += count
+    return count
+  }
+
+  /** False for an answer that nobody waits for. */
+  #take(answer: Buffer): boolean {
     const id = answer.readUInt16BE(0)
-    const slot = id >> 12
-    if (round[slot] !== (id & 0xfff)) return
+    const askedMs = this.#asked[id]!
+    if (askedMs === 0) return false
+    this.#asked[id] = 0
     // An answer with at least one record and no error.
     if ((answer[3]! & 0xf) !== 0 || answer.readUInt16BE(6) === 0) lost++
-    else times.push(performance.now() - asked[slot]!)
-    ask(slot)
+    else times.push(performance.now() - askedMs)
+    return true
   }
-  socket.on('messages', (answers) => {
-    for (const { data } of answers) heard(data)
-    send()
-  })
+}
+
+/** One question after the other. */
+function askOn(socket: Socket): void {
+  const questions = new Questions(socket, () => questions.ask())
+  const sweep = (): void => {
+    for (let count = questions.sweep(); count > 0; count--) questions.ask()
+    questions.send()
+  }
+  setInterval(sweep, LOST_MS / 4).unref()
+  for (let n = 0; n < UNDER_WAY; n++) questions.ask()
+  questions.send()
+}
+
+/** So many a second. */
+function askAtRate(socket: Socket, perSecond: number): void {
+  const questions = new Questions(socket, () => {})
+  setInterval(() => questions.sweep(), LOST_MS / 4).unref()
+  let sinceMs = performance.now()
   setInterval(() => {
     const nowMs = performance.now()
-    for (let slot = 0; slot < UNDER_WAY; slot++) {
-      if (nowMs - asked[slot]! < LOST_MS) continue
-      lost++
-      ask(slot)
-    }
-    send()
-  }, LOST_MS / 4).unref()
-  for (let slot = 0; slot < UNDER_WAY; slot++) ask(slot)
-  send()
+    const due = Math.floor(((nowMs - sinceMs) * perSecond) / 1000)
+    sinceMs += (due * 1000) / perSecond
+    for (let n = Math.min(due, BURST_MAX); n > 0; n--) questions.ask()
+    questions.send()
+  }, TICK_MS).unref()
 }
 
 const startMs = performance.now()
-for (let n = 0; n < SOCKETS; n++) drive(await createSocket({ borrow: true }))
+for (let n = 0; n < SOCKETS; n++) {
+  const socket = await createSocket({ borrow: true })
+  if (Number(rate) > 0) askAtRate(socket, Number(rate) / SOCKETS)
+  else askOn(socket)
+}
 setTimeout(() => {
   isOver = true
   const tookS = (performance.now() - startMs) / 1000
