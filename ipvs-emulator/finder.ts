@@ -157,6 +157,8 @@ export class Finder {
     const quoted = this.#quoted
     if (!readQuoted(quoted, view, quotedAt, end)) return -1
     const { l4At, protocol } = quoted
+    // What it quotes may say anything: templates have protocol numbers, too.
+    if (protocol !== TCP && protocol !== UDP && protocol !== SCTP) return -1
     const tables = this.#connections.tables
     const ports = view.getInt32(l4At)
     const swapped = (ports >>> 16) | (ports << 16)

@@ -7,7 +7,7 @@ import { TCP_ACK, TCP_RST, TCP_SYN } from '../wire/tcp.ts'
 import { FORWARD, REPLY } from './director.ts'
 import { TCP, UDP } from './flow.ts'
 import { lab, NETS, service, show, ZONE } from './lab-fixture.ts'
-import { build, ends, type Fields, type Packet } from './packet-fixture.ts'
+import { build, buildError, ends, type Fields, type Packet } from './packet-fixture.ts'
 import { NO_DESTINATION } from './verdict.ts'
 
 for (const [name, net] of Object.entries(NETS)) {
@@ -38,6 +38,26 @@ for (const [name, net] of Object.entries(NETS)) {
     const udp = request(client(1), 1, { protocol: UDP })
     self.send(udp)
     t.equal(self.director.connectionCount, 12 + 3, 'another protocol has its own template')
+  })
+
+  t.test(`${name}: an ICMP error finds no template, whatever it quotes`, async (t) => {
+    const self = lab()
+    self.apply(service(net, { persistenceSeconds: 300 }))
+    self.send(request(client(1), 1))
+    // As if it were a reply of the service to the template's key.
+    const forged = build({
+      protocol: TCP,
+      source: net.vip,
+      target: client(1),
+      sourcePort: 80,
+      targetPort: 0,
+    })
+    for (let protocol = 0; protocol < 256; protocol++) {
+      forged.view.setUint8(forged.ipAt + (ipv4 ? 9 : 6), protocol)
+      const error = buildError(client(1), net.vip, forged, 60)
+      const { view, ipAt, l4At, end } = error
+      t.equal(self.director.relatedIcmp(ZONE, view, ipAt, l4At, end), -1, `protocol ${protocol}`)
+    }
   })
 
   t.test(`${name}: clients of one network share a server when told so`, async (t) => {
