@@ -228,6 +228,20 @@ export class Connections {
     wheel.file(entry)
   }
 
+  /** Notes that the controlling template, if there is one, has a client that is no forgery: its
+   * connection was established, or answered. */
+  assure(family: number, entry: number): void {
+    const { records, bytes, stride } = this.tables[family]!
+    const controller = records[entry * stride + CONTROLLER]!
+    if (controller !== 0) bytes[controller * stride * 4 + STATE_BYTE] = TEMPLATE_ASSURED
+  }
+
+  /** True for a template without connections whose client has never been seen to live: what a
+   * flood from forged addresses leaves behind. */
+  isLooseTemplate(family: number, entry: number): boolean {
+    return isLooseTemplate(this.tables[family]!, entry * this.tables[family]!.stride)
+  }
+
   /** Moves a connection between active and inactive when `active` differs from what it
    * counts as. */
   setActive(family: number, entry: number, active: boolean): void {
@@ -294,7 +308,8 @@ export class Connections {
   /** Ends one connection that matters least, so that a full table takes a new one. Of EVICT_SAMPLES
    * random entries, or the first EVICT_HALF_OPEN half-open ones among them, the half-open TCP one
    * nearest its deadline goes; without a half-open one, one that has ended its transfer or is not
-   * TCP. Established connections and templates are never chosen. */
+   * TCP. Templates that nobody stands behind count as half-open, and go with their last connection.
+   * Established connections and other templates are never chosen. */
   #evict(family: number): boolean {
     const table = this.tables[family]!
     let choice = 0
@@ -315,8 +330,13 @@ export class Connections {
       }
     }
     if (choice === 0) return false
+    const controller = table.records[choice * table.stride + CONTROLLER]!
     this.release(family, choice, true)
     this.evicted++
+    if (controller !== 0 && this.isLooseTemplate(family, controller)) {
+      this.release(family, controller, true)
+      this.evicted++
+    }
     return true
   }
 }
@@ -324,6 +344,17 @@ export class Connections {
 /** Word of a template's record that counts the connections it controls (a TCP head in other
  * entries). */
 export const HELD = 8
+
+/** State of a template whose client is known to live (IP_VS_CTPL_S_ASSURED); 0 = not yet. */
+export const TEMPLATE_ASSURED = 1
+
+function isLooseTemplate({ bytes, records }: ConnTable, at: number): boolean {
+  return (
+    (bytes[at * 4 + FLAGS_BYTE]! & TEMPLATE) !== 0 &&
+    bytes[at * 4 + STATE_BYTE] !== TEMPLATE_ASSURED &&
+    records[at + HELD] === 0
+  )
+}
 
 function rewrites(flow: Flow): boolean {
   return !(
@@ -341,7 +372,8 @@ const HALF_OPEN = 3
 function evictionRank(table: ConnTable, at: number): number {
   const flags = table.bytes[at * 4 + FLAGS_BYTE]!
   const protocol = table.bytes[at * 4 + PROTOCOL_BYTE]!
-  if (protocol === 0 || (flags & (TEMPLATE | ACTIVE)) !== 0) return 0
+  if (protocol === 0 || (flags & ACTIVE) !== 0) return 0
+  if ((flags & TEMPLATE) !== 0) return isLooseTemplate(table, at) ? HALF_OPEN : 0
   if (protocol !== TCP) return 1
   const state = table.bytes[at * 4 + STATE_BYTE]!
   if (state === 0 || state === TCP_SYN_RECV || state === TCP_SYNACK) return HALF_OPEN

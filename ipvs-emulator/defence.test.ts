@@ -76,14 +76,12 @@ t.test(
     }
     for (let port = 201; port <= 210; port++) self.send(request(port, { protocol: UDP }))
     t.ok(self.send(request(301), ZONE + 1) >= 0)
-    const other = build({
-      protocol: TCP,
-      source: '10.0.0.99',
-      target: net.vip,
-      sourcePort: 1,
-      targetPort: 80,
-    })
-    self.director.end(self.send(other, ZONE + 1))
+    // Of these two, one had begun to talk.
+    for (const source of ['10.0.0.99', '10.0.0.98']) {
+      const connection = self.send(request(1, { source }), ZONE + 1)
+      if (source === '10.0.0.99') self.send(request(1, { source, flags: TCP_ACK }), ZONE + 1)
+      self.director.end(connection)
+    }
     self.director.settings.dropEntry = 3
     for (let second = 0; second < 200; second++) {
       self.wait(1000)
@@ -103,7 +101,7 @@ t.test(
     t.equal(
       self.director.services.statistics.get(row.row, 7),
       1,
-      'a template goes with a dropped flow only',
+      'a template goes that is of a client of whom nothing but a SYN was seen',
     )
     t.ok(self.director.defence.dropped > 10)
   },
@@ -170,6 +168,40 @@ t.test('a flood of ten times the table costs no established flow', async (t) => 
   const kept = Array.from({ length: 500 }, (_, i) => alive(self, i + 1)).filter(Boolean).length
   t.equal(kept, 500)
   t.ok(good >= 80, `${good} of 100 new clients got through`)
+})
+
+t.test('forged clients of a persistent service fill no table', async (t) => {
+  for (const protocol of [TCP, UDP]) {
+    const self = lab(1000)
+    self.apply(service(net, { persistenceSeconds: 300 }))
+    const answer = (connection: number): void => {
+      const packet = request(1, { protocol, flags: TCP_SYN | TCP_ACK })
+      const { view, ipAt, l4At, end } = packet
+      self.director.track(connection, REPLY, view, ipAt, l4At, end, 1, 40, self.now)
+    }
+    const open = (source: string): boolean => {
+      const connection = self.send(request(1, { protocol, source }))
+      if (connection >= 0) answer(connection)
+      return self.send(request(1, { protocol, source, flags: TCP_ACK })) === connection
+    }
+    const server = (source: string): string => {
+      const connection = self.send(request(2, { protocol, source }))
+      return self.director.realServerKey(self.director.realServerOf(connection))
+    }
+    const before: string[] = []
+    for (let i = 1; i <= 100; i++) {
+      t.ok(open(`10.1.0.${i}`))
+      before.push(server(`10.1.0.${i}`))
+    }
+    let good = 0
+    for (let i = 0; i < 10_000; i++) {
+      self.send(request(1000, { protocol, source: `172.16.${i >> 8}.${i & 255}` }))
+      if (i % 100 === 0 && open(`10.2.0.${i / 100}`)) good++
+    }
+    t.ok(good >= 95, `${good} of 100 real clients get in`)
+    const after = before.map((_, i) => server(`10.1.0.${i + 1}`))
+    t.same(after, before, 'and keep their servers')
+  }
 })
 
 t.test('drop_entry judges idleness by the timeout of the service', async (t) => {

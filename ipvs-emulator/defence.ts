@@ -17,7 +17,7 @@ import {
   STATE_BYTE,
   TEMPLATE,
 } from './conn-table.ts'
-import { type Connections, HELD } from './connections.ts'
+import type { Connections } from './connections.ts'
 import { SCTP, TCP } from './flow.ts'
 import {
   DROP_ENTRY_SHARE,
@@ -126,7 +126,10 @@ export class Defence {
     const table = this.#connections.tables[family]!
     const byteAt = entry * table.stride * 4
     const protocol = table.bytes[byteAt + PROTOCOL_BYTE]!
-    if (protocol === 0 || (table.bytes[byteAt + FLAGS_BYTE]! & TEMPLATE) !== 0) return false
+    if (protocol === 0) return false
+    if ((table.bytes[byteAt + FLAGS_BYTE]! & TEMPLATE) !== 0) {
+      return this.#connections.isLooseTemplate(family, entry)
+    }
     const state = table.bytes[byteAt + STATE_BYTE]!
     if (protocol === TCP) {
       if (state === TCP_SYN_RECV || state === TCP_SYNACK) return true
@@ -165,8 +168,7 @@ export class Defence {
     const controller = table.records[entry * table.stride + CONTROLLER]!
     this.#connections.release(family, entry, true)
     this.dropped++
-    // A template that now controls nothing goes with its last connection.
-    if (controller !== 0 && table.records[controller * table.stride + HELD] === 0) {
+    if (controller !== 0 && this.#connections.isLooseTemplate(family, controller)) {
       this.#connections.refile(family, controller, tick)
     }
   }

@@ -14,6 +14,7 @@ import {
   STATE_BYTE,
   TEMPLATE,
 } from './conn-table.ts'
+import { TEMPLATE_ASSURED } from './connections.ts'
 import type { Director } from './director.ts'
 import { IPV4, IPV6, SCTP, TCP, UDP } from './flow.ts'
 import { TICK_MS } from './limits.ts'
@@ -273,7 +274,9 @@ function listConnection(director: Director, connection: number): ListedConnectio
       Math.floor((director.ticksUntil(table.records[at + DEADLINE]!) * TICK_MS) / 1000),
       0,
     ),
-    state: template ? 'NONE' : stateName(protocol, table.bytes[byteAt + STATE_BYTE]!),
+    state: template
+      ? templateStateName(table.bytes[byteAt + STATE_BYTE]!)
+      : stateName(protocol, table.bytes[byteAt + STATE_BYTE]!),
     family,
     client: address(0),
     clientPort: ports >>> 16,
@@ -282,6 +285,10 @@ function listConnection(director: Director, connection: number): ListedConnectio
     server: formatAddress(family, server.address),
     serverPort: template ? server.port : table.records[at + REPLY_PORTS]! >>> 16,
   }
+}
+
+function templateStateName(state: number): string {
+  return state === TEMPLATE_ASSURED ? 'ASSURED' : 'NONE'
 }
 
 function stateName(protocol: number, state: number): string {

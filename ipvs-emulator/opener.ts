@@ -134,10 +134,12 @@ export class Opener {
       if (template < 0) return template
       const table = this.#connections.tables[flow.family]!
       server = this.#services.servers[table.records[template * table.stride + SERVER]!]!
+      // So that it is not what makes room for the connection.
+      this.#hold(flow.family, template, 1)
     } else server = this.#choose(service, flow, tick)
     if (server === null) return NO_DESTINATION
     const connection = this.#connect(service, flow, server, tick, masquerade)
-    if (connection >= 0 && template !== 0) this.#control(connection, template)
+    if (template !== 0) this.#control(flow.family, connection, template)
     return connection
   }
 
@@ -280,14 +282,19 @@ export class Opener {
     return any !== service.index || this.#services.virtuals.findFlow(flow, flow.targetPort) >= 0
   }
 
-  #control(connection: number, template: number): void {
-    const table = this.#connections.tables[connection & 1]!
+  /** Gives a connection, a verdict below 0, to the template that is held for it. */
+  #control(family: number, connection: number, template: number): void {
+    const table = this.#connections.tables[family]!
     const controller = (connection >>> 1) * table.stride + CONTROLLER
     // A one-packet connection in use again is controlled already.
-    if (table.records[controller] !== 0) return
-    table.records[controller] = template
+    if (connection < 0 || table.records[controller] !== 0) this.#hold(family, template, -1)
+    else table.records[controller] = template
+  }
+
+  #hold(family: number, template: number, step: number): void {
+    const table = this.#connections.tables[family]!
     const held = template * table.stride + HELD
-    table.records[held] = table.records[held]! + 1
+    table.records[held] = table.records[held]! + step
   }
 
   /** Director.retry(). */

@@ -121,7 +121,8 @@ export class Tracker {
       this.#connections.setState(family, entry, next)
       const established = protocol === TCP ? TCP_ESTABLISHED : SCTP_ESTABLISHED
       this.#connections.setActive(family, entry, next === established)
-    }
+      if (next === established) this.#connections.assure(family, entry)
+    } else if (protocol === UDP && direction === 1) this.#connections.assure(family, entry)
     if (
       direction === 0 &&
       table.bytes[byteAt + PACKETS_BYTE]! < PROBE_BASE &&
