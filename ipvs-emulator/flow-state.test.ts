@@ -100,6 +100,44 @@ t.test('time that passed meanwhile counts', async (t) => {
   t.ok(loaded > 0 && skipped > 0, `${loaded} live on, ${skipped} would have ended`)
 })
 
+t.test('a client keeps its server over a restart longer than its template had left', async (t) => {
+  for (const [name, net] of Object.entries(NETS)) {
+    const config = service(net, { scheduler: 'rr', persistenceSeconds: 5 })
+    const before = lab()
+    before.apply(config)
+    const fields = { protocol: TCP, target: net.vip, targetPort: 80 }
+    type Side = typeof before
+    const send = (self: Side, source: string, sourcePort: number, flags: number): string => {
+      const connection = self.send(build({ ...fields, source, sourcePort, flags }))
+      return self.director.realServerKey(self.director.realServerOf(connection))
+    }
+    const server = send(before, net.client, 1, TCP_SYN)
+    send(before, net.client, 1, TCP_ACK)
+    // Another client's template has nothing to stay for.
+    send(before, net.gateway, 1, TCP_SYN)
+    before.director.end(before.director.nextConnection(8))
+    t.equal(before.director.connectionCount, 3)
+    const after = lab()
+    after.apply(config)
+    t.same(loadFlows(after.director, saveFlows(before.director), 10_000), { loaded: 2, skipped: 1 })
+    t.equal(after.director.connectionCount, 2)
+    for (let port = 2; port < 5; port++)
+      t.equal(send(after, net.client, port, TCP_SYN), server, name)
+  }
+})
+
+t.test('a smaller table takes what it has room for', async (t) => {
+  const before = populate()
+  const after = lab(20)
+  after.apply(...configuration())
+  const { loaded, skipped } = loadFlows(after.director, saveFlows(before.director), 0)
+  t.equal(loaded, after.director.connectionCount)
+  t.equal(loaded + skipped, before.director.connectionCount)
+  t.equal(after.director.connections.evicted, 0, 'nothing is loaded to be pushed out')
+  after.wait(2000_000)
+  t.equal(after.director.connectionCount, 0)
+})
+
 t.test('flows of servers that are not there any more, or elsewhere, are left out', async (t) => {
   const before = populate()
   const bytes = saveFlows(before.director)
@@ -115,8 +153,7 @@ t.test('flows of servers that are not there any more, or elsewhere, are left out
   t.equal(loaded + skipped, before.director.connectionCount)
   t.ok(loaded > 0 && skipped > loaded)
   for (const connection of listConnections(after.director, 1000)) {
-    if (connection.clientPort !== 0)
-      t.equal(connection.serverPort, 8080)
+    if (connection.clientPort !== 0) t.equal(connection.serverPort, 8080)
   }
 })
 

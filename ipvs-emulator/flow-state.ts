@@ -36,7 +36,7 @@ import {
   TEMPLATE,
   ZONES,
 } from './conn-table.ts'
-import { HELD } from './connections.ts'
+import { HELD, TEMPLATE_ASSURED } from './connections.ts'
 import { crc32c } from './crc32c.ts'
 import type { Director } from './director.ts'
 import { type Flow, IPV4, makeFlow, SCTP, TCP, UDP } from './flow.ts'
@@ -198,6 +198,8 @@ class Reader {
   readonly #flow: Flow = makeFlow()
   /** Handle of the template saved at each position, -1 when it was left out. */
   readonly #templates: number[] = []
+  /** Templates whose time was over. */
+  readonly #late: number[] = []
   #servers: (RealServer | null)[] = []
   #at = 8
 
@@ -235,8 +237,22 @@ class Reader {
       this.#at += size
     }
     if (hasHeaders) loaded -= this.#readHeaders(connections)
+    loaded -= this.#endLate()
     if (this.#at !== this.#end) throw new FlowStateError('bytes are left over')
     return { loaded, skipped: count - loaded }
+  }
+
+  /** Ends the templates whose time was over, unless they have flows: then they would have got
+   * more. Returns how many. */
+  #endLate(): number {
+    let ended = 0
+    for (const connection of this.#late) {
+      const table = this.#director.connections.tables[connection & 1] as ConnTable
+      if (table.records[(connection >>> 1) * table.stride + HELD] !== 0) continue
+      this.#director.end(connection)
+      ended++
+    }
+    return ended
   }
 
   /** Gives flows their PROXY headers. Returns how many were ended because theirs cannot be. */
@@ -303,18 +319,21 @@ class Reader {
     const remaining = view.getInt32(at + 20) - this.#elapsedTicks
     const template = (flags & TEMPLATE) !== 0
     if (server === null || server.pool.family !== family) return -1
-    if (remaining <= 0 || remaining > REMAINING_TICKS_MAX) return -1
+    if ((remaining <= 0 && !template) || remaining > REMAINING_TICKS_MAX) return -1
     if ((flags & ~KEPT_FLAGS) !== 0 || !known(template, protocol, state)) return -1
     this.#readFlow(family, protocol)
     const flow = this.#flow
     if (flow.zone < 0 || flow.replyZone < 0) return -1
     if (!template && !fits(flow, server)) return -1
     const { connections } = this.#director
-    if (connections.findForward(flow) >= 0) return -1
+    // Nothing that was just loaded makes room for what comes behind it.
+    const { count, capacity } = connections.tables[family] as ConnTable
+    if (count >= capacity || connections.findForward(flow) >= 0) return -1
     if (!template && connections.findReply(flow) >= 0) return -1
-    const deadline = this.#director.tickIn(remaining)
+    const deadline = this.#director.tickIn(Math.max(remaining, 1))
     const connection = connections.insert(flow, server, flags, deadline)
-    if (connection >= 0) this.#fill(connection, template, protocol, state)
+    this.#fill(connection, template, protocol, state)
+    if (remaining <= 0) this.#late.push(connection)
     return connection
   }
 
@@ -349,16 +368,21 @@ class Reader {
     const table = connections.tables[family] as ConnTable
     const record = entry * table.stride
     table.records[record + DATA] = view.getInt32(at + 24)
-    if (template) return
+    if (template) {
+      table.bytes[record * 4 + STATE_BYTE] = state
+      return
+    }
     connections.setState(family, entry, state)
     table.bytes[record * 4 + PACKETS_BYTE] = Math.min(view.getUint32(at + 32), 255)
     for (let i = 0; i < 4; i++) table.records[record + HEADS + i] = view.getInt32(at + 36 + 4 * i)
-    connections.setActive(family, entry, state === machine(protocol)!.established)
+    const isEstablished = state === machine(protocol)!.established
+    connections.setActive(family, entry, isEstablished)
     const controller = this.#templates[view.getUint32(at + 28) - 1] ?? -1
     if (controller < 0 || (controller & 1) !== family) return
     table.records[record + CONTROLLER] = controller >>> 1
     const held = (controller >>> 1) * table.stride + HELD
     table.records[held] = table.records[held]! + 1
+    if (isEstablished) connections.assure(family, entry)
   }
 }
 
@@ -369,7 +393,10 @@ function machine(protocol: number): typeof TCP_MACHINE | null {
 }
 
 function known(template: boolean, protocol: number, state: number): boolean {
-  if (template) return protocol === 192 || machine(templatedProtocol(protocol)) !== null
+  if (template) {
+    const isKnown = protocol === 192 || machine(templatedProtocol(protocol)) !== null
+    return isKnown && state <= TEMPLATE_ASSURED
+  }
   const of = machine(protocol)
   return of !== null && state < of.stateNames.length
 }
