@@ -6,9 +6,10 @@
 // go on and are taken over by the next start. A second signal ends it at once.
 
 import { createSocket } from 'node:dgram'
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import process from 'node:process'
 import type { Logger } from '../base/log.ts'
+import { makeDirectory } from '../controlplane/agent/make-directory.ts'
 import { EngineApi } from '../controlplane/api/engine-api.ts'
 import { type Listener, listen } from '../controlplane/api/server.ts'
 import { Directory } from '../controlplane/raft/shell/directory.ts'
@@ -96,7 +97,7 @@ function stopSignal(log: Logger): Promise<void> {
 async function start(settings: UpSettings, log: Logger, releases: Releases): Promise<void> {
   const { dataDirectory, runDirectory } = settings
   for (const path of new Set([dataDirectory, runDirectory])) {
-    mkdirSync(path, { recursive: true, mode: 0o700 })
+    makeDirectory(path, 0o700)
     const directory = new Directory(path)
     releases.add(() => directory.close())
   }

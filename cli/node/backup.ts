@@ -12,6 +12,7 @@
 
 import { copyFileSync, existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { makeDirectory } from '../../controlplane/agent/make-directory.ts'
 import { identityPaths } from '../../controlplane/ca/identity.ts'
 import { restoreBackup } from '../../controlplane/raft/shell/backup.ts'
 import { writeDurably } from '../../controlplane/raft/shell/keys.ts'
@@ -34,7 +35,7 @@ export async function writeBackup(
   if (manager === null)
     throw new Error('this node is no manager that runs: there is nothing to save')
   if (existsSync(directory)) throw new Error(`${directory} is there already`)
-  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  makeDirectory(directory, 0o700)
   try {
     const paths = identityPaths(files.directory)
     const copy = (from: string, name: string): void => {

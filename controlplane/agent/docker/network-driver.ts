@@ -9,11 +9,12 @@
 //
 // Never call the engine from a callback: it holds its locks while it asks.
 
-import { chmod, mkdir, rm } from 'node:fs/promises'
+import { chmod, rm } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { dirname } from 'node:path'
 import { Address4, Address6 } from 'ip-address'
 import type { Logger } from '../../../base/log.ts'
+import { makeDirectory } from '../make-directory.ts'
 import { DEVICE_TIMEOUT_MS, PLUGIN_BODY_BYTES_MAX } from './limits.ts'
 
 /** An address for which the packet loop has an interface, or will. */
@@ -71,7 +72,7 @@ export class NetworkDriver {
 
   /** Serves the plugin protocol at `socket`; a stale one is replaced. */
   async listen(socket: string): Promise<void> {
-    await mkdir(dirname(socket), { recursive: true, mode: 0o755 })
+    makeDirectory(dirname(socket), 0o755)
     await rm(socket, { force: true })
     const server = createServer((request, response) => this.#serve(request, response))
     await new Promise<void>((listening, fail) => {

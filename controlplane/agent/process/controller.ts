@@ -11,7 +11,7 @@
 
 import { existsSync, type FSWatcher, readFileSync, watch } from 'node:fs'
 import { chmod, chown, mkdir, rm, writeFile } from 'node:fs/promises'
-import { isAbsolute, join } from 'node:path'
+import { join } from 'node:path'
 import type { LocalInterface } from '../../../dataplane/tables.ts'
 import type { AssignedTask, NetworkItem } from '../../store/assignment.ts'
 import type { TaskStatus } from '../../store/objects.ts'
@@ -41,7 +41,14 @@ import { findImage } from './image.ts'
 import { launch, type Terminal } from './launch.ts'
 import { exitStatus, firstProcess, send, stateText, supervisorOf } from './life.ts'
 import { INTERFACES_TIMEOUT_MS, KILL_TIMEOUT_MS, POLL_MS, STOP_GRACE_MS } from './limits.ts'
-import { hostResolvConf, isNamespace, linkedPath, type Places, removeTraces } from './places.ts'
+import {
+  bindSource,
+  hostResolvConf,
+  isNamespace,
+  linkedPath,
+  type Places,
+  removeTraces,
+} from './places.ts'
 import { type Plan, planTask } from './plan.ts'
 import { insideScript, OWN_FILES, type Place, runScript } from './script.ts'
 import { execute } from './shell.ts'
@@ -188,13 +195,7 @@ export class ProcessController implements TaskController {
       if (mount.kind === 'tmpfs') {
         sources.push('')
       } else if (mount.kind === 'bind') {
-        if (!isAbsolute(mount.source)) throw new TaskError('invalid bind mount source')
-        if (mount.createSource) await mkdir(mount.source, { recursive: true })
-        if (!existsSync(mount.source)) {
-          const why = `bind source path does not exist: ${mount.source}`
-          throw new TaskError(`invalid mount config for type "bind": ${why}`)
-        }
-        sources.push(mount.source)
+        sources.push(bindSource(mount.source, mount.createSource))
       } else {
         const own = join(this.#directory, 'volumes', String(m))
         const shared = join(this.#parts.directories.volumes, mount.source, '_data')

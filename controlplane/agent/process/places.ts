@@ -1,7 +1,10 @@
 // Where the process runtime keeps what belongs to a task, and how all of it is taken away.
 
+import { existsSync } from 'node:fs'
 import { readFile, readlink, realpath, rm, statfs } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { dirname, isAbsolute, join, resolve } from 'node:path'
+import { TaskError } from '../executor.ts'
+import { makeDirectory } from '../make-directory.ts'
 import { removeGroup } from './cgroup.ts'
 import { disconnectEgress, type Egress } from './egress.ts'
 import type { Plan } from './plan.ts'
@@ -69,4 +72,17 @@ export async function removeTraces(
   await removeGroup(taskId)
   await rm(join(directories.files, taskId), { recursive: true, force: true })
   await rm(join(directories.tasks, taskId), { recursive: true, force: true })
+}
+
+/** Checks the source of a bind mount, and makes it if it is to be made. Throws TaskError. */
+export function bindSource(path: string, isToBeMade: boolean): string {
+  if (!isAbsolute(path)) throw new TaskError('invalid bind mount source')
+  const invalid = 'invalid mount config for type "bind"'
+  try {
+    if (isToBeMade && !existsSync(path)) makeDirectory(path, 0o755)
+  } catch (error) {
+    throw new TaskError(`${invalid}: ${(error as Error).message}`)
+  }
+  if (existsSync(path)) return path
+  throw new TaskError(`${invalid}: bind source path does not exist: ${path}`)
 }

@@ -181,6 +181,12 @@ t.test('exit codes and what could not start are told', async (t) => {
   t.equal(await messageOf(failing.wait(never)), 'task: non-zero exit (3)')
   t.same(failing.status().container?.exitCode, 3)
   await failing.remove()
+  const unmakable = {
+    Type: 'bind',
+    Source: '/proc/weft/x',
+    Target: '/x',
+    BindOptions: { CreateMountpoint: true },
+  } as const
   const rejected: [Partial<ContainerSpec>, RegExp][] = [
     [{ Image: 'nginx:latest' }, /^No such image: nginx:latest/],
     [{ Image: 'file:///not/there' }, /^No such image/],
@@ -190,6 +196,7 @@ t.test('exit codes and what could not start are told', async (t) => {
     [{ Env: ['A={{.Nope}}'] }, /there is no "Nope"/],
     [{ Command: [] }, /no command specified/],
     [{ Mounts: [{ Type: 'bind', Source: '/nowhere', Target: '/x' }] }, /bind source path does not/],
+    [{ Mounts: [unmakable] }, /type "bind": ENOENT/],
     [{ Sysctls: { 'kernel.panic': '1' } }, /not in a separate namespace/],
   ]
   for (const [more, message] of rejected) {
