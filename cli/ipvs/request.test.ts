@@ -2,6 +2,7 @@
 // reading of addresses, and rules files. Method: literal cases; an agent that only notes.
 
 import t from 'tap'
+import type { ManualServer, ManualService } from '../../dataplane/manual-services.ts'
 import { formatServices } from '../../ipvs-emulator/format.ts'
 import { inetAton, parseNetmask, parseService, wholeNumber } from './address.ts'
 import { IpvsFailure } from './failure.ts'
@@ -124,6 +125,56 @@ t.test('a rules file longer than a bunch, and its failures', async (t) => {
   ] as const) {
     t.match((await failureOf(restore(agent(), pieces(text, 50_000), names, silent)))?.[1], message)
   }
+})
+
+t.test('rules are saved by names that lead back', async (t) => {
+  const ambiguous = new Names(
+    '10.0.0.5 web\n10.0.0.6 web\n10.0.0.7 db\nfd00::7 db\n',
+    'http 80/tcp\nalias 81/tcp http\nhttp 82/tcp\n',
+  )
+  const server = (address: string, port: number): ManualServer => ({
+    ...{ address, port, method: 'masq', weight: 1, upperThreshold: 0, lowerThreshold: 0 },
+  })
+  const options = {
+    ...{ scheduler: 'rr', schedulerFlags: [], persistenceSeconds: 0 },
+    onePacket: false,
+  }
+  const services: ManualService[] = [
+    {
+      ...{ mark: 0, family: 4, protocol: 'tcp', address: '10.0.0.5', port: 80 },
+      ...{ ...options, persistencePrefix: 32 },
+      servers: [server('10.0.0.6', 82), server('10.0.0.7', 81), server('10.0.0.8', 80)],
+    },
+    {
+      ...{ mark: 0, family: 6, protocol: 'tcp', address: 'fd00::7', port: 80 },
+      ...{ ...options, persistencePrefix: 128 },
+      servers: [],
+    },
+  ]
+  const nothing = agent()
+  const call = async (verb: string, given: never): Promise<unknown> =>
+    verb === 'ipvs.manual' ? { services, next: null } : nothing.call(verb as 'ipvs.manual', given)
+  const save = async (...args: string[]): Promise<string> => {
+    let text = ''
+    const client = { call: call as Asks['call'] }
+    await runRequest(client, readRequest(args, ambiguous), ambiguous, (piece) => {
+      text += piece
+    })
+    return text
+  }
+  const text = await save('-S')
+  t.same(text.trim().split('\n'), [
+    '-A -t web:http -s rr',
+    '-a -t web:http -r 10.0.0.6:82 -m -w 1',
+    '-a -t web:http -r db:alias -m -w 1',
+    '-a -t web:http -r 10.0.0.8:http -m -w 1',
+    '-A -t [fd00::7]:http -s rr',
+  ])
+  const loaded = agent()
+  await restore(loaded, pieces(text, 50), ambiguous, silent)
+  const again = agent()
+  await restore(again, pieces(await save('-S', '-n'), 50), ambiguous, silent)
+  t.same(loaded.changes, again.changes, 'names and numbers mean the same')
 })
 
 t.test('listings of an agent that has nothing', async (t) => {

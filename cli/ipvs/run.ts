@@ -36,12 +36,13 @@ export async function runRequest(
 ): Promise<void> {
   const change = changeOf(request)
   if (change !== null) return runChanges(client, [change], false)
-  const endpoint = request.options.has('numeric') ? numericEndpoint : namedEndpoint(names)
+  const numeric = request.options.has('numeric') ? numericEndpoint : null
+  const endpoint = numeric ?? namedEndpoint(names)
   switch (request.command) {
     case 'list':
       return list(client, request, endpoint, write)
     case 'save':
-      return write(formatRules(await gatherServices(client), endpoint))
+      return write(formatRules(await gatherServices(client), numeric ?? ruleEndpoint(names)))
     case 'zero':
       return zero(client, request.key)
     case 'set':
@@ -127,6 +128,17 @@ function namedEndpoint(names: Names): EndpointText {
   return (family, address, port, protocol) => {
     const host = names.host(address)
     return `${family === 0 ? host : `[${host}]`}:${names.service(protocol, port)}`
+  }
+}
+
+/** Names that a restore reads as the same address and port; numbers where there are none. */
+function ruleEndpoint(names: Names): EndpointText {
+  return (family, address, port, protocol) => {
+    const host = names.host(address)
+    const service = names.service(protocol, port)
+    const ownPort = names.port(protocol, service) === port ? service : port
+    if (family !== 0) return `[${address}]:${ownPort}`
+    return `${names.address(host) === address ? host : address}:${ownPort}`
   }
 }
 
