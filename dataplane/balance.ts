@@ -245,8 +245,10 @@ export class Balance {
     const error =
       (frame.protocol === PROTOCOL_ICMP && isIcmpError(icmpType(view, frame.l4At))) ||
       (frame.protocol === PROTOCOL_ICMPV6 && isIcmpv6Error(icmpv6Type(view, frame.l4At)))
-    // Only a whole error can be rewritten: its checksum covers what it quotes.
-    if (!error || frame.headSize < frame.size) return DROP_NO_BACKEND
+    // Only a whole error can be rewritten: its checksum covers what it quotes. What a later
+    // fragment begins with is no ICMP header.
+    const isWhole = frame.headSize === frame.size && frame.fragment !== LATER_FRAGMENT
+    if (!error || !isWhole) return DROP_NO_BACKEND
     const end = frame.end()
     const connection = this.director.relatedIcmp(zone, view, frame.l3At, frame.l4At, end)
     this.connection = connection

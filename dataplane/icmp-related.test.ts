@@ -37,10 +37,12 @@ function errorAbout(
   source: string,
   target: string,
   packet: Uint8Array,
+  fragment?: PacketFields['fragment'],
 ): Uint8Array {
   const code = family.protocol === ICMP ? 3 : 4
   const payload = concat(Uint8Array.of(family.type, code, 0, 0, 0, 0, 0, 0), packet)
-  return framed({ source, target, protocol: family.protocol, payload })
+  const fields = { source, target, protocol: family.protocol, payload }
+  return framed(fragment === undefined ? fields : { ...fields, fragment })
 }
 
 /** An endpoint has one MAC address, that of its first address. */
@@ -122,6 +124,13 @@ for (const family of FAMILIES) {
       inner: [hexOf(server), hexOf(client)],
       ports: [53, 4000],
     })
+
+    const fragment = { offset: 8, more: false }
+    world.inject('front-b', errorAbout(family, server, client, got!.subarray(14), fragment))
+    world.settle()
+    const [untouched] = world.read('front-a')
+    const expected = errorAbout(family, server, client, got!.subarray(14), fragment)
+    t.same(untouched!.subarray(14), expected.subarray(14), 'the rest of something is no error')
 
     const stranger = buildPacket({ ...request, sourcePort: 4001, payload })
     world.inject('front-b', errorAbout(family, server, client, stranger))

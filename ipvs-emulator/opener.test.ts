@@ -40,6 +40,17 @@ for (const [name, net] of Object.entries(NETS)) {
     t.equal(self.director.connectionCount, 12 + 3, 'another protocol has its own template')
   })
 
+  t.test(`${name}: a datagram that ends with its memory takes the place of another`, async (t) => {
+    const self = lab()
+    const { view, ipAt, l4At, end } = request(client(1), 1, { protocol: UDP })
+    const exact = new DataView(view.buffer.slice(0, end))
+    const track = (zone: number): number =>
+      self.director.insertTracked(zone, 3, exact, ipAt, l4At, UDP, end, self.now)
+    t.ok(track(1) >= 0)
+    t.ok(track(2) >= 0, 'by another way')
+    t.equal(self.director.connectionCount, 1)
+  })
+
   t.test(`${name}: an ICMP error finds no template, whatever it quotes`, async (t) => {
     const self = lab()
     self.apply(service(net, { persistenceSeconds: 300 }))
