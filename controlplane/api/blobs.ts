@@ -102,9 +102,12 @@ function checkSpec(kind: Kind, spec: Partial<Spec> & Pick<Spec, 'Labels'>): Spec
         'must be [a-zA-Z0-9]',
     )
   }
+  if (Driver !== undefined && (Driver.Name ?? '') === '') {
+    throw invalidArgument('secret driver must have a name')
+  }
   if (Driver !== undefined) {
     // The swarm keeps secrets by itself: there are no drivers.
-    throw rpcError('Unknown', `plugin ${JSON.stringify(Driver.Name ?? '')} not found`)
+    throw rpcError('Unknown', `plugin ${JSON.stringify(Driver.Name)} not found`)
   }
   const size = sizeOfBase64(Data)
   if (size === 0 || size >= kind.bytesMax) {

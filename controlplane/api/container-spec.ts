@@ -5,7 +5,8 @@ import type { ContainerSpec, FileTarget, Mount } from '../store/specs.ts'
 import { badRequest, invalidArgument } from './errors.ts'
 
 const MILLISECOND_NS = 1e6
-const MOUNT_TYPES = ['bind', 'volume', 'tmpfs', 'npipe', 'cluster', 'image']
+const MOUNT_TYPES = ['bind', 'volume', 'tmpfs', 'npipe', 'image']
+const PROPAGATIONS = ['private', 'rprivate', 'shared', 'rshared', 'slave', 'rslave']
 /** Repository, tag and digest of an image (distribution, reference/regexp.go), with a host in
  * front; and the process executor's "file:///DIRECTORY". */
 const COMPONENT = '[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*'
@@ -16,16 +17,34 @@ const IMAGE = new RegExp(
 )
 const DIRECTORY = /^file:\/\/\/[^\0]*$/
 const IMAGE_LENGTH_MAX = 4096
+/** Of a name without tag and digest. */
+const REPOSITORY_LENGTH_MAX = 255
+/** An image's id names no repository to pull from. */
+const IMAGE_ID = /^[0-9a-f]{64}$/
 
-/** Windows' isolation and a bind mount are what is meant where nothing is said. */
+/** Windows' isolation and a bind mount are what is meant where nothing is said. Words may be given
+ * in any case. */
 export function completeContainer(given: ContainerSpec): ContainerSpec {
   const { Mounts } = given
-  const mounts = Mounts?.map((mount): Mount => ({ ...mount, Type: mount.Type ?? 'bind' }))
   return {
     ...given,
-    ...(mounts === undefined ? {} : { Mounts: mounts }),
-    Isolation: given.Isolation ?? 'default',
+    ...(Mounts === undefined ? {} : { Mounts: Mounts.map(completeMount) }),
+    Isolation: isolationOf(given.Isolation),
   }
+}
+
+/** What is no isolation is the default. */
+function isolationOf(given = ''): string {
+  const word = given.toLowerCase()
+  return word === 'process' || word === 'hyperv' ? word : 'default'
+}
+
+function completeMount(given: Mount): Mount {
+  const Type = (given.Type ?? 'bind').toLowerCase() as Mount['Type']
+  const propagation = given.BindOptions?.Propagation
+  if (propagation === undefined) return { ...given, Type }
+  const BindOptions = { ...given.BindOptions, Propagation: propagation.toLowerCase() }
+  return { ...given, Type, BindOptions }
 }
 
 export function checkContainer(spec: ContainerSpec): void {
@@ -41,17 +60,26 @@ function checkImage(image: string | undefined): void {
   if (image === undefined || image === '') {
     throw invalidArgument('ContainerSpec: image reference must be provided')
   }
-  const isImage = image.length <= IMAGE_LENGTH_MAX && (IMAGE.test(image) || DIRECTORY.test(image))
-  if (!isImage) {
-    throw invalidArgument(`ContainerSpec: ${JSON.stringify(image)} is not a valid repository/tag`)
-  }
+  const isGood =
+    image.length <= IMAGE_LENGTH_MAX && (DIRECTORY.test(image) || isRepositoryTag(image))
+  if (isGood) return
+  throw invalidArgument(`ContainerSpec: ${JSON.stringify(image)} is not a valid repository/tag`)
+}
+
+function isRepositoryTag(image: string): boolean {
+  const repository = image.replace(/@.*$/, '').replace(/:[\w.-]+$/, '')
+  return IMAGE.test(image) && !IMAGE_ID.test(image) && repository.length <= REPOSITORY_LENGTH_MAX
 }
 
 function checkMounts(mounts: readonly Mount[]): void {
   const targets = new Set<string>()
-  for (const { Type, Source, Target } of mounts) {
+  for (const { Type, Source, Target, BindOptions } of mounts) {
     if (!MOUNT_TYPES.includes(Type)) {
       throw badRequest(`invalid MountType: ${JSON.stringify(Type)}`)
+    }
+    const propagation = BindOptions?.Propagation ?? 'rprivate'
+    if (!PROPAGATIONS.includes(propagation)) {
+      throw badRequest(`invalid MountPropagation: ${JSON.stringify(propagation)}`)
     }
     if (Target === undefined) throw invalidArgument('ContainerSpec: mount target must be provided')
     if (Type === 'bind' && Source === undefined) {
@@ -84,13 +112,28 @@ function checkStopGracePeriod({ StopGracePeriod = 0 }: ContainerSpec): void {
 }
 
 /** Of Windows alone; kept, and without effect. */
-function checkPrivileges({ Privileges }: ContainerSpec): void {
+function checkPrivileges({ Privileges, Configs = [] }: ContainerSpec): void {
   const credentials = Privileges?.CredentialSpec as Readonly<Record<string, string>> | undefined
   if (credentials === undefined) return
-  if (Object.values(credentials).some((value) => value !== '')) return
-  throw badRequest(
-    'invalid CredentialSpec: must either provide "file", "registry", or "config" for credential ' +
-      'spec',
+  const given = ['Config', 'File', 'Registry'].filter((source) => credentials[source] !== '')
+  if (given.length === 0) {
+    throw badRequest(
+      'invalid CredentialSpec: must either provide "file", "registry", or "config" for ' +
+        'credential spec',
+    )
+  }
+  if (given.length > 1) {
+    const [one, other] = given.map((source) => JSON.stringify(source.toLowerCase()))
+    throw badRequest(
+      `invalid CredentialSpec: cannot specify both ${one} and ${other} credential specs`,
+    )
+  }
+  const { Config: config } = credentials
+  const isReferred = Configs.some(({ ConfigID, Runtime }) => ConfigID === config && Runtime)
+  if (config === '' || isReferred) return
+  throw invalidArgument(
+    `CredentialSpec references config '${config}', but that config isn't in config references ` +
+      'with RuntimeTarget',
   )
 }
 
@@ -106,11 +149,13 @@ function checkReferences({ Secrets = [], Configs = [] }: ContainerSpec): void {
       throw badRequest('invalid Config: either File or Runtime should be set')
     }
   }
-  const files = Configs.filter(({ Runtime }) => Runtime === undefined)
-  checkFiles(
-    'config',
-    files.map(({ ConfigID: id, ConfigName: name, File }) => ({ id, name, File })),
-  )
+  const configs = Configs.map(({ ConfigID: id, ConfigName: name, File, Runtime }) => ({
+    id,
+    name,
+    File,
+    isFile: Runtime === undefined,
+  }))
+  checkFiles('config', configs)
 }
 
 function checkFiles(
@@ -119,11 +164,13 @@ function checkFiles(
     readonly id: string
     readonly name: string
     readonly File?: FileTarget | undefined
+    readonly isFile?: boolean
   }[],
 ): void {
   const taken = new Map<string, string>()
-  for (const { id, name, File } of references) {
+  for (const { id, name, File, isFile = true } of references) {
     if (id === '' || name === '') throw invalidArgument(`malformed ${noun} reference`)
+    if (!isFile) continue
     if (File === undefined) {
       throw invalidArgument(`malformed ${noun} reference, no target provided`)
     }

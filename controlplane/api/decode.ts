@@ -19,8 +19,6 @@ export type Shape =
   | { readonly kind: 'bytes'; readonly go: string }
   | { readonly kind: 'list' | 'map'; readonly go: string; readonly of: Shape }
   | Struct
-  /** Any JSON, kept as it is. */
-  | { readonly kind: 'any'; readonly go: string }
 
 export interface Struct {
   readonly kind: 'struct'
@@ -35,11 +33,12 @@ export interface Field {
   readonly presence: 'omit' | 'keep' | 'pointer'
 }
 
+const FLOAT32_MAX = (2 - 2 ** -23) * 2 ** 127
+
 export const STRING: Shape = { kind: 'string', go: 'string' }
 export const BOOL: Shape = { kind: 'bool', go: 'bool' }
 export const FLOAT32: Shape = { kind: 'float', go: 'float32' }
 export const BYTES: Shape = { kind: 'bytes', go: '[]uint8' }
-export const ANY: Shape = { kind: 'any', go: 'interface {}' }
 
 function integer(go: string, bits: number, isSigned: boolean): Shape {
   const span = 1n << BigInt(bits)
@@ -57,6 +56,8 @@ export const FILE_MODE: Shape = integer('fs.FileMode', 32, false)
 
 export const list = (of: Shape): Shape => ({ kind: 'list', go: `[]${of.go}`, of })
 export const map = (of: Shape): Shape => ({ kind: 'map', go: `map[string]${of.go}`, of })
+/** A list of Go's pointers: its complaints name them. */
+export const listOfPointers = (of: Shape): Shape => ({ kind: 'list', go: `[]*${of.go}`, of })
 /** A string of a type of its own. */
 export const named = (go: string): Shape => ({ kind: 'string', go })
 export const keep = (shape: Shape): Field => ({ shape, presence: 'keep' })
@@ -106,7 +107,6 @@ class Decoder {
 
   /** `path`: names of the fields that lead here; `owner`: the struct that the last is in. */
   value(shape: Shape, value: JsonValue, path: readonly string[], owner: string): unknown {
-    if (shape.kind === 'any') return plain(value)
     if (shape.kind === 'struct') return this.#struct(shape, value, path, owner)
     if (value === null) return zero(shape)
     switch (shape.kind) {
@@ -115,9 +115,7 @@ class Decoder {
       case 'bool':
         return typeof value === 'boolean' ? value : this.#wrong(shape, value, path, owner)
       case 'float':
-        // Shown as it was written: 0.3 and not the nearest of 32 bits.
-        if (value instanceof JsonNumber) return Number(value.text)
-        return this.#wrong(shape, value, path, owner)
+        return this.#float(shape, value, path, owner)
       case 'integer':
         return this.#integer(shape, value, path, owner)
       case 'bytes':
@@ -131,7 +129,8 @@ class Decoder {
           key,
           this.value(shape.of, item, path, owner),
         ])
-        return Object.fromEntries(entries)
+        // In the order in which Go writes a map.
+        return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)))
       }
     }
   }
@@ -153,6 +152,14 @@ class Decoder {
       decoded[field] = result
     }
     return decoded
+  }
+
+  /** Kept as it was written: 0.3 and not the nearest of 32 bits. */
+  #float(shape: Shape, value: JsonValue, path: readonly string[], owner: string): unknown {
+    if (!(value instanceof JsonNumber)) return this.#wrong(shape, value, path, owner)
+    const number = Number(value.text)
+    if (Math.abs(number) <= FLOAT32_MAX) return number
+    return this.#wrong(shape, value, path, owner, ` ${value.text}`)
   }
 
   #integer(
@@ -238,12 +245,4 @@ function isEmpty(value: unknown): boolean {
   if (value === '' || value === 0 || value === false || value === null) return true
   if (Array.isArray(value)) return value.length === 0
   return typeof value === 'object' && Object.keys(value as object).length === 0
-}
-
-function plain(value: JsonValue): unknown {
-  if (value instanceof JsonNumber) return Number(value.text)
-  if (value instanceof JsonObject) {
-    return Object.fromEntries(value.members.map(([key, item]) => [key, plain(item)]))
-  }
-  return Array.isArray(value) ? (value as JsonValue[]).map(plain) : value
 }

@@ -75,6 +75,8 @@ export class EngineApi {
   async #route(request: ApiRequest, isForwarded: boolean): Promise<Reply | ApiResponse> {
     const env = this.environment
     const target = parseTarget(request.path)
+    // Of any path, as the Docker Engine answers it.
+    if (request.method === 'OPTIONS') return { status: 200 }
     const found = findRoute(request.method, target.path)
     if (found === null) return this.#passOn(request, target.path, isForwarded)
     const call = new Call(request, target, found.params, isForwarded)

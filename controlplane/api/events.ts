@@ -6,34 +6,23 @@ import { badRequest } from './errors.ts'
 import type { EventLog, LoggedEvent } from './event-log.ts'
 import { EVENTS_QUEUED_MAX } from './limits.ts'
 import type { ApiRequest } from './node-control.ts'
-import { type Filters, matchesLabels, readFilters } from './query.ts'
+import { type Filters, matchesLabels, readFilters, secondsValue } from './query.ts'
 import { here, type Route } from './route.ts'
 
 const NAMED_TYPES = ['service', 'node', 'secret', 'config', 'network'] as const
-/** All that the engine takes; those of containers and the like match nothing of the cluster. */
-const FILTER_KEYS = [
-  'config',
-  'container',
-  'daemon',
-  'event',
-  'id',
-  'image',
-  'label',
-  'network',
-  'node',
-  'plugin',
-  'scope',
-  'secret',
-  'service',
-  'type',
-  'volume',
-]
+/** Those of containers and the like match nothing of the cluster; others are not looked at. */
 const FOREIGN_KEYS = ['container', 'daemon', 'image', 'plugin', 'volume']
 
 function events(call: Call, env: Environment): Reply {
   const sinceMs = timeOf(call.query, 'since')
   const untilMs = timeOf(call.query, 'until')
-  const filters = readFilters(call.query, FILTER_KEYS, call.minor)
+  if (sinceMs !== null && untilMs !== null && untilMs < sinceMs) {
+    throw badRequest(
+      `\`since\` time (${call.query.get('since')}) cannot be after \`until\` time ` +
+        `(${call.query.get('until')})`,
+    )
+  }
+  const filters = readFilters(call.query, null, call.minor)
   const isPast = untilMs !== null && untilMs <= env.node.clock.wallMs()
   const own = swarmLines(env, filters, { sinceMs, untilMs, isPast }, call.request.signal)
   return {
@@ -53,9 +42,7 @@ interface Range {
 /** "1795425110.123456789", or null where it is absent. Throws for anything else. */
 function timeOf(query: URLSearchParams, name: string): number | null {
   const text = query.get(name) ?? ''
-  if (text === '') return null
-  if (!/^\d{1,15}(?:\.\d{1,9})?$/.test(text)) throw badRequest(`invalid ${name}: ${text}`)
-  return Number(text) * 1000
+  return text === '' ? null : secondsValue(text) * 1000
 }
 
 export function isWanted({ event, labels }: LoggedEvent, filters: Filters): boolean {

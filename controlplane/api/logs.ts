@@ -10,7 +10,7 @@ import type { Store } from '../store/contract.ts'
 import type { Call, Environment, Reply } from './call.ts'
 import { ApiError } from './errors.ts'
 import type { LogLine, LogSubscription } from './node-control.ts'
-import { boolValue } from './query.ts'
+import { boolValue, secondsValue } from './query.ts'
 import { resolve } from './resolve.ts'
 import { type Route, write } from './route.ts'
 import { isShown } from './services.ts'
@@ -42,19 +42,24 @@ function ofTask({ params }: Call, store: Store): Selected {
   })
 }
 
-function reply(call: Call, env: Environment, selected: Selected): Reply {
+/** Refuses what was asked wrongly before it looks for what was asked for. */
+function reply(call: Call, env: Environment, select: () => Selected): Reply {
   const { query, minor, request } = call
-  const subscription: LogSubscription = {
-    serviceIds: selected.serviceIds,
-    taskIds: selected.taskIds,
+  const asked = {
     follow: boolValue(query, 'follow'),
     stdout: boolValue(query, 'stdout'),
     stderr: boolValue(query, 'stderr'),
+  }
+  if (!asked.stdout && !asked.stderr) {
+    throw new ApiError(500, 'Bad parameters: you must choose at least one stream')
+  }
+  const selected = select()
+  const subscription: LogSubscription = {
+    serviceIds: selected.serviceIds,
+    taskIds: selected.taskIds,
+    ...asked,
     sinceMs: sinceOf(query.get('since') ?? ''),
     tail: tailOf(query.get('tail') ?? ''),
-  }
-  if (!subscription.stdout && !subscription.stderr) {
-    throw new ApiError(500, 'Bad parameters: you must choose at least one stream')
   }
   const shown = {
     details: boolValue(query, 'details'),
@@ -74,15 +79,12 @@ function reply(call: Call, env: Environment, selected: Selected): Reply {
 /** Seconds since 1970 with decimals; null = from the beginning. */
 function sinceOf(text: string): number | null {
   if (text === '' || text === '0') return null
-  if (!/^\d{1,15}(?:\.\d{1,9})?$/.test(text)) {
-    const words = `strconv.ParseInt: parsing ${JSON.stringify(text)}: invalid syntax`
-    throw new ApiError(500, `could not parse since timestamp: ${words}`)
-  }
-  return Number(text) * 1000
+  return secondsValue(text, 'could not parse since timestamp: ') * 1000
 }
 
 function tailOf(text: string): number | null {
   if (text === '' || text === 'all') return null
+  if (/^-\d{1,9}$/.test(text)) throw new ApiError(500, 'negative tail values not supported')
   if (!/^\d{1,9}$/.test(text)) {
     throw new ApiError(500, 'tail value must be a positive integer or "all"')
   }
@@ -150,6 +152,8 @@ function queryEscape(text: string): string {
 
 export const LOG_ROUTES: readonly Route[] = [
   // Only the leader hears of logs: it is the agents' manager.
-  write('GET', '/services/{}/logs', (call, env, store) => reply(call, env, ofService(call, store))),
-  write('GET', '/tasks/{}/logs', (call, env, store) => reply(call, env, ofTask(call, store))),
+  write('GET', '/services/{}/logs', (call, env, store) =>
+    reply(call, env, () => ofService(call, store)),
+  ),
+  write('GET', '/tasks/{}/logs', (call, env, store) => reply(call, env, () => ofTask(call, store))),
 ]

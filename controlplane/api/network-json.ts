@@ -95,11 +95,12 @@ export function networkDetails(
     .filter(({ status }) => status.state === 'running' || status.state === 'starting')
   const here = attached.filter((task) => task.nodeId === nodeId)
   const peers = peersJson(tx, attached)
+  const services = verbose ? servicesJson(tx, network, attached) : {}
   return {
     ...networkJson(network, minor),
     ...(here.length === 0 ? {} : { Containers: containersJson(here, network.id) }),
     ...(peers.length === 0 ? {} : { Peers: peers }),
-    ...(verbose ? { Services: servicesJson(tx, network, attached) } : {}),
+    ...(Object.keys(services).length === 0 ? {} : { Services: services }),
   }
 }
 

@@ -13,7 +13,7 @@ const MTU_MIN = 576
 const MTU_MAX = 65_535
 const VNI_MAX = 0xff_ff_ff
 const SUBNETS_MAX = 64
-const PREDEFINED = ['bridge', 'host', 'none', 'default']
+const PREDEFINED = ['none', 'default']
 
 export interface GivenNetwork {
   readonly Name: string
@@ -73,9 +73,12 @@ export function networkSpec(given: GivenNetwork, minor: number): NetworkSpec {
 
 function checkName(name: string, minor: number): void {
   if (name.trim() === '') throw new ApiError(minor <= 41 ? 500 : 400, `invalid name: ${name}`)
-  // Every engine has them.
-  if (PREDEFINED.includes(name)) {
+  // Every engine has them; two of them are also known to every cluster.
+  if (name === 'bridge' || name === 'host') {
     throw new ApiError(409, `network with name ${name} already exists`)
+  }
+  if (PREDEFINED.includes(name)) {
+    throw new ApiError(403, `operation is not permitted on predefined ${name} network `)
   }
   if (!NAME.test(name)) throw invalidArgument('name must be valid as a DNS name component')
   if (name.length > NAME_LENGTH_MAX) {
@@ -89,7 +92,6 @@ function checkSubnets(configs: readonly IpamConfig[], minor: number): void {
   if (configs.length > SUBNETS_MAX) throw badRequest(`more than ${SUBNETS_MAX} subnets`)
   const subnets: Parsed[] = []
   for (const { Subnet = '', IPRange, Gateway, AuxiliaryAddresses } of configs) {
-    if (Subnet === '' && IPRange === undefined && Gateway === undefined) continue
     const subnet = parseCidr(Subnet)
     // Engines up to 1.43 gave this a 500, and other words.
     if (subnet === null && minor < 44) {
@@ -105,7 +107,7 @@ function checkSubnets(configs: readonly IpamConfig[], minor: number): void {
       throw badRequest(`invalid network config:\nsubnet ${Subnet} overlaps with ${clash.address}`)
     }
     subnets.push(subnet)
-    if (IPRange !== undefined) checkWithin('ip-range', IPRange, parseCidr(IPRange), Subnet, subnet)
+    if (IPRange !== undefined) checkWithin('range', IPRange, parseCidr(IPRange), Subnet, subnet)
     const addresses = Object.entries(AuxiliaryAddresses ?? {})
     if (Gateway !== undefined) addresses.push(['gateway', Gateway])
     for (const [name, address] of addresses) {

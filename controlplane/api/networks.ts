@@ -9,12 +9,19 @@ import { isTerminal, type NetworkObject } from '../store/objects.ts'
 import { isPredefined } from '../store/predefined-networks.ts'
 import type { Call, Environment, Reply } from './call.ts'
 import { clusterStore, inTime, onLeader, requireManager } from './cluster-access.ts'
-import { passToEngine } from './engine-client.ts'
-import { ApiError, failedPrecondition, notFound, rpcError } from './errors.ts'
+import { type EngineClient, passToEngine } from './engine-client.ts'
+import { ApiError, badRequest, failedPrecondition, notFound, rpcError } from './errors.ts'
 import { networkDetails, networkJson, predefinedJson } from './network-json.ts'
 import { type GivenNetwork, networkSpec } from './network-spec.ts'
 import type { ApiResponse } from './node-control.ts'
-import { boolValue, type Filters, matchesLabels, matchesOne, readFilters } from './query.ts'
+import {
+  type Filters,
+  matchesLabels,
+  matchesOne,
+  readFilters,
+  strictBoolValue,
+  untilFilter,
+} from './query.ts'
 import { byId } from './render.ts'
 import { resolve } from './resolve.ts'
 import { here, type Route } from './route.ts'
@@ -70,6 +77,9 @@ function checkFilters(filters: Filters, minor: number): void {
     throw new ApiError(minor <= 41 ? 500 : 400, `invalid filter: 'type'='${type}'`)
   }
   const dangling = filters.get('dangling')
+  if (dangling !== undefined && new Set(dangling).size > 1) {
+    throw new ApiError(400, 'got more than one value for filter key "dangling"')
+  }
   if (dangling?.every((value) => ['1', 'true', '0', 'false'].includes(value)) === false) {
     throw new ApiError(
       400,
@@ -85,7 +95,8 @@ function isWanted(tx: ReadTransaction, network: NetworkObject, filters: Filters)
   return (
     matchesOne(filters, 'driver', ['overlay']) &&
     matchesOne(filters, 'scope', ['swarm']) &&
-    matchesOne(filters, 'type', [spec.Ingress === true ? 'builtin' : 'custom']) &&
+    // The built-in ones are the engine's own; the ingress network is not among them.
+    matchesOne(filters, 'type', ['custom']) &&
     contains(filters, 'id', id) &&
     contains(filters, 'name', spec.Name) &&
     matchesLabels(filters, 'label', spec.Labels) &&
@@ -111,13 +122,14 @@ async function engineNetworks({ query }: Call, { engine }: Environment): Promise
 async function inspect(call: Call, env: Environment): Promise<Answer> {
   const given = call.params[0]!
   const scope = call.query.get('scope') ?? ''
-  const store = scope === 'local' ? null : await clusterOf(env)
+  const verbose = strictBoolValue(call.query, 'verbose')
+  const store = scope === '' || scope === 'swarm' ? await clusterOf(env) : null
   const network = find(store, given)
   if (network !== null) {
     const options = {
       nodeId: env.node.status().nodeId,
       minor: call.minor,
-      verbose: boolValue(call.query, 'verbose'),
+      verbose,
     }
     return { status: 200, json: store!.view((tx) => networkDetails(tx, network, options)) }
   }
@@ -133,7 +145,13 @@ async function create(call: Call, env: Environment): Promise<Answer> {
   if (!isOurs) return passToEngine(env, await call.again())
   requireCreator(call, env)
   if (given.Driver !== '' && given.Driver !== 'overlay') {
-    throw new ApiError(404, `plugin ${JSON.stringify(given.Driver)} not found`)
+    throw badRequest(
+      `a network of the driver ${JSON.stringify(given.Driver)} cannot be of scope swarm: ` +
+        'only overlay networks are',
+    )
+  }
+  if (given.Scope === 'local') {
+    throw new ApiError(403, 'cannot downgrade network scope for overlay networks')
   }
   return onLeader(call, env, (store) => createOnLeader(call, env, store, given))
 }
@@ -225,18 +243,30 @@ function checkIngressIsFree(tx: ReadTransaction): void {
 /** Removes what nobody uses: of the cluster where this node manages it, and of the engine. */
 async function prune(call: Call, env: Environment): Promise<Reply> {
   const filters = readFilters(call.query, ['label', 'label!', 'until'], call.minor)
+  const untilMs = untilFilter(filters, env.node.clock.wallMs(), call.minor)
   const store = await clusterOf(env)
   const unused =
-    store?.view((tx) => tx.all('networks').filter((network) => isUnused(tx, network, filters))) ??
-    []
+    store?.view((tx) =>
+      tx.all('networks').filter((network) => isUnused(tx, network, filters, untilMs)),
+    ) ?? []
   const removed: string[] = []
   for (const { id, spec } of unused) {
-    const request = {
-      ...call.request,
-      method: 'DELETE',
-      path: `/networks/${id}`,
-      body: once(Buffer.alloc(0)),
-    }
+    if (await removeUnused(call, env, id)) removed.push(spec.Name)
+  }
+  const local = env.engine === null ? [] : await pruneEngine(call, env.engine)
+  const all = [...removed, ...local]
+  return { status: 200, json: { NetworksDeleted: all.length === 0 ? null : all } }
+}
+
+/** False where somebody came to use it in the meantime. */
+async function removeUnused(call: Call, env: Environment, id: string): Promise<boolean> {
+  const request = {
+    ...call.request,
+    method: 'DELETE',
+    path: `/networks/${id}`,
+    body: once(Buffer.alloc(0)),
+  }
+  try {
     const answer = await onLeader(
       call,
       env,
@@ -246,24 +276,32 @@ async function prune(call: Call, env: Environment): Promise<Reply> {
       },
       request,
     )
-    if (answer.status === 204) removed.push(spec.Name)
+    return answer.status === 204
+  } catch (error) {
+    if (error instanceof ApiError && /is in use|not found/.test(error.message)) return false
+    throw error
   }
-  if (env.engine === null) return { status: 200, json: { NetworksDeleted: removed } }
-  const text = call.query.get('filters')
-  const path = text === null ? '' : `?filters=${encodeURIComponent(text)}`
-  const { status, body } = await env.engine.call('POST', `/networks/prune${path}`)
-  if (status !== 200) throw new ApiError(status, (body as { message?: string })?.message ?? '')
-  const local = (body as { NetworksDeleted?: string[] | null }).NetworksDeleted ?? []
-  return { status: 200, json: { NetworksDeleted: [...removed, ...local] } }
 }
 
-function isUnused(tx: ReadTransaction, network: NetworkObject, filters: Filters): boolean {
-  const { id, spec } = network
+async function pruneEngine(call: Call, engine: EngineClient): Promise<readonly string[]> {
+  const text = call.query.get('filters')
+  const path = text === null ? '' : `?filters=${encodeURIComponent(text)}`
+  const { status, body } = await engine.call('POST', `/networks/prune${path}`)
+  if (status !== 200) throw new ApiError(status, (body as { message?: string })?.message ?? '')
+  return (body as { NetworksDeleted?: string[] | null }).NetworksDeleted ?? []
+}
+
+function isUnused(
+  tx: ReadTransaction,
+  network: NetworkObject,
+  filters: Filters,
+  untilMs: number | null,
+): boolean {
+  const { id, meta, spec } = network
   if (!isShown(network) || spec.Ingress === true) return false
   if (!matchesLabels(filters, 'label', spec.Labels)) return false
   if (filters.has('label!') && matchesLabels(filters, 'label!', spec.Labels)) return false
-  // How old is an age of the engine's clock: with `until` the cluster's networks are left alone.
-  if (filters.has('until')) return false
+  if (untilMs !== null && meta.createdMs > untilMs) return false
   return usersOf(tx, id).length === 0 && tx.find('tasks', 'network', id).length === 0
 }
 

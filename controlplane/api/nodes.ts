@@ -11,7 +11,6 @@ import {
   boolValue,
   type Filters,
   matchesLabels,
-  matchesOne,
   matchesPrefix,
   readFilters,
   versionValue,
@@ -83,15 +82,20 @@ function isWanted({ id, spec, description }: NodeObject, filters: Filters): bool
       (spec.Name !== undefined && matchesPrefix(filters, 'name', spec.Name))) &&
     matchesLabels(filters, 'label', description?.engine.labels) &&
     matchesLabels(filters, 'node.label', spec.Labels) &&
-    matchesOne(filters, 'role', [spec.Role]) &&
+    matchesInAnyCase(filters, 'role', spec.Role) &&
     // Nobody waits for being accepted: the token is the acceptance.
-    matchesOne(filters, 'membership', ['accepted'])
+    matchesInAnyCase(filters, 'membership', 'accepted')
   )
+}
+
+function matchesInAnyCase(filters: Filters, key: string, value: string): boolean {
+  return filters.get(key)?.some((wanted) => wanted.toLowerCase() === value) ?? true
 }
 
 function checkValues(filters: Filters, key: string, known: readonly string[], noun: string): void {
   for (const value of filters.get(key) ?? []) {
-    if (!known.includes(value)) throw new ApiError(500, `Invalid ${noun} filter: '${value}'`)
+    if (known.includes(value.toLowerCase())) continue
+    throw new ApiError(500, `Invalid ${noun} filter: '${value}'`)
   }
 }
 

@@ -31,59 +31,96 @@ export function versionValue(
   throw badRequest(complaint(`strconv.ParseUint: parsing ${JSON.stringify(text)}: invalid syntax`))
 }
 
+/** Unlike other switches of the API, these are Go's strconv.ParseBool; absent = false. */
+export function strictBoolValue(query: URLSearchParams, name: string): boolean {
+  const text = query.get(name) ?? ''
+  if (['', '0', 'f', 'F', 'false', 'FALSE', 'False'].includes(text)) return false
+  if (['1', 't', 'T', 'true', 'TRUE', 'True'].includes(text)) return true
+  throw badRequest(
+    `invalid value for ${name}: ${text}: strconv.ParseBool: parsing ${JSON.stringify(text)}: ` +
+      'invalid syntax',
+  )
+}
+
+const INT64_MAX = 2n ** 63n - 1n
+
+/** Seconds since 1970 with decimals. Throws Go's complaint behind `before`, and 500: the Docker
+ * Engine has no status for it. */
+export function secondsValue(text: string, before = ''): number {
+  const [whole = '', ...decimals] = text.split('.')
+  const isNumber = /^[+-]?\d+$/.test(whole)
+  if (isNumber && BigInt(whole.replace('+', '')) > INT64_MAX) {
+    throw new ApiError(500, `${before}${parseFault(whole)}: value out of range`)
+  }
+  const odd = isNumber ? decimals.find((part) => !/^\d+$/.test(part)) : whole
+  if (odd === undefined && decimals.length <= 1) return Number(text)
+  throw new ApiError(500, `${before}${parseFault(odd ?? text)}: invalid syntax`)
+}
+
+function parseFault(text: string): string {
+  return `strconv.ParseInt: parsing ${JSON.stringify(text)}`
+}
+
 /** Values by key, each key with at least one. */
 export type Filters = ReadonlyMap<string, readonly string[]>
 
-/** Parses `?filters=`; `accepted` are the keys that the endpoint knows. */
+/** Parses `?filters=`; `accepted` are the keys that the endpoint knows, null = any. Engines up to
+ * 20.10 answered `unreadableStatus` to filters that are no JSON, later ones 400. */
 export function readFilters(
   query: URLSearchParams,
-  accepted: readonly string[],
+  accepted: readonly string[] | null,
   apiMinor: number,
+  unreadableStatus = 500,
 ): Filters {
   const text = query.get('filters') ?? ''
-  const filters = text === '' ? new Map<string, string[]>() : parseFilters(text, apiMinor)
+  if (text === '') return new Map()
+  const filters = parseFilters(text, apiMinor, unreadableStatus)
   for (const key of filters.keys()) {
-    if (accepted.includes(key)) continue
+    if (accepted === null || accepted.includes(key)) continue
     throw badRequest(apiMinor <= 41 ? `Invalid filter '${key}'` : `invalid filter '${key}'`)
   }
-  return filters
+  // A key without values holds for everything.
+  return new Map([...filters].filter(([, values]) => values.length > 0))
 }
 
-function parseFilters(text: string, apiMinor: number): Map<string, string[]> {
-  const value = read(text, apiMinor)
-  if (!(value instanceof JsonObject)) throw mismatch(value, 'map[string]map[string]bool', apiMinor)
-  const filters = new Map<string, string[]>()
-  for (const [key, wanted] of value.members) {
-    const values = valuesOf(wanted, apiMinor)
-    if (values.length > 0) filters.set(key, [...(filters.get(key) ?? []), ...values])
-  }
-  return filters
-}
-
-function valuesOf(wanted: unknown, apiMinor: number): string[] {
-  if (wanted instanceof JsonObject) {
-    return wanted.members.filter(([, isOn]) => isOn !== false).map(([value]) => value)
-  }
-  if (Array.isArray(wanted) && wanted.every((value) => typeof value === 'string')) return wanted
-  throw mismatch(wanted, 'map[string]bool', apiMinor)
-}
-
-function mismatch(value: unknown, type: string, apiMinor: number): ApiError {
-  const kind = kindOf(value as JsonValue)
-  return unreadable(`json: cannot unmarshal ${kind} into Go value of type ${type}`, apiMinor)
-}
-
-function read(text: string, apiMinor: number): unknown {
+function parseFilters(
+  text: string,
+  apiMinor: number,
+  unreadableStatus: number,
+): Map<string, string[]> {
   try {
-    return parseJson(text)
+    const value = parseJson(text)
+    if (value === null) return new Map()
+    if (!(value instanceof JsonObject)) throw mismatch(value, 'map[string]map[string]bool')
+    const filters = new Map<string, string[]>()
+    for (const [key, wanted] of value.members) {
+      filters.set(key, [...(filters.get(key) ?? []), ...valuesOf(wanted)])
+    }
+    return filters
   } catch (error) {
-    throw unreadable((error as Error).message, apiMinor)
+    if (apiMinor > 41) throw badRequest('invalid filter')
+    const { message } = error as Error
+    const words = message === 'unexpected EOF' ? 'unexpected end of JSON input' : message
+    throw new ApiError(unreadableStatus, words)
   }
 }
 
-/** Engines up to 20.10 answered 500 to filters that are no JSON, later ones 400. */
-function unreadable(message: string, apiMinor: number): ApiError {
-  return apiMinor <= 41 ? new ApiError(500, message) : badRequest(message)
+/** The keys of a map count whatever their booleans say. */
+function valuesOf(wanted: JsonValue): string[] {
+  if (wanted === null) return []
+  if (wanted instanceof JsonObject) {
+    const odd = wanted.members.find(([, isOn]) => typeof isOn !== 'boolean' && isOn !== null)
+    if (odd !== undefined) throw mismatch(odd[1], 'bool')
+    return wanted.members.map(([value]) => value)
+  }
+  const isTexts =
+    Array.isArray(wanted) && wanted.every((value) => typeof value === 'string' || value === null)
+  if (!isTexts) throw mismatch(wanted, 'map[string]bool')
+  return (wanted as (string | null)[]).map((value) => value ?? '')
+}
+
+function mismatch(value: JsonValue, type: string): ApiError {
+  return badRequest(`json: cannot unmarshal ${kindOf(value)} into Go value of type ${type}`)
 }
 
 /** True when the filter is not set, or one of its values is `value` or the beginning of it. */
@@ -110,4 +147,45 @@ export function matchesLabels(
     if (labels === undefined || !Object.hasOwn(labels, name)) return false
     return at < 0 || labels[name] === wanted.slice(at + 1)
   })
+}
+
+const DURATION = /^(?:\d+(?:\.\d*)?(?:ns|us|µs|ms|s|m|h))+$/
+const PART = /([\d.]+)(ns|us|µs|ms|s|m|h)/g
+const UNIT_MS: Readonly<Record<string, number>> = {
+  ns: 1e-6,
+  us: 1e-3,
+  µs: 1e-3,
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+}
+const DATE =
+  /^(\d{4}-\d\d-\d\d)(?:T(\d\d)(?::(\d\d)(?::(\d\d(?:\.\d{1,9})?))?)?)?(Z|[+-]\d\d:\d\d)?$/
+
+/** The filter `until`: an age ("24h"), seconds since 1970 or a date. In milliseconds since 1970;
+ * null where it is not set. */
+export function untilFilter(filters: Filters, nowMs: number, apiMinor: number): number | null {
+  const [text, ...more] = filters.get('until') ?? []
+  if (text === undefined) return null
+  const ms = more.length > 0 ? null : timeOf(text, nowMs)
+  if (ms !== null) return ms
+  const words =
+    more.length > 0
+      ? 'more than one until filter specified'
+      : `failed to parse value as time or duration: ${JSON.stringify(text)}`
+  throw new ApiError(apiMinor <= 41 ? 500 : 400, words)
+}
+
+function timeOf(text: string, nowMs: number): number | null {
+  if (DURATION.test(text)) {
+    const parts = [...text.matchAll(PART)]
+    return parts.reduce((left, [, count, unit]) => left - Number(count) * UNIT_MS[unit!]!, nowMs)
+  }
+  if (/^\d{1,15}(?:\.\d{1,9})?$/.test(text)) return Number(text) * 1000
+  const match = DATE.exec(text)
+  if (match === null) return null
+  const [, day, hour = '00', minute = '00', second = '00', zone = ''] = match
+  const ms = Date.parse(`${day}T${hour}:${minute}:${second}${zone}`)
+  return Number.isNaN(ms) ? null : ms
 }

@@ -6,7 +6,7 @@ import type { ReadTransaction } from '../store/contract.ts'
 import type { ServiceObject } from '../store/objects.ts'
 import { isPredefined } from '../store/predefined-networks.ts'
 import type { NetworkAttachmentConfig, PortConfig, ServiceSpec } from '../store/specs.ts'
-import { ApiError, invalidArgument, rpcError } from './errors.ts'
+import { ApiError, badRequest, invalidArgument, rpcError } from './errors.ts'
 import { resolve } from './resolve.ts'
 import type { GivenServiceSpec } from './service-spec.ts'
 
@@ -25,6 +25,8 @@ function networkTarget(
   attachment: NetworkAttachmentConfig,
 ): NetworkAttachmentConfig {
   const target = attachment.Target ?? ''
+  // Every id begins with nothing.
+  if (target === '') throw badRequest('a network to attach to must have a Target')
   if (isPredefined(target)) return attachment
   const { id, spec } = findNetwork(tx, target)
   if (spec.Ingress === true) {
@@ -75,12 +77,16 @@ function findNetwork(tx: ReadTransaction, target: string) {
 
 export function checkReferences(tx: ReadTransaction, { TaskTemplate }: ServiceSpec): void {
   const { Secrets = [], Configs = [] } = TaskTemplate.ContainerSpec ?? {}
-  const secrets = Secrets.filter(({ SecretID }) => tx.get('secrets', SecretID) === undefined)
+  const secrets = Secrets.filter(
+    ({ SecretID, SecretName }) => tx.get('secrets', SecretID)?.spec.Name !== SecretName,
+  )
   checkNone(
     'secret',
     secrets.map(({ SecretName }) => SecretName),
   )
-  const configs = Configs.filter(({ ConfigID }) => tx.get('configs', ConfigID) === undefined)
+  const configs = Configs.filter(
+    ({ ConfigID, ConfigName }) => tx.get('configs', ConfigID)?.spec.Name !== ConfigName,
+  )
   checkNone(
     'config',
     configs.map(({ ConfigName }) => ConfigName),

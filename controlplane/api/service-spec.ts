@@ -116,18 +116,26 @@ function completeTask(
   checkRestart(given)
   // The place at the service's top is the old one: it is shown there again, and counts here.
   const Networks = (given.Networks ?? []).length > 0 ? given.Networks : serviceNetworks
-  const { ContainerSpec, RestartPolicy, Networks: _n, ...rest } = given
+  const { ContainerSpec, RestartPolicy, Placement, Networks: _n, ...rest } = given
   const { PluginSpec: _p, NetworkAttachmentSpec: _a, ...kept } = rest
   return {
     ContainerSpec: completeContainer(ContainerSpec),
     ...kept,
     ...(RestartPolicy === undefined
       ? {}
-      : { RestartPolicy: { Condition: 'any' as const, ...RestartPolicy } }),
+      : { RestartPolicy: { Condition: 'any' as const, MaxAttempts: 0, ...RestartPolicy } }),
+    ...(Placement === undefined ? {} : { Placement: completePlacement(Placement) }),
     ...(Networks === undefined ? {} : { Networks }),
     ForceUpdate: given.ForceUpdate,
     Runtime: 'container',
   }
+}
+
+/** A preference that names nothing to spread over is none. */
+function completePlacement(given: NonNullable<TaskSpec['Placement']>) {
+  const { Preferences, ...rest } = given
+  const meant = Preferences?.filter(({ Spread }) => Spread !== undefined) ?? []
+  return meant.length === 0 ? rest : { ...rest, Preferences: meant }
 }
 
 function checkRestart({ RestartPolicy: policy }: GivenServiceSpec['TaskTemplate']): void {
@@ -143,14 +151,15 @@ function update<K extends string>(
 ): { readonly [key in K]?: UpdateConfig } {
   if (given === undefined) return {}
   const action: string = given.FailureAction ?? 'pause'
-  const canRollBack = key === 'UpdateConfig'
-  if (!['pause', 'continue', ...(canRollBack ? ['rollback'] : [])].includes(action)) {
-    const noun = canRollBack ? 'update' : 'rollback'
-    throw badRequest(`unrecognized ${noun} failure action ${action}`)
+  if (!['pause', 'continue', 'rollback'].includes(action)) {
+    throw badRequest(`unrecognized update failure action ${action}`)
+  }
+  if (action === 'rollback' && key === 'RollbackConfig') {
+    throw badRequest('unrecognized rollback failure action rollback')
   }
   const order: string = given.Order || 'stop-first'
   if (order !== 'stop-first' && order !== 'start-first') {
-    throw badRequest(`unrecognized ${canRollBack ? 'update' : 'rollback'} order ${order}`)
+    throw badRequest(`unrecognized update order ${order}`)
   }
   const complete = { ...given, FailureAction: action, Order: order } as UpdateConfig
   return { [key]: complete } as { readonly [key in K]?: UpdateConfig }
@@ -211,6 +220,10 @@ function checkTask(task: TaskSpec): void {
     if (memory !== 0 && memory < MEMORY_MIN) {
       throw invalidArgument(`invalid memory value ${memory}: Must be at least 4MiB`)
     }
+  }
+  for (const generic of Resources?.Reservations?.GenericResources ?? []) {
+    if (generic.NamedResourceSpec ?? generic.DiscreteResourceSpec) continue
+    throw invalidArgument('Reservations: a generic resource must be named or discrete')
   }
   if ((RestartPolicy?.Delay ?? 0) < 0) {
     throw invalidArgument('TaskSpec: restart-delay cannot be negative')

@@ -10,12 +10,12 @@ import { inTime } from './cluster-access.ts'
 import { ApiError, badRequest, failedPrecondition, notFound, rpcError } from './errors.ts'
 import { forVersion } from './older-clients.ts'
 import {
-  boolValue,
   type Filters,
   matchesLabels,
   matchesOne,
   matchesPrefix,
   readFilters,
+  strictBoolValue,
   versionValue,
 } from './query.ts'
 import { byId } from './render.ts'
@@ -49,8 +49,8 @@ function isWanted({ id, spec }: ServiceObject, filters: Filters): boolean {
 }
 
 function list(call: Call, _: Environment, store: Store): Reply {
-  const filters = readFilters(call.query, FILTER_KEYS, call.minor)
-  const withStatus = boolValue(call.query, 'status')
+  const filters = readFilters(call.query, FILTER_KEYS, call.minor, 400)
+  const withStatus = strictBoolValue(call.query, 'status')
   const json = store.view((tx) =>
     byId(tx.all('services').filter(isShown))
       .filter((service) => isWanted(service, filters))
@@ -60,7 +60,7 @@ function list(call: Call, _: Environment, store: Store): Reply {
 }
 
 function inspect(call: Call, _: Environment, store: Store): Reply {
-  const withDefaults = boolValue(call.query, 'insertDefaults')
+  const withDefaults = strictBoolValue(call.query, 'insertDefaults')
   const json = store.view((tx) =>
     serviceJson(tx, resolve(tx, 'services', call.params[0]!, isShown), { withDefaults }),
   )

@@ -2,7 +2,6 @@
 // answers show them.
 
 import {
-  ANY,
   BOOL,
   DURATION,
   FILE_MODE,
@@ -12,6 +11,7 @@ import {
   keep,
   LABELS,
   list,
+  listOfPointers,
   named,
   pointer,
   STRING,
@@ -133,13 +133,13 @@ const CONTAINER_SPEC = struct('swarm.ContainerSpec', {
   DNSConfig: pointer(
     struct('swarm.DNSConfig', { Nameservers: STRINGS, Search: STRINGS, Options: STRINGS }),
   ),
-  Secrets: list(SECRET_REFERENCE),
-  Configs: list(CONFIG_REFERENCE),
+  Secrets: listOfPointers(SECRET_REFERENCE),
+  Configs: listOfPointers(CONFIG_REFERENCE),
   Isolation: named('container.Isolation'),
   Sysctls: LABELS,
   CapabilityAdd: STRINGS,
   CapabilityDrop: STRINGS,
-  Ulimits: list(
+  Ulimits: listOfPointers(
     struct('units.Ulimit', { Name: keep(STRING), Hard: keep(INT64), Soft: keep(INT64) }),
   ),
   OomScoreAdj: INT64,
@@ -191,7 +191,7 @@ const NETWORK_ATTACHMENT = struct('swarm.NetworkAttachmentConfig', {
 
 export const TASK_SPEC: Struct = struct('swarm.TaskSpec', {
   ContainerSpec: pointer(CONTAINER_SPEC),
-  PluginSpec: pointer(ANY),
+  PluginSpec: pointer(struct('runtime.PluginSpec', {})),
   NetworkAttachmentSpec: pointer(
     struct('swarm.NetworkAttachmentSpec', { ContainerID: keep(STRING) }),
   ),

@@ -8,7 +8,7 @@ import {
   INT64,
   keep,
   LABELS,
-  list,
+  listOfPointers,
   named,
   pointer,
   STRING,
@@ -47,7 +47,7 @@ export const SWARM_SPEC: Struct = struct('swarm.Spec', {
   CAConfig: keep(
     struct('swarm.CAConfig', {
       NodeCertExpiry: DURATION,
-      ExternalCAs: list(EXTERNAL_CA),
+      ExternalCAs: listOfPointers(EXTERNAL_CA),
       SigningCACert: STRING,
       SigningCAKey: STRING,
       ForceRotate: UINT64,

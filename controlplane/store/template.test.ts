@@ -29,6 +29,7 @@ const good: readonly (readonly [string, string])[] = [
   ['{{"}} quoted {{"}}', '}} quoted {{'],
   ['x {{- .Task.Slot -}} y', 'x3y'],
   ['{ {.Service.Name} }', '{ {.Service.Name} }'],
+  ['{ {{.Task.Slot}}{', '{ 3{'],
 ]
 
 const bad: readonly (readonly [string, RegExp])[] = [
@@ -37,6 +38,8 @@ const bad: readonly (readonly [string, RegExp])[] = [
   ['{{if .Service}}x{{end}}', /function "if" not defined/],
   ['{{.Task.Slot | printf}}', /"\|" is not supported/],
   ['{{}}', /is empty/],
+  ['a{{', /{{: unclosed action/],
+  ['{{.Task.Slot}} {{ .Task', /{{ .Task: unclosed action/],
   ['{{secret "other"}}', /no secret other/],
   ['{{secret}}', /takes one argument/],
   ['{{toString .Task.Slot}}', /"toString" not defined/],

@@ -19,8 +19,8 @@ export interface TemplateFields {
 
 /** A template that cannot be carried out; the message names the placeholder. */
 export class TemplateError extends Error {
-  constructor(placeholder: string, problem: string) {
-    super(`template: {{${placeholder}}}: ${problem}`)
+  constructor(placeholder: string, problem: string, end = '}}') {
+    super(`template: {{${placeholder}${end}: ${problem}`)
     this.name = 'TemplateError'
   }
 }
@@ -36,6 +36,7 @@ export function isTemplate(text: string): boolean {
 /** `text` with every placeholder replaced. Throws TemplateError. */
 export function expandTemplate(text: string, context: TemplateContext): string {
   if (!isTemplate(text)) return text
+  checkClosed(text)
   const expanded = text.replace(
     PLACEHOLDER,
     (_, before: string, trimBefore, body: string, trimAfter, after: string) => {
@@ -45,6 +46,13 @@ export function expandTemplate(text: string, context: TemplateContext): string {
     },
   )
   return expanded
+}
+
+/** The first placeholder that has no end. */
+function checkClosed(text: string): void {
+  const rest = text.replace(PLACEHOLDER, '\0')
+  const at = rest.indexOf('{{')
+  if (at >= 0) throw new TemplateError(rest.slice(at + 2), 'unclosed action', '')
 }
 
 type Token =
