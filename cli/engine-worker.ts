@@ -39,10 +39,9 @@ const ETHERNET_SIZE = 14
 const UNDERLAY = 'underlay'
 
 function main(port: MessagePort, data: EngineWorkerData): void {
-  const say = (message: FromEngine): void => port.postMessage(message)
   const slab = allocateSlab(SLAB_SOCKET_AT + GRO_BUFFERS.count * GRO_BUFFERS.size)
   const { node } = data.first.tables
-  const clock = { nowMs: () => performance.now(), wallMs: () => Date.now() }
+  const clock: Clock = { nowMs: () => performance.now(), wallMs: () => Date.now() }
   const captures = new Captures(slab, clock, data.captures)
   let socket: UnderlaySocket
   try {
@@ -57,9 +56,31 @@ function main(port: MessagePort, data: EngineWorkerData): void {
   } catch (error) {
     const { code, message } = error as Error & { code?: string }
     const subject = `UDP port ${node.listenPort}`
-    say({ kind: 'refused', code: code ?? 'SYSTEM', subject, sentence: message })
+    const sentence = message
+    const refused: FromEngine = { kind: 'refused', code: code ?? 'SYSTEM', subject, sentence }
+    port.postMessage(refused)
     return
   }
+  try {
+    serve(port, data, { slab, socket, captures, clock })
+  } finally {
+    // The descriptor is the process's and would outlive the thread: no other loop could begin.
+    socket.close()
+  }
+}
+
+interface Edges {
+  readonly slab: Slab
+  readonly socket: UnderlaySocket
+  readonly captures: Captures
+  readonly clock: Clock
+}
+
+/** Runs the engine until it is told to stop. */
+function serve(port: MessagePort, data: EngineWorkerData, edges: Edges): void {
+  const { slab, socket, captures, clock } = edges
+  const { node } = data.first.tables
+  const say = (message: FromEngine): void => port.postMessage(message)
   const counters = new Counters(data.counters)
   const ports = new Map<number, Port>()
   const engine = new Engine({
@@ -93,7 +114,6 @@ function main(port: MessagePort, data: EngineWorkerData): void {
   if (data.flows !== null) say({ kind: 'restored', result: restore(engine, data.flows) })
   say({ kind: 'ready', rows: counters.list(), balancer: engine.services.rows() })
   engine.run()
-  socket.close()
   const bytes = engine.saveFlows()
   port.postMessage({ kind: 'flows', bytes } satisfies FromEngine, [bytes.buffer])
 }
