@@ -42,6 +42,7 @@ import {
 } from './engine-limits.ts'
 import { Forwarder } from './forwarder.ts'
 import { Frame } from './frame.ts'
+import { NotedFlows } from './noted-flows.ts'
 import { PeerLinks } from './peer-links.ts'
 import { type Port, readFrame } from './ports.ts'
 import { answerQuestion, type Question, type QuestionName, type Questions } from './questions.ts'
@@ -111,6 +112,7 @@ export class Engine {
   readonly links: PeerLinks
   readonly relay: Relay
   readonly services: BalancedServices
+  private readonly noted: NotedFlows
 
   private readonly parts: EngineParts
   private readonly staging: Staging
@@ -187,6 +189,7 @@ export class Engine {
     const { director, balance, topology, forwarder, transmitter } = this
     this.readAhead = new ReadAhead({ slab, balance, forwarder, transmitter })
     this.services = new BalancedServices(director, balance, topology, forwarder.published, counters)
+    this.noted = new NotedFlows(director, topology)
     parts.poller.add(socket.fd, TOKEN_SOCKET)
     if (parts.wakeFd >= 0) parts.poller.add(parts.wakeFd, TOKEN_WAKE)
   }
@@ -229,6 +232,7 @@ export class Engine {
     this.receiver.plainPeers = this.links.plainPeers
     this.receiver.plainAddresses = this.links.plainAddresses
     this.services.swap(tables, nowMs)
+    this.noted.swap(tables)
     this.swapPolling(tun)
     this.expiryDueMs = nowMs
     this.cells[ENGINE_CELLS.tablesVersion] = tables.version
@@ -423,6 +427,7 @@ export class Engine {
     if (this.expiryDueMs < 0 || nowMs >= this.expiryDueMs) {
       this.expiryDueMs = director.advance(nowMs, EXPIRY_BUDGET)
     }
+    if (this.noted.walk()) this.expiryDueMs = nowMs
   }
 
   /** Copies what others count into cells that readers see. */
