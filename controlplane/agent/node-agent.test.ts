@@ -19,6 +19,7 @@ import type { MemoryStore } from '../store/memory-store.ts'
 import { connector } from './connect.ts'
 import type { DnsTables } from './dns/zone.ts'
 import { NodeAgent } from './node-agent.ts'
+import type { PeerTraffic } from './peer-liveness.ts'
 import { FakeExecutor } from './testing/fake-executor.ts'
 import { clock, clusterOf, Manager, timers } from './testing/managers.ts'
 import { until } from './testing/tasks.ts'
@@ -33,6 +34,11 @@ class Node {
   /** Flows open to each backend, by the task's id. */
   readonly flows = new Map<string, number>()
   readonly stateDirectory: string
+
+  isBehindNat = false
+  /** Counters of its tunnels, and the peers that were knocked at, in order. */
+  readonly traffic: PeerTraffic[] = []
+  readonly knocked: string[] = []
 
   /** Of the host. */
   addresses: readonly string[] = ['192.0.2.1']
@@ -60,7 +66,10 @@ class Node {
       {
         executor,
         dataPlane: {
-          tunnel: () => ({ publicKey, endpoint: `127.0.0.1:${port}` }),
+          tunnel: () => ({
+            publicKey,
+            endpoint: this.isBehindNat ? null : `127.0.0.1:${port}`,
+          }),
           localNode: ({ tunnelKeys }) => ({
             name: id,
             presharedKey: tunnelKeys[0]!,
@@ -73,8 +82,10 @@ class Node {
           },
           flows: async (names) =>
             new Map(names.map((name) => [name, this.flows.get(name.split('.')[2]!) ?? 0])),
-          traffic: () => [],
-          knock: () => {},
+          traffic: () => this.traffic,
+          knock: (peers) => {
+            this.knocked.push(...peers)
+          },
           seen: () => [],
           gatewayInterface: () => null,
         },
@@ -195,6 +206,20 @@ t.test('the tables follow the addresses of the host', async (t) => {
     a.addresses = addresses
     await until(() => a.tables?.node.addresses?.join() === addresses.join(), addresses.join())
   }
+  await close()
+})
+
+t.test('a node behind NAT is heard by its peers when it is with a manager again', async (t) => {
+  const { nodes, manager, close } = await world(t, ['a', 'b'])
+  const [a, b] = nodes as [Node, Node]
+  a.isBehindNat = true
+  for (const node of nodes) node.traffic.push({ nodeId: 'c', received: 1, sent: 1 })
+  manager.retire()
+  await until(() => nodes.every(({ agent }) => !agent.isConnected))
+  manager.lead(2)
+  await until(() => nodes.every(({ agent }) => agent.isConnected))
+  t.same(a.knocked, ['c'])
+  t.same(b.knocked, [], 'others know where a node is that is behind none')
   await close()
 })
 

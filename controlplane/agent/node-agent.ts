@@ -140,6 +140,7 @@ export class NodeAgent {
       statuses: () => this.worker.statuses(),
       onConnected: (address) => {
         this.#manager = address
+        if (address !== null) this.#beHeard()
       },
       onRemoved: parts.onRemoved,
       clock,
@@ -276,6 +277,15 @@ export class NodeAgent {
     const isElsewhere = this.#addresses !== addressesOf(dataPlane.localNode(this.#facts))
     if (this.#addresses !== undefined && isElsewhere) this.#tables.changed()
     this.#cancelLook = timers.after(LOOK_MS, () => this.#look())
+  }
+
+  /** What broke the last session may have been the NAT before this node, which has forgotten its
+   * flows. Nobody reaches the node before it says something, and keep-alives are far apart. */
+  #beHeard(): void {
+    const { dataPlane } = this.#parts
+    if (dataPlane.tunnel()?.endpoint !== null) return
+    const peers = Array.from(dataPlane.traffic(), ({ nodeId }) => nodeId)
+    if (peers.length > 0) dataPlane.knock(peers, [])
   }
 
   /** Whether the node of the manager at an address does not answer through its tunnel. */
