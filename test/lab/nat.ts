@@ -37,6 +37,8 @@ export class NatRouter {
     if (obstacle !== undefined) return obstacle
     const link = await lab.veth(router, inside, { ipv6: false })
     await router.sysctl('net.ipv4.ip_forward', '1')
+    // A connection that it has forgotten is broken, and not taken up again in its middle.
+    await router.sysctl('net.netfilter.nf_conntrack_tcp_loose', '0')
     await inside.ip([`route add default via ${link.prefix}1`])
     return nat
   }
@@ -52,13 +54,15 @@ export class NatRouter {
 
   async #translate({ ports }: NatPlan): Promise<string | undefined> {
     const device = this.router.interfaces[0]!
+    // Without the word the kernel keeps the port that the first who was called has seen.
+    const choice = ports.includes('-') ? `${ports} fully-random` : ports
     const rules = [
       'table ip weft_lab_nat',
       'delete table ip weft_lab_nat',
       'table ip weft_lab_nat {',
       'chain out {',
       'type nat hook postrouting priority 100',
-      `oifname "${device}" ip protocol udp masquerade to :${ports}`,
+      `oifname "${device}" ip protocol udp masquerade to :${choice}`,
       `oifname "${device}" masquerade`,
       '}',
       // As routers do. A datagram that was let in to the router itself would take up the port.
