@@ -111,6 +111,27 @@ t.test('lab files run after the others', async (t) => {
   t.match(order[1], /lab/)
 })
 
+t.test('labs that wait run beside two others', async (t) => {
+  const wait = `const { existsSync } = require('node:fs')
+    const deadline = Date.now() + 20_000
+    const look = setInterval(() => {
+      if (!existsSync('up') && Date.now() < deadline) return
+      clearInterval(look)
+      console.log(existsSync('up') ? 'ok 1 - it ran\\n1..1' : 'not ok 1 - it did not\\n1..1')
+    }, 20)`
+  const root = t.testdir({
+    test: {
+      lab: {
+        'a.test.ts': wait,
+        'b.test.ts': wait,
+        'docker-engine.test.ts': `require('node:fs').writeFileSync('up', ''); ${GOOD}`,
+      },
+    },
+    'package.json': '{"type":"commonjs"}',
+  })
+  t.equal(runOver(root).lines.at(-1), '4 passed, 0 failed')
+})
+
 t.test('an interrupted run ends what it started', async (t) => {
   const root = t.testdir({
     'a.test.ts': `console.log('pid', process.pid); process.stderr.write('up\\n')

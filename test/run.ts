@@ -12,8 +12,9 @@
 // A file fails when an assertion fails, when it exits with another status than 0, when it asserts
 // nothing, when it outlives its time limit, or when it leaves processes of its group behind; each
 // of the last four counts as one failed assertion. Files run two at a time, those under test/lab/
-// after the others; the few that load the machine and count what it then loses (ALONE) come last,
-// one at a time. Ctrl-C ends what runs and exits 130.
+// after the others. Beside those two runs a third of the labs that wait more than they work
+// (WAITING); the few that load the machine (STORMS), and those that count what it then loses
+// (ALONE), come last. Ctrl-C ends what runs and exits 130.
 
 import { type ChildProcess, type ChildProcessByStdio, spawn } from 'node:child_process'
 import { readdirSync } from 'node:fs'
@@ -31,13 +32,23 @@ const GRACE_MS = 2_000
 const OUTPUT_BYTES_MAX = 4 * 1024 * 1024
 const STDERR_SHOWN_BYTES = 16 * 1024
 const LAB_FOLDER = `test${sep}lab${sep}`
-const ALONE: readonly string[] = [
-  'chaos.test.ts',
-  'overlay-bulk.test.ts',
-  'raft-processes.test.ts',
-  'services-failures.test.ts',
-  'services-no-failure.test.ts',
-].map((name) => LAB_FOLDER + name)
+const labs = (...names: string[]): readonly string[] =>
+  names.map((name) => `${LAB_FOLDER}${name}.test.ts`)
+/** Half a processor each or less: heartbeats, drains and timeouts take their time. */
+const WAITING: readonly string[] = labs(
+  ...['cluster-crash', 'docker-stack', 'ipvs-command', 'services-deaths', 'docker-restarts'],
+  ...['docker-engine', 'services-link', 'docker-attach', 'services-egress'],
+)
+/** Two at a time, and nothing beside them. */
+const STORMS: readonly string[] = labs('chaos', 'raft-processes')
+const ALONE: readonly string[] = labs('overlay-bulk', 'services-failures', 'services-no-failure')
+/** The longest of those that run together begin first, or one would run on when all others have
+ * ended. */
+const LONG: readonly string[] = [
+  join('test', 'sim', 'sim.test.ts'),
+  ...labs('cluster-crash-role', 'demo', 'cluster-docker', 'hostile-peers'),
+  ...WAITING,
+]
 
 interface Outcome {
   readonly file: string
@@ -242,19 +253,44 @@ function report(outcome: Outcome): void {
   if (stderr !== '') print(`  standard error:\n    ${stderr.replaceAll('\n', '\n    ')}`)
 }
 
-/** Runs `files` with `jobs` at a time, reporting each as it ends. */
-async function runAll(root: string, files: readonly string[], jobs: number): Promise<Outcome[]> {
+/** Runs `files` with `jobs` at a time, reporting each as it ends, and beside them one at a time of
+ * `waiting`; where nothing else is left to do, all jobs take of these. */
+async function runAll(
+  root: string,
+  files: readonly string[],
+  jobs: number,
+  waiting: readonly string[] = [],
+): Promise<Outcome[]> {
   const outcomes: Outcome[] = []
-  const queue = [...files]
-  const worker = async (): Promise<void> => {
-    for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
+  const [queue, waitingQueue] = [[...files], [...waiting]]
+  const worker = async (next: () => string | undefined): Promise<void> => {
+    for (let file = next(); file !== undefined; file = next()) {
       const outcome = await runFile(root, file)
       report(outcome)
       outcomes.push(outcome)
     }
   }
-  await Promise.all(Array.from({ length: jobs }, worker))
+  await Promise.all([
+    worker(() => waitingQueue.shift()),
+    ...Array.from({ length: jobs }, () => worker(() => queue.shift() ?? waitingQueue.shift())),
+  ])
   return outcomes
+}
+
+/** Runs the files in groups of which each begins when the one before has ended. */
+async function runGroups(root: string, files: readonly string[]): Promise<Outcome[]> {
+  const ordered = [...new Set([...LONG.filter((file) => files.includes(file)), ...files])]
+  const apart = new Set([...STORMS, ...ALONE, ...WAITING])
+  const isLab = (file: string): boolean => file.startsWith(LAB_FOLDER)
+  const of = (list: readonly string[]): string[] => ordered.filter((file) => list.includes(file))
+  const outside = ordered.filter((file) => !isLab(file))
+  const inside = ordered.filter((file) => isLab(file) && !apart.has(file))
+  return [
+    ...(await runAll(root, outside, JOBS_MAX)),
+    ...(await runAll(root, inside, JOBS_MAX, of(WAITING))),
+    ...(await runAll(root, of(STORMS), JOBS_MAX)),
+    ...(await runAll(root, of(ALONE), 1)),
+  ]
 }
 
 async function main(): Promise<number> {
@@ -283,22 +319,7 @@ async function main(): Promise<number> {
     })
   }
 
-  const isLab = (file: string): boolean => file.startsWith(LAB_FOLDER)
-  const isAlone = (file: string): boolean => ALONE.includes(file)
-  const outcomes = [
-    ...(await runAll(
-      values.root,
-      files.filter((file) => !isLab(file)),
-      JOBS_MAX,
-    )),
-    ...(await runAll(
-      values.root,
-      files.filter((file) => isLab(file) && !isAlone(file)),
-      JOBS_MAX,
-    )),
-    ...(await runAll(values.root, files.filter(isAlone), 1)),
-  ]
-
+  const outcomes = await runGroups(values.root, files)
   const sum = (size: (outcome: Outcome) => number): number =>
     outcomes.reduce((total, outcome) => total + size(outcome), 0)
   const failed = sum((outcome) => outcome.failures.length)
