@@ -37,6 +37,12 @@ t.test('help', async (t) => {
   t.equal(weft('--version').out, weft('version').out)
 })
 
+t.test('options that Node has, too, are ours', async (t) => {
+  const command = ['service', 'create', '--env-file', '/nowhere', 'nginx']
+  const { stderr } = spawnSync(join(import.meta.dirname, '../weft'), command, { encoding: 'utf8' })
+  t.equal(stderr, 'open /nowhere: there is no such file\n')
+})
+
 t.test('command lines that cannot be understood', async (t) => {
   const rows: readonly (readonly [string[], RegExp])[] = [
     [['keygne'], /^weft: unknown verb "keygne"; did you mean "keygen"\?\n$/],

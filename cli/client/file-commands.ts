@@ -117,8 +117,8 @@ function pretty({ ID, CreatedAt, UpdatedAt, Spec }: ShownFile): string {
   const lines = [
     `ID:\t\t\t${ID}`,
     `Name:\t\t\t${Spec.Name}`,
-    'Labels:',
-    ...labels(Spec).map((label) => ` - ${label}`),
+    ...(labels(Spec).length === 0 ? [] : ['Labels:']),
+    ...labels(Spec).map((label) => ` - ${label.replace(/=$/, '')}`),
     `Driver:\t\t\t${Spec.Driver?.Name ?? ''}`,
     `Created at:            \t${CreatedAt}`,
     `Updated at:            \t${UpdatedAt}`,

@@ -18,6 +18,7 @@ interface ShownNetwork {
   readonly Created: string
   readonly Internal?: boolean
   readonly Ingress?: boolean
+  readonly EnableIPv4?: boolean
   readonly EnableIPv6?: boolean
   readonly Labels?: Readonly<Record<string, string>> | null
 }
@@ -106,6 +107,7 @@ const COLUMNS = (isWhole: boolean): readonly Column<ShownNetwork>[] => [
   { title: 'SCOPE', name: 'Scope', text: ({ Scope }) => Scope },
   { title: 'CREATED AT', name: 'CreatedAt', text: ({ Created }) => Created },
   { title: 'INTERNAL', name: 'Internal', text: ({ Internal }) => String(Internal ?? false) },
+  { title: 'IPV4', name: 'IPv4', text: ({ EnableIPv4 }) => String(EnableIPv4 ?? true) },
   { title: 'IPV6', name: 'IPv6', text: ({ EnableIPv6 }) => String(EnableIPv6 ?? false) },
   {
     title: 'LABELS',
@@ -163,6 +165,23 @@ function rm(call: CommandCall): Promise<number> {
     await call.api.ask('DELETE', path)
     call.print(name)
   })
+}
+
+const PRUNE_WARNING =
+  'WARNING! This will remove all custom networks not used by at least one service.\n' +
+  'Are you sure you want to continue? [y/N] '
+
+async function prune(call: CommandCall): Promise<number> {
+  if (!call.flag('force')) {
+    const answer = await call.terminal.readLine(PRUNE_WARNING, false)
+    if (!/^y(es)?$/i.test(answer.trim())) throw new CommandError('nothing was removed')
+  }
+  const query = filterQuery(call.list('filter'))
+  const path = `/networks/prune${query === '' ? '' : `?${query}`}`
+  const { NetworksDeleted } = await call.api.ask<{ NetworksDeleted: string[] | null }>('POST', path)
+  if (NetworksDeleted === null || NetworksDeleted.length === 0) return 0
+  call.print(`Deleted Networks:\n${NetworksDeleted.join('\n')}\n`)
+  return 0
 }
 
 export const NETWORK_COMMANDS: readonly Command[] = [
@@ -225,5 +244,16 @@ export const NETWORK_COMMANDS: readonly Command[] = [
     count: [1, 1000],
     options: { force: flag('It is no error when there is none', 'f') },
     run: rm,
+  },
+  {
+    name: 'prune',
+    summary: 'Remove the networks that nobody uses',
+    operands: '',
+    count: [0, 0],
+    options: {
+      filter: list('FILTER', 'Only networks for which it is so: label=, label!=, until='),
+      force: flag('Do not ask', 'f'),
+    },
+    run: prune,
   },
 ]

@@ -40,6 +40,8 @@ interface ShownNode extends Versioned {
 interface Row {
   readonly node: ShownNode
   readonly isSelf: boolean
+  /** Of the swarm; '' while unknown. */
+  readonly trustRoot: string
 }
 
 const hostname = ({ Description, Spec }: ShownNode): string =>
@@ -50,8 +52,20 @@ function managerStatus({ ManagerStatus: manager }: ShownNode): string {
   return manager.Leader === true ? 'Leader' : capital(manager.Reachability)
 }
 
+/** Whether the node's certificate is under the root that the swarm trusts. */
+function tlsStatus({ node, trustRoot }: Row): string {
+  const own = node.Description?.TLSInfo?.TrustRoot ?? ''
+  if (own === '' || trustRoot === '') return 'Unknown'
+  return own === trustRoot ? 'Ready' : 'Needs Rotation'
+}
+
 const LS_COLUMNS: readonly Column<Row>[] = [
-  { title: 'ID', name: 'ID', text: ({ node, isSelf }) => `${node.ID}${isSelf ? ' *' : ''}` },
+  {
+    title: 'ID',
+    name: 'ID',
+    text: ({ node }) => node.ID,
+    cell: ({ node, isSelf }) => `${node.ID} ${isSelf ? '*' : ' '}`,
+  },
   { title: 'HOSTNAME', name: 'Hostname', text: ({ node }) => hostname(node) },
   { title: 'STATUS', name: 'Status', text: ({ node }) => capital(node.Status.State) },
   {
@@ -65,17 +79,21 @@ const LS_COLUMNS: readonly Column<Row>[] = [
     name: 'EngineVersion',
     text: ({ node }) => node.Description?.Engine?.EngineVersion ?? '',
   },
-  { title: 'SELF', name: 'Self', text: ({ isSelf }) => String(isSelf) },
+  { title: 'TLS STATUS', name: 'TLSStatus', text: tlsStatus },
+  { title: 'SELF', name: 'Self', text: ({ isSelf }) => isSelf },
 ]
-const LS_SHOWN = LS_COLUMNS.map(({ name }) => name).filter((name) => name !== 'Self')
+const LS_SHOWN = LS_COLUMNS.map(({ name }) => name).filter(
+  (name) => name !== 'Self' && name !== 'TLSStatus',
+)
 
 async function ls(call: CommandCall): Promise<number> {
   const query = filterQuery(call.list('filter'))
   const nodes = await call.api.ask<ShownNode[]>('GET', `/nodes${query === '' ? '' : `?${query}`}`)
-  const self = nodes.length === 0 ? '' : (await info(call.api)).Swarm.NodeID
+  const swarm = nodes.length === 0 ? undefined : (await info(call.api)).Swarm
+  const trustRoot = swarm?.Cluster?.TLSInfo?.TrustRoot ?? ''
   const rows = [...nodes]
     .sort((a, b) => hostname(a).localeCompare(hostname(b), 'en', { numeric: true }))
-    .map((node): Row => ({ node, isSelf: node.ID === self }))
+    .map((node): Row => ({ node, isSelf: node.ID === swarm?.NodeID, trustRoot }))
   const options = { quiet: call.flag('quiet'), format: call.text('format') }
   call.terminal.out(renderList(rows, LS_COLUMNS, options, ({ node }) => node.ID, LS_SHOWN))
   return 0
@@ -100,6 +118,18 @@ async function inspect(call: CommandCall): Promise<number> {
     }
   }
   return status
+}
+
+/** By type: "Network: bridge, overlay". */
+function pluginLines(
+  plugins: readonly { readonly Type: string; readonly Name: string }[],
+): string[][] {
+  const byType = Object.groupBy(plugins, ({ Type }) => Type)
+  const lines = Object.entries(byType).map(([type, own = []]) => [
+    ` ${type}:`,
+    own.map(({ Name }) => Name).join(', '),
+  ])
+  return lines.length === 0 ? [] : [['Plugins:'], ...lines]
 }
 
 function pretty(node: ShownNode): string {
@@ -131,6 +161,7 @@ function pretty(node: ShownNode): string {
     ['Resources:'],
     [' CPUs:', String((resources?.NanoCPUs ?? 0) / 1e9)],
     [' Memory:', `${((resources?.MemoryBytes ?? 0) / 2 ** 30).toFixed(3)}GiB`],
+    ...pluginLines(Description?.Engine?.Plugins ?? []),
     ['Engine Version:', Description?.Engine?.EngineVersion ?? ''],
   ]
   const width = Math.max(...lines.map(([head]) => head!.length)) + 1

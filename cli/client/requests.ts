@@ -56,6 +56,7 @@ export interface InfoAnswer {
     readonly NodeID: string
     readonly LocalNodeState: string
     readonly ControlAvailable: boolean
+    readonly Cluster?: { readonly TLSInfo?: { readonly TrustRoot?: string } }
   }
 }
 

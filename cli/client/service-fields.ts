@@ -7,6 +7,7 @@ import type { Json } from '../stack/json.ts'
 import { asMount } from './mount.ts'
 import { flag, list, type Options, text } from './options.ts'
 import {
+  asAddress,
   asCount,
   asCpus,
   asDuration,
@@ -219,15 +220,15 @@ export const LISTS: readonly ListField[] = [
   },
   ...(
     [
-      ['dns', 'Nameservers', 'IP', 'A name server'],
-      ['dns-option', 'Options', 'OPTION', 'An option of the resolver'],
-      ['dns-search', 'Search', 'DOMAIN', 'A domain to search names in'],
+      ['dns', 'Nameservers', 'IP', 'A name server', asAddress],
+      ['dns-option', 'Options', 'OPTION', 'An option of the resolver', asText],
+      ['dns-search', 'Search', 'DOMAIN', 'A domain to search names in', asText],
     ] as const
   ).map(
-    ([option, name, value, help]): ListField => ({
+    ([option, name, value, help, parse]): ListField => ({
       option,
       path: `${CONTAINER}.DNSConfig.${name}`,
-      parse: one(asText),
+      parse: one(parse),
       keyOf: String,
       value,
       removeValue: value,

@@ -77,14 +77,16 @@ const COLUMNS: readonly Column<ListedService>[] = [
   },
 ]
 
-/** Returns how many there are. */
+/** Returns how many there are; `ifNone`: whether a table without lines is shown. */
 export async function printServices(
   call: CommandCall,
   filters: readonly string[],
+  ifNone = true,
 ): Promise<number> {
   const query = filterQuery(filters)
   const path = `/services?status=true${query === '' ? '' : `&${query}`}`
   const services = await call.api.ask<ListedService[]>('GET', path)
+  if (services.length === 0 && !ifNone) return 0
   services.sort((a, b) => a.Spec.Name.localeCompare(b.Spec.Name, 'en', { numeric: true }))
   const options = { quiet: call.flag('quiet'), format: call.text('format') }
   const idOf = ({ ID }: ListedService): string => ID.slice(0, ID_LENGTH)

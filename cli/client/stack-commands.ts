@@ -56,7 +56,8 @@ async function ps(call: CommandCall): Promise<number> {
 async function services(call: CommandCall): Promise<number> {
   const [namespace] = call.operands as [string]
   checkNamespace(namespace)
-  const count = await printServices(call, [...call.list('filter'), stackFilter(namespace)])
+  const filters = [...call.list('filter'), stackFilter(namespace)]
+  const count = await printServices(call, filters, false)
   if (count === 0) call.terminal.err(`Nothing found in stack: ${namespace}\n`)
   return 0
 }

@@ -10,7 +10,9 @@ const PADDING = 3
 export interface Column<Row> {
   readonly title: string
   readonly name: string
-  readonly text: (row: Row) => string
+  readonly text: (row: Row) => string | boolean
+  /** In the table, where it is not the text. */
+  readonly cell?: (row: Row) => string
 }
 
 export interface ListOptions {
@@ -26,7 +28,7 @@ export function renderList<Row>(
   quietText: (row: Row) => string,
   shown: readonly string[] = columns.map(({ name }) => name),
 ): string {
-  const values = (row: Row): Record<string, string> =>
+  const values = (row: Row): Record<string, string | boolean> =>
     Object.fromEntries(columns.map(({ name, text }) => [name, text(row)]))
   if (quiet && (format === undefined || format === 'table')) {
     return rows.map((row) => `${quietText(row)}\n`).join('')
@@ -42,7 +44,9 @@ export function renderList<Row>(
   }
   const visible = columns.filter(({ name }) => shown.includes(name))
   const head = visible.map(({ title }) => title)
-  return align([head, ...rows.map((row) => visible.map(({ text }) => text(row)))])
+  const cells = (row: Row): string[] =>
+    visible.map(({ text, cell }) => (cell === undefined ? String(text(row)) : cell(row)))
+  return align([head, ...rows.map(cells)])
 }
 
 /** Columns under each other; the last one has no padding. */

@@ -69,11 +69,7 @@ export async function printTasks(call: CommandCall, tasks: readonly ShownTask[])
   )
   const options = { quiet: call.flag('quiet'), format: call.text('format') }
   const columns = taskColumns(call.flag('no-trunc'))
-  call.terminal.out(
-    renderList(shown, columns, options, ({ task: { ID } }) =>
-      call.flag('no-trunc') ? ID : ID.slice(0, ID_LENGTH),
-    ),
-  )
+  call.terminal.out(renderList(shown, columns, options, ({ task: { ID } }) => ID))
 }
 
 async function namesOf(

@@ -27,6 +27,9 @@ const CALLS: Readonly<Record<string, Call>> = {
 
 /** Throws CommandError for what is no such template, or names a field that is not there. */
 export function renderTemplate(template: string, values: unknown): string {
+  if (template.replace(ACTION, '').includes('{{')) {
+    throw new CommandError('template parsing error: template: :1: unclosed action')
+  }
   return template.replace(ACTION, (_, action: string) => {
     const parts = /^(?:([a-z]+)\s+)?(\.[\w.]*)(?:\s+"((?:[^"\\]|\\.)*)"|\s+(\d+))?$/.exec(action)
     const [, name, path, quoted, number] = parts ?? []

@@ -1,6 +1,7 @@
 // What single options of services say, as the Engine API has it: "published=80,target=8080",
 // "source=s,mode=0400". Pure; what is wrong is a CommandError with the docker CLI's words.
 
+import { isIP } from 'node:net'
 import { shortPorts } from '../stack/convert-ports.ts'
 import { compact, type Json } from '../stack/json.ts'
 import { shellWords } from '../stack/shell-words.ts'
@@ -68,7 +69,18 @@ export function keyValue(value: string): [key: string, value: string] {
 export const asHost: Parse = (value, option) => {
   const match = /^([^:=]+)[:=](.+)$/s.exec(value)
   if (match === null) throw invalid(value, option, `bad format for add-host: "${value}"`)
-  return `${match[2]!.replace(/^\[(.*)\]$/, '$1')} ${match[1]}`
+  const address = match[2]!.replace(/^\[(.*)\]$/, '$1')
+  // What stands for the node's own address is the agent's to fill in.
+  if (isIP(address) === 0 && address !== 'host-gateway') {
+    throw invalid(value, option, `invalid IP address in add-host: "${address}"`)
+  }
+  return `${address} ${match[1]}`
+}
+
+/** An address alone. */
+export const asAddress: Parse = (value, option) => {
+  if (isIP(value.trim()) !== 0) return value.trim()
+  throw invalid(value, option, `IP address is not correctly formatted: ${value}`)
 }
 
 /** "spread=node.labels.zone". */
@@ -79,10 +91,32 @@ export const asPreference: Parse = (value, option) => {
   return { Spread: { SpreadDescriptor: descriptor } }
 }
 
+/** The limits of getrlimit(2). */
+const ULIMITS: readonly string[] = [
+  'core',
+  'cpu',
+  'data',
+  'fsize',
+  'locks',
+  'memlock',
+  'msgqueue',
+  'nice',
+  'nofile',
+  'nproc',
+  'rss',
+  'rtprio',
+  'rttime',
+  'sigpending',
+  'stack',
+]
+
 /** "nofile=1024[:2048]". */
 export const asUlimit: Parse = (value, option) => {
   const match = /^(\w+)=(-?\d{1,15})(?::(-?\d{1,15}))?$/.exec(value)
   if (match === null) throw invalid(value, option, `invalid ulimit argument: ${value}`)
+  if (!ULIMITS.includes(match[1]!)) {
+    throw invalid(value, option, `invalid ulimit type: ${match[1]}`)
+  }
   const soft = Number(match[2])
   const hard = Number(match[3] ?? match[2])
   if (hard !== -1 && soft > hard) {
