@@ -10,8 +10,9 @@ export const KILL_GRACE_MS = 5000
 export const EXEC_TIMEOUT_MS = 20_000
 /** Longest life of a process that a lab spawns; a forgotten one ends by itself. */
 export const SPAWN_LIFE_MS = 900_000
-/** Default deadline of waitFor(). */
-export const WAIT_TIMEOUT_MS = 10_000
+/** Default deadline of waitFor(). Most of what is waited for takes under a second; where other
+ * tests and other programs share the processors, twenty times as long. */
+export const WAIT_TIMEOUT_MS = 30_000
 /** Pause between two looks at a condition. */
 export const WAIT_STEP_MS = 20
 /** Output kept per process and stream; older output is dropped from the front. */

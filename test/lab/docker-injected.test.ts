@@ -37,7 +37,9 @@ engineTest('an engine that cannot have a driver', async (t, lab) => {
     { what: 'the VIP to lead to both', timeoutMs: 20_000 },
   )
   const url = `http://${h2!.node.host.address}:8080/who`
-  t.ok(await client.must(['wget', '-T', '5', '-qO-', url]), 'published ports, too')
+  // The interface on the ingress network comes after the start, too.
+  const page = (): Promise<string> => client.must(['wget', '-T', '5', '-qO-', url])
+  t.ok(await waitFor(page, { what: url, timeoutMs: 20_000 }), 'published ports, too')
   t.match(await h1!.node.docker('network', 'create', '-d', 'overlay', '--attachable', 'att'), {
     status: 0,
   })
