@@ -7,6 +7,7 @@
 //                (conns inpkts outpkts inbytes outbytes cps inpps outpps inbps outbps), and
 //                "D address port method weight upper lower active inactive persistent" + the ten
 //   IPVS_ERRNO   what every change fails with; absent = it succeeds
+//   IPVS_CONNS   the file that stands for /proc/net/ip_vs_conn
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <dlfcn.h>
@@ -67,6 +68,15 @@ static void load(void) {
   }
   fclose(file);
 }
+
+static FILE *open_named(const char *name, const char *path, const char *mode) {
+  FILE *(*real)(const char *, const char *) = dlsym(RTLD_NEXT, name);
+  const char *own = getenv("IPVS_CONNS");
+  return real(own && !strcmp(path, "/proc/net/ip_vs_conn") ? own : path, mode);
+}
+
+FILE *fopen(const char *path, const char *mode) { return open_named("fopen", path, mode); }
+FILE *fopen64(const char *path, const char *mode) { return open_named("fopen64", path, mode); }
 
 static int same(const struct ip_vs_service_entry *a, const struct ip_vs_service_entry *b) {
   return a->fwmark ? a->fwmark == b->fwmark

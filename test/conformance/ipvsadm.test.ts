@@ -3,52 +3,26 @@
 // to both and their words and statuses compared; a table is listed by both and the texts compared.
 // Where weft differs on purpose the case says so.
 
-import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { IpvsFailure } from '../../cli/ipvs/failure.ts'
 import { machineNames } from '../../cli/ipvs/names.ts'
 import { readRequest } from '../../cli/ipvs/request.ts'
-import { type Columns, formatRules, formatServices } from '../../ipvs-emulator/format.ts'
-import type { Five, ListedServer, ListedService } from '../../ipvs-emulator/listing.ts'
-
-const IPVSADM = '/usr/sbin/ipvsadm'
-const SOURCE = join(import.meta.dirname, 'ipvsadm-kernel.c')
-
-interface Outcome {
-  readonly status: number
-  readonly stdout: string
-  readonly stderr: string
-}
-
-/** The stand-in's library, or why there is none. */
-function build(folder: string): string | Error {
-  if (!existsSync(IPVSADM)) return new Error(`there is no ${IPVSADM}`)
-  const library = join(folder, 'kernel.so')
-  try {
-    execFileSync('cc', ['-shared', '-fPIC', '-o', library, SOURCE, '-ldl'], { stdio: 'pipe' })
-    return library
-  } catch {
-    return new Error('there is no C compiler, or no linux/ip_vs.h')
-  }
-}
-
-const folder = mkdtempSync(join(tmpdir(), 'weft-ipvsadm-'))
-t.teardown(() => rmSync(folder, { recursive: true }))
-const library = build(folder)
-const skip = library instanceof Error ? library.message : false
-
-function ipvsadm(args: readonly string[], env: Record<string, string> = {}): Outcome {
-  const { status, stdout, stderr } = spawnSync(IPVSADM, args, {
-    env: { LD_PRELOAD: String(library), ...env },
-    encoding: 'utf8',
-    input: '',
-    timeout: 10_000,
-  })
-  return { status: status ?? -1, stdout, stderr }
-}
+import { parseAddress } from '../../dataplane/address.ts'
+import {
+  type Columns,
+  formatConnections,
+  formatRules,
+  formatServices,
+} from '../../ipvs-emulator/format.ts'
+import type {
+  Five,
+  ListedConnection,
+  ListedServer,
+  ListedService,
+} from '../../ipvs-emulator/listing.ts'
+import { folder, IPVSADM, ipvsadm, type Outcome, skip } from './real-ipvsadm.ts'
 
 const names = machineNames()
 
@@ -459,4 +433,41 @@ t.test('rules: the same text, but for the thresholds that ipvsadm forgets', { sk
   writeFileSync(state, stateOf(services))
   const real = ipvsadm(['-S', '-n'], { IPVS_STATE: state }).stdout
   t.equal(formatRules(services).replace(/ -x \d+ -y \d+/g, ''), real)
+})
+
+/** One as /proc/net/ip_vs_conn has it. */
+function kernelLine(c: ListedConnection): string {
+  const hex = (value: number, width: number): string =>
+    value.toString(16).toUpperCase().padStart(width, '0')
+  const address = (text: string): string => {
+    const bytes = [...parseAddress(text)!.bytes].map((byte) => hex(byte, 2)).join('')
+    return c.family === 0 ? bytes : bytes.toLowerCase().match(/..../g)!.join(':')
+  }
+  return [
+    ...[c.protocol.padEnd(3), address(c.client), hex(c.clientPort, 4)],
+    ...[address(c.virtual), hex(c.virtualPort, 4), address(c.server), hex(c.serverPort, 4)],
+    ...[c.state.padEnd(11), String(c.expiresSeconds).padStart(7)],
+  ].join(' ')
+}
+
+t.test('connections: the same text', { skip }, async (t) => {
+  const four = { client: '10.0.0.1', virtual: '10.0.0.2', server: '255.255.255.255' }
+  const six = { client: 'fd00::1', virtual: 'fd00:1:2:3:4:5:6:7', server: 'fd00::' }
+  const rows: readonly [string, string, number, number, number][] = [
+    ['TCP', 'ESTABLISHED', 899, 40_000, 80],
+    ['TCP', 'ASSURED', 3661, 0, 80],
+    ['UDP', 'UDP', 300, 53, 53],
+    ['IP', 'NONE', 0, 0, 0],
+    ['SCTP', 'S-ACK-SENT', 360_000, 65_535, 9],
+  ]
+  const connections = rows.flatMap(([protocol, state, expiresSeconds, clientPort, port]) => {
+    const rest = { protocol, state, expiresSeconds, clientPort, virtualPort: port }
+    return [four, six].map((ends, family) => ({ ...rest, ...ends, family, serverPort: port }))
+  })
+  const file = join(folder, 'connections')
+  writeFileSync(file, ['heading', ...connections.map(kernelLine), ''].join('\n'))
+  for (const options of [[], ['--persistent-conn']]) {
+    const real = ipvsadm(['-L', '-n', '-c', ...options], { IPVS_CONNS: file })
+    t.equal(formatConnections(connections, undefined, options.length > 0), real.stdout)
+  }
 })
