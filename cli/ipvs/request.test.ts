@@ -127,6 +127,22 @@ t.test('a rules file longer than a bunch, and its failures', async (t) => {
   }
 })
 
+t.test('a mask is of the family of its service', async (t) => {
+  const prefix = (...args: string[]): number =>
+    readRequest(['-A', '-p', ...args], names).service.persistencePrefix
+  const v6 = ['-t', '[fd00::5]:80']
+  t.equal(prefix(...v6, '-M', '64'), 64)
+  t.equal(prefix('-f', '7', '-6', '-M', '64'), 64)
+  t.equal(prefix('-M', '255.255.0.0', '-t', '10.0.0.5:80'), 16)
+  for (const wrong of [
+    ['-M', '255.255.0.0', ...v6],
+    ['-f', '7', '-M', '255.255.0.0', '-6'],
+    [...v6, '-M', '255.255.0.0'],
+  ]) {
+    t.throws(() => prefix(...wrong), { status: 2, message: 'illegal ipv6 netmask specified' })
+  }
+})
+
 t.test('rules are saved by names that lead back', async (t) => {
   const ambiguous = new Names(
     '10.0.0.5 web\n10.0.0.6 web\n10.0.0.7 db\nfd00::7 db\n',

@@ -94,6 +94,8 @@ class Reader {
   private flags: string[] = []
   private persistenceSeconds: number = 0
   private prefix: number | null = null
+  /** Family of the address that the mask was read for. */
+  private maskFamily: 4 | 6 = 4
   private real: { family: 4 | 6; address: string; port: number } | null = null
   private method: Method | null = null
   private tunnelType: string = 'ipip'
@@ -147,11 +149,9 @@ class Reader {
 
   takeNetmask(text: string): void {
     const is6 = this.key?.family === 6
+    this.maskFamily = is6 ? 6 : 4
     this.prefix = is6 ? wholeNumber(text, 1, 128) : parseNetmask(text)
-    if (this.prefix !== null) return
-    fail(
-      is6 ? 'illegal ipv6 netmask specified' : 'illegal virtual server persistent mask specified',
-    )
+    if (this.prefix === null) failNetmask(this.maskFamily)
   }
 
   takeFlags(text: string): void {
@@ -195,10 +195,12 @@ class Reader {
 
   checkService(command: Command, restoring: boolean): void {
     if (command === 'add-service' || command === 'edit-service') {
-      const { mark, port, protocol } = this.key!
+      const { mark, port, protocol, family } = this.key!
       if (mark === 0 && port === 0 && !this.options.has('persistent') && !restoring) {
         fail('Zero port specified for non-persistent service')
       }
+      // A mask that stands before the address was read as one of IPv4.
+      if (this.prefix !== null && this.maskFamily !== family) failNetmask(family)
       if (this.options.has('ops') && mark === 0 && protocol !== 'udp') {
         fail('One-Packet Scheduling is only for UDP virtual services')
       }
@@ -300,6 +302,11 @@ const VALUES: Readonly<Record<string, (reader: Reader, value: string | null) => 
   'mcast-port': (_reader, value) => ranged(value!, 1, 65_535, 'illegal mcast-port specified'),
   'mcast-ttl': (_reader, value) => ranged(value!, 1, 255, 'illegal mcast-ttl specified'),
   'sync-maxlen': (_reader, value) => ranged(value!, 1, 65_507, 'illegal sync-maxlen specified'),
+}
+
+function failNetmask(family: 4 | 6): never {
+  if (family === 6) fail('illegal ipv6 netmask specified')
+  fail('illegal virtual server persistent mask specified')
 }
 
 function ranged(text: string, min: number, max: number, message: string): void {
