@@ -185,6 +185,14 @@ export class Connections {
     }
   }
 
+  /** Adds to the number of connections that `server` was given. */
+  countGiven(server: RealServer, amount: number): void {
+    const statistics = this.#services.statistics
+    statistics.add(TOTAL_ROW, CONNECTIONS, amount)
+    statistics.add(server.pool.service.row, CONNECTIONS, amount)
+    statistics.add(server.row, CONNECTIONS, amount)
+  }
+
   /** Fills `flow` with both halves of a connection. */
   readFlow(flow: Flow, family: number, entry: number): void {
     const table = this.tables[family]!

@@ -64,6 +64,7 @@ t.test('a fresh director goes on where the old one stopped', async (t) => {
     ...self.director.services.statistics.values.slice(5, 8),
   ]
   t.same(gauges(after), gauges(before), 'active, inactive, persistent')
+  t.equal(after.director.services.statistics.get(0, 0), 0, 'nobody has come anew')
   const net = NETS.v4!
   const packet = build({
     protocol: TCP,

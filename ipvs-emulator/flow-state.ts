@@ -333,6 +333,8 @@ class Reader {
     const deadline = this.#director.tickIn(Math.max(remaining, 1))
     const connection = connections.insert(flow, server, flags, deadline)
     this.#fill(connection, template, protocol, state)
+    // It was counted when it began; the rates would show all of them as new.
+    if (!template) connections.countGiven(server, -1)
     if (remaining <= 0) this.#late.push(connection)
     return connection
   }

@@ -46,7 +46,6 @@ import { TCP_CLOSE, TCP_SYN_RECV, TCP_TIME_WAIT } from './proto-tcp.ts'
 import type { RealServer, Service } from './service.ts'
 import type { ServiceTable } from './service-table.ts'
 import type { Settings } from './settings.ts'
-import { CONNECTIONS, TOTAL_ROW } from './statistics.ts'
 import { FIRST_TIMEOUT_TICKS, ticksOf } from './timeouts.ts'
 import { isUnanswered } from './tracker.ts'
 import {
@@ -196,7 +195,7 @@ export class Opener {
     if (onePacket) {
       const known = this.#connections.findReply(flow)
       if (known >= 0 && this.#connections.carries(flow, known >>> 1)) {
-        this.#countConnection(server)
+        this.#connections.countGiven(server, 1)
         return (known >>> 1) * 2 + flow.family
       }
     }
@@ -212,13 +211,6 @@ export class Opener {
       this.#connections.proxyHeaders.open(connection, PROXY_VERSIONS[proxyProtocol])
     }
     return connection
-  }
-
-  #countConnection(server: RealServer): void {
-    const statistics = this.#services.statistics
-    statistics.add(TOTAL_ROW, CONNECTIONS, 1)
-    statistics.add(server.pool.service.row, CONNECTIONS, 1)
-    statistics.add(server.row, CONNECTIONS, 1)
   }
 
   /** Entry of the template for a client of a persistent service: the one there is, else a new one.
