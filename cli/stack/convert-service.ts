@@ -183,25 +183,28 @@ function words(value: Value): string[] | undefined {
   return found ?? []
 }
 
+/** A name without a value takes that of the shell. Where it has none, a name in a file says nothing,
+ * and one in the service takes the image's variable away. */
 function environment(service: Value, names: StackNames): string[] {
-  const variables = new Map<string, string>()
+  const variables = new Map<string, string | null>()
   const file = service.get('env_file')
+  const given = service.get('environment')
+  const shell = given.file.environment
   for (const path of file.textOrTexts()) {
     try {
       for (const line of names.readText(path).split('\n')) {
-        const match = /^\s*([^#=\s][^=]*?)\s*=(.*)$/.exec(line)
-        if (match !== null) variables.set(match[1]!, match[2]!)
+        const match = /^\s*([^#=\s][^=]*?)\s*(?:=(.*))?$/.exec(line)
+        const value = match?.[2] ?? shell[match?.[1] ?? '']
+        if (match !== null && value !== undefined) variables.set(match[1]!, value)
       }
     } catch (error) {
       file.problem((error as Error).message)
     }
   }
-  const given = service.get('environment')
-  for (const [key, value] of given.pairs()) {
-    const known = value ?? given.file.environment[key]
-    if (known !== undefined) variables.set(key, known)
-  }
-  return [...variables].map(([key, value]) => `${key}=${value}`).sort((a, b) => (a < b ? -1 : 1))
+  for (const [key, value] of given.pairs()) variables.set(key, value ?? shell[key] ?? null)
+  return [...variables]
+    .map(([key, value]) => (value === null ? key : `${key}=${value}`))
+    .sort((a, b) => (a < b ? -1 : 1))
 }
 
 /** "name:ip", "name=ip" or a mapping as hosts(5) has it: "ip name". */

@@ -25,7 +25,7 @@ services:
   web:
     image: nginx:\${TAG:-1.27}
     command: nginx -g 'daemon off;' "a b"
-    environment: {<<: *env, C: "$$x", EMPTY: ""}
+    environment: {<<: *env, C: "$$x", EMPTY: "", NOBODY_HAS_IT: null}
     ports: ["8080:80", "9000-9001:9000-9001/udp", {target: 443, published: 8443, mode: host}]
     networks: {front: {aliases: [www]}, back: {}}
     configs: [motd, {source: motd, target: /etc/m, uid: "3", mode: 0440}]
@@ -327,7 +327,7 @@ t.test('a later file goes over an earlier one', async (t) => {
     web('{image: a, environment: [A=1, B=2, C]}'),
     web('{environment: {B: 3, D: null}}'),
   )
-  t.same(env.Env, ['A=1', 'B=3'])
+  t.same(env.Env, ['A=1', 'B=3', 'C', 'D'], 'a name alone takes the variable away')
   t.match(problems([first, web('{prots: []}')]).join('\n'), /^over\.yaml:3:13: .*prots/m)
   t.match(problems([first, 'services: [']).join('\n'), /^over\.yaml:1:\d+: /m)
   t.match(problems([first, '[]']).join('\n'), /^over\.yaml:1:1: Top-level object/m)
