@@ -183,8 +183,8 @@ function words(value: Value): string[] | undefined {
   return found ?? []
 }
 
-/** A name without a value takes that of the shell. Where it has none, a name in a file says nothing,
- * and one in the service takes the image's variable away. */
+/** A name without a value takes that of the shell. Where it has none, a name in a file says
+ * nothing, and one in the service takes the image's variable away. */
 function environment(service: Value, names: StackNames): string[] {
   const variables = new Map<string, string | null>()
   const file = service.get('env_file')

@@ -64,7 +64,7 @@ async function list(call: Call, env: Environment): Promise<Reply> {
         tx.all('networks').filter((network) => isShown(network) && isWanted(tx, network, filters)),
       ),
     ) ?? []
-  const local = await engineNetworks(call, env)
+  const local = await engineNetworks(call.query.get('filters'), env)
   return {
     status: 200,
     json: [...own.map((network) => networkJson(network, call.minor)), ...local],
@@ -110,13 +110,26 @@ function contains(filters: Filters, key: string, value: string): boolean {
 }
 
 /** The engine filters its own; without it the list is the cluster's. */
-async function engineNetworks({ query }: Call, { engine }: Environment): Promise<unknown[]> {
+async function engineNetworks(
+  filters: string | null,
+  { engine }: Environment,
+): Promise<readonly { readonly Name?: string }[]> {
   if (engine === null) return []
-  const filters = query.get('filters')
   const path = filters === null ? '/networks' : `/networks?filters=${encodeURIComponent(filters)}`
   const { status, body } = await engine.call('GET', path)
   if (status !== 200 || !Array.isArray(body)) return []
   return body.filter((network) => network?.Labels?.[ENGINE_NETWORK_LABEL] === undefined)
+}
+
+/** A name that the cluster and the engine both know means neither: the wrong one could go. */
+async function checkUnique({ id }: NetworkObject, given: string, env: Environment): Promise<void> {
+  if (given === id) return
+  const byName = JSON.stringify({ name: { [given]: true } })
+  // An engine that is down does not stand in the cluster's way.
+  const local = await engineNetworks(byName, env).catch(() => [])
+  const count = local.filter(({ Name }) => Name === given).length
+  if (count === 0) return
+  throw badRequest(`network ${given} is ambiguous (${count + 1} matches found based on name)`)
 }
 
 async function inspect(call: Call, env: Environment): Promise<Answer> {
@@ -126,6 +139,7 @@ async function inspect(call: Call, env: Environment): Promise<Answer> {
   const store = scope === '' || scope === 'swarm' ? await clusterOf(env) : null
   const network = find(store, given)
   if (network !== null) {
+    if (scope === '') await checkUnique(network, given, env)
     const options = {
       nodeId: env.node.status().nodeId,
       minor: call.minor,
@@ -142,7 +156,10 @@ async function inspect(call: Call, env: Environment): Promise<Answer> {
 async function create(call: Call, env: Environment): Promise<Answer> {
   const given = await call.json<GivenNetwork>(NETWORK_CREATE)
   const isOurs = given.Driver === 'overlay' || given.Scope === 'swarm'
-  if (!isOurs) return passToEngine(env, await call.again())
+  if (!isOurs) {
+    await checkNotOurs(given.Name, env)
+    return passToEngine(env, await call.again())
+  }
   requireCreator(call, env)
   if (given.Driver !== '' && given.Driver !== 'overlay') {
     throw badRequest(
@@ -154,6 +171,14 @@ async function create(call: Call, env: Environment): Promise<Answer> {
     throw new ApiError(403, 'cannot downgrade network scope for overlay networks')
   }
   return onLeader(call, env, (store) => createOnLeader(call, env, store, given))
+}
+
+/** A network of the engine cannot have the name of one of the cluster's. */
+async function checkNotOurs(name: string, env: Environment): Promise<void> {
+  const store = await clusterOf(env)
+  const known = store?.view((tx) => tx.find('networks', 'name', name.toLowerCase())) ?? []
+  if (!known.some((network) => isShown(network) && network.spec.Name === name)) return
+  throw new ApiError(409, `network with name ${name} already exists`)
 }
 
 /** Of old this error had no status of its own. */
@@ -198,6 +223,7 @@ async function remove(call: Call, env: Environment): Promise<Answer> {
     if (env.engine === null) throw notFound('network', given)
     return passToEngine(env, call.request)
   }
+  await checkUnique(network, given, env)
   return onLeader(call, env, async (store) => {
     await inTime(store.update((tx) => removeNetwork(tx, network.id)))
     return { status: 204 }

@@ -232,6 +232,45 @@ t.test('networks of the cluster and of the engine are one list', async (t) => {
   t.same(pruned, { NetworksDeleted: ['n1', 'local1'] })
 })
 
+t.test("names of the cluster's and the engine's networks", async (t) => {
+  const own = ['bridge', 'both', 'local']
+  const engine = await fakeEngine(t, (request, response) => {
+    const [, given] = /\/networks\/([\w-]+)$/.exec(request.url ?? '') ?? []
+    response.setHeader('content-type', 'application/json')
+    response.statusCode = given === undefined || own.includes(given) ? 200 : 404
+    // The twin of an overlay is no network of its own.
+    const twin = { Name: 'front', Labels: { 'io.weft.network.id': 'id' } }
+    const all = [...own.map((Name) => ({ Name, Labels: null })), twin]
+    response.end(JSON.stringify(given === undefined ? all : { Name: given }))
+  })
+  const { api } = await start(t, engine.path)
+  for (const Name of ['front', 'both']) {
+    t.equal((await api.post('/networks/create', { Name, Driver: 'overlay' })).status, 201)
+  }
+  const taken = await api.post('/networks/create', { Name: 'front', Driver: 'bridge' })
+  t.match([taken.status, taken.body.message], [409, 'network with name front already exists'])
+  t.notOk(
+    engine.seen.some((line) => line.startsWith('POST')),
+    'the engine was not asked',
+  )
+  const ambiguous = 'network both is ambiguous (2 matches found based on name)'
+  for (const method of ['GET', 'DELETE']) {
+    const { status, body } = await api.call(method, '/networks/both')
+    t.same([status, body.message], [400, ambiguous], method)
+  }
+  const { Id } = (await api.get('/networks/both?scope=swarm')).body
+  t.equal((await api.call('DELETE', `/networks/${Id}`)).status, 204)
+  t.equal((await api.call('DELETE', '/networks/front')).status, 204)
+  const service = (Target: string) => ({
+    TaskTemplate: { ContainerSpec: { Image: 'busybox' }, Networks: [{ Target }] },
+  })
+  const local = await api.post('/services/create', service('local'))
+  t.equal(local.status, 403)
+  t.match(local.body.message, /^The network local cannot be used with services\. Only networks/)
+  const none = await api.post('/services/create', service('none-such'))
+  t.same([none.status, none.body.message], [500, 'network none-such not found'])
+})
+
 t.test("what is not the cluster's passes through", async (t) => {
   const engine = await fakeEngine(t, (request, response, body) => {
     response.setHeader('x-engine', 'yes')

@@ -6,6 +6,7 @@ import type { ReadTransaction } from '../store/contract.ts'
 import type { ServiceObject } from '../store/objects.ts'
 import { isPredefined } from '../store/predefined-networks.ts'
 import type { NetworkAttachmentConfig, PortConfig, ServiceSpec } from '../store/specs.ts'
+import type { EngineClient } from './engine-client.ts'
 import { ApiError, badRequest, invalidArgument, rpcError } from './errors.ts'
 import { resolve } from './resolve.ts'
 import type { GivenServiceSpec } from './service-spec.ts'
@@ -66,13 +67,36 @@ export function checkNetworkPlace(
 }
 
 /** The Docker Engine does not give this error a status of its own: it is a 500. */
+class UnknownNetwork extends ApiError {
+  readonly target: string
+
+  constructor(target: string, message: string) {
+    super(500, message)
+    this.target = target
+  }
+}
+
 function findNetwork(tx: ReadTransaction, target: string) {
   try {
     return resolve(tx, 'networks', target, ({ pendingDelete }) => !pendingDelete)
   } catch (error) {
-    if (error instanceof ApiError && error.status === 404) throw new ApiError(500, error.message)
-    throw error
+    if (!(error instanceof ApiError) || error.status !== 404) throw error
+    throw new UnknownNetwork(target, error.message)
   }
+}
+
+/** `error`, or what is wrong with a network that the cluster does not know and the engine does. */
+export async function explained(error: unknown, engine: EngineClient | null): Promise<unknown> {
+  if (!(error instanceof UnknownNetwork) || engine === null) return error
+  const path = `/networks/${encodeURIComponent(error.target)}`
+  const { status, body } = await engine.call('GET', path).catch(() => ({ status: 0, body: null }))
+  if (status !== 200) return error
+  return new ApiError(
+    403,
+    `The network ${(body as { Name?: string } | null)?.Name ?? error.target} cannot be used with ` +
+      'services. Only networks scoped to the swarm can be used, such as those created with the ' +
+      'overlay driver.',
+  )
 }
 
 export function checkReferences(tx: ReadTransaction, { TaskTemplate }: ServiceSpec): void {

@@ -21,7 +21,13 @@ import {
 import { byId } from './render.ts'
 import { resolve } from './resolve.ts'
 import { type Route, read, write } from './route.ts'
-import { checkNetworkPlace, checkPorts, checkReferences, withNetworkIds } from './service-check.ts'
+import {
+  checkNetworkPlace,
+  checkPorts,
+  checkReferences,
+  explained,
+  withNetworkIds,
+} from './service-check.ts'
 import { serviceJson } from './service-json.ts'
 import { completeServiceSpec, type GivenServiceSpec } from './service-spec.ts'
 import { SERVICE_SPEC } from './types-service.ts'
@@ -233,10 +239,22 @@ function existing(tx: ReadTransaction, id: string): ServiceObject {
   return service
 }
 
+type Write = (call: Call, env: Environment, store: Store) => Promise<Reply>
+
+function explaining(work: Write): Write {
+  return async (call, env, store) => {
+    try {
+      return await work(call, env, store)
+    } catch (error) {
+      throw await explained(error, env.engine)
+    }
+  }
+}
+
 export const SERVICE_ROUTES: readonly Route[] = [
   read('/services', list),
-  write('POST', '/services/create', create),
+  write('POST', '/services/create', explaining(create)),
   read('/services/{}', inspect),
-  write('POST', '/services/{}/update', update),
+  write('POST', '/services/{}/update', explaining(update)),
   write('DELETE', '/services/{}', remove),
 ]
