@@ -17,6 +17,7 @@ import { ETHERNET_HEADER_SIZE } from '../wire/ethernet.ts'
 import { icmpType, isIcmpError } from '../wire/icmp.ts'
 import { icmpv6Type, isIcmpv6Error } from '../wire/icmpv6.ts'
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.ts'
+import { TCP_ACK, TCP_RST, TCP_SYN, tcpFlags } from '../wire/tcp.ts'
 import { PROTOCOL_SCTP } from './compiled.ts'
 import {
   type Counters,
@@ -38,12 +39,23 @@ import {
   DROP_ORPHAN_FRAGMENT,
   DROP_PROXY_EARLY,
 } from './drop-reasons.ts'
-import { ANNOUNCE_FLOWS_MIN } from './engine-limits.ts'
+import { ANNOUNCE_FLOWS_MIN, PEERS_MAX } from './engine-limits.ts'
 import { type Frame, LATER_FRAGMENT, NOT_A_FRAGMENT } from './frame.ts'
 import { Retries } from './retries.ts'
 
 /** Zone of packets that clients of the routing mesh send to this node's own addresses. */
 export const MESH_ZONE = 0
+
+/** Zone of twins, one for each peer: flows that came by it and look like one that came another way.
+ * Above those of all networks. */
+export function twinZone(peer: number): number {
+  return 0xffff - peer
+}
+
+/** The peer of a zone of twins, -1 for another zone. */
+export function twinPeer(zone: number): number {
+  return zone > 0xffff - PEERS_MAX ? 0xffff - zone : -1
+}
 
 export class Balance {
   readonly director: Director
@@ -55,6 +67,8 @@ export class Balance {
   /** After forward() and reply(): whether the PROXY header of `connection` is to be sent to its
    * real server, before the frame or in its place (ipvs-emulator/proxy-headers.ts). */
   headerDue: number = PROXY_PASS
+  /** There have been twins since the start. */
+  private hasTwins = false
   /** Flows from which on announce() pays. */
   announceFlowsMin: number = ANNOUNCE_FLOWS_MIN
 
@@ -105,13 +119,25 @@ export class Balance {
     this.director.load()
   }
 
-  /** Gives flows that were not begun here the numbers of their endpoints. */
-  adopt(): void {
+  /** Gives flows of an earlier loop the numbers that their endpoints and peers have in this one.
+   * `peerOf`: by the number that a peer had, -1 = it is gone, and its flows with it. Returns how
+   * many those were. */
+  adopt(peerOf: (peer: number) => number): number {
     const { director } = this
+    let ended = 0
     for (let c = director.nextConnection(0); c >= 0; c = director.nextConnection(c + 1)) {
       const server = director.realServerOf(c)
-      if (server >= 0) director.setData(c, this.endpointOfServer(director.realServerKey(server)))
+      const was = director.data(c)
+      const is = server >= 0 ? this.endpointOfServer(director.realServerKey(server)) : peerOf(was)
+      if (server < 0 && is < 0) {
+        director.end(c)
+        ended++
+      } else {
+        director.setData(c, is)
+        this.hasTwins ||= twinPeer(director.zoneOf(c)) >= 0
+      }
     }
+    return ended
   }
 
   /** A frame from a client to a virtual address (service < 0: found by address) or published
@@ -218,20 +244,56 @@ export class Balance {
     this.connection = -1
     if (!isBalanced(frame)) return DROP_NONE
     let connection = director.lookup(zone, view, l3At, l4At, protocol, end)
-    if (connection < 0) {
-      if (frame.fragment === LATER_FRAGMENT) return DROP_ORPHAN_FRAGMENT
-      connection = director.insertTracked(zone, zone, view, l3At, l4At, protocol, end, nowMs)
+    if (connection < 0 || director.data(connection) !== peer) {
+      connection = this.byAnotherWay(frame, zone, peer, connection, nowMs)
       if (connection < 0) return reasonOf(connection)
     } else if (director.direction !== FORWARD || director.serviceOf(connection) >= 0) {
       return DROP_FLOW_CONFLICT
     }
-    // The client may have come back through another node: the newest way in is the way out.
-    director.setData(connection, peer)
     const bytes = frame.size - ETHERNET_HEADER_SIZE
     const whole = frame.end()
     director.track(connection, FORWARD, view, l3At, l4At, whole, frame.packets, bytes, nowMs)
+    director.translate(connection, FORWARD, view, l3At, l4At, end, frame.partial)
     this.connection = connection
     return DROP_NONE
+  }
+
+  /** Connection of a frame that `peer` balanced, when the one that it looks like, `other`, came
+   * another way or is none (-1). Two connections of a client by two nodes may differ in nothing
+   * that this node sees: the second one is a twin, with a zone and a port of its own. Without a SYN
+   * it is the same connection, whose client has come back through another node: the newest way in
+   * is the way out. Below 0: a verdict. */
+  private byAnotherWay(
+    frame: Frame,
+    zone: number,
+    peer: number,
+    other: number,
+    nowMs: number,
+  ): number {
+    const view = this.slab.view
+    const director = this.director
+    const { l3At, l4At, protocol } = frame
+    const end = frame.at + frame.headSize
+    if (other >= 0 && (director.direction !== FORWARD || director.serviceOf(other) >= 0)) {
+      return NO_PORT
+    }
+    const twins = twinZone(peer)
+    if (this.hasTwins) {
+      const own = director.lookup(twins, view, l3At, l4At, protocol, end)
+      if (own >= 0) return own
+    }
+    if (frame.fragment === LATER_FRAGMENT) return other < 0 ? ORPHAN : other
+    const begins = protocol === PROTOCOL_TCP && isSyn(view, l4At)
+    let made = other
+    if (other < 0) {
+      made = director.insertTracked(zone, zone, view, l3At, l4At, protocol, end, nowMs)
+    }
+    if (begins && (other >= 0 || made === NO_PORT)) {
+      this.hasTwins = true
+      made = director.insertTracked(twins, zone, view, l3At, l4At, protocol, end, nowMs)
+    }
+    if (made >= 0) director.setData(made, peer)
+    return made
   }
 
   /** Endpoint number of the real server that `connection` goes to; -1 when the tables name none.
@@ -266,10 +328,10 @@ export class Balance {
     const bytes = frame.size - ETHERNET_HEADER_SIZE
     const { l3At, l4At, packets } = frame
     director.track(connection, direction, view, l3At, l4At, frame.end(), packets, bytes, nowMs)
+    director.translate(connection, direction, view, l3At, l4At, end, frame.partial)
     const service = director.serviceOf(connection)
     if (service < 0) return
     this.count(service, director.realServerOf(connection), direction, packets, bytes)
-    director.translate(connection, direction, view, l3At, l4At, end, frame.partial)
     if (director.proxyHeaders.count !== 0) this.shift(frame, connection, direction, nowMs)
   }
 
@@ -355,6 +417,10 @@ function isBalanced(frame: Frame): boolean {
   if (protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP) return true
   if (protocol !== PROTOCOL_SCTP || frame.fragment !== NOT_A_FRAGMENT) return false
   return frame.headSize === frame.size
+}
+
+function isSyn(view: DataView, l4At: number): boolean {
+  return (tcpFlags(view, l4At) & (TCP_SYN | TCP_ACK | TCP_RST)) === TCP_SYN
 }
 
 function grow(column: Int32Array, index: number): Int32Array {

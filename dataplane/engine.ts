@@ -49,7 +49,7 @@ import { answerQuestion, type Question, type QuestionName, type Questions } from
 import { ReadAhead } from './read-ahead.ts'
 import { Receiver } from './receiver.ts'
 import { Relay } from './relay.ts'
-import { packFlows, type Restored, unpackFlows } from './saved-flows.ts'
+import { type FlowNumbers, packFlows, type Restored, unpackFlows } from './saved-flows.ts'
 import { SPIN_MS, Spinner, YIELD_CONTENDED_MS } from './spinner.ts'
 import { Staging } from './staging.ts'
 import { type LocalPort, Topology } from './topology.ts'
@@ -271,24 +271,29 @@ export class Engine {
 
   /** The flows as bytes for the next start (saved-flows.ts). */
   saveFlows(): Uint8Array<ArrayBuffer> {
-    return packFlows(this.director, this.zones(), this.parts.clock.wallMs())
+    return packFlows(this.director, this.numbers(), this.parts.clock.wallMs())
   }
 
   /** Takes over what an earlier loop saved, as far as it fits the tables. To be called after the
    * first swap() and before packets. Throws FlowStateError for damaged bytes. */
   restoreFlows(bytes: Uint8Array): Restored {
     const wallMs = this.parts.clock.wallMs()
-    const restored = unpackFlows(this.director, this.zones(), wallMs, bytes)
-    this.balance.adopt()
+    const restored = unpackFlows(this.balance, this.numbers(), wallMs, bytes)
+    this.noted.look()
+    this.expiryDueMs = this.parts.clock.nowMs()
     this.cells[ENGINE_CELLS.flowsRestored]! += restored.loaded
     this.cells[ENGINE_CELLS.flowsLost]! += restored.dropped
     return restored
   }
 
-  /** Zones of the networks that the tables have. */
-  private zones(): Map<string, number> {
-    const networks = this.topology.networks.filter((network) => network !== undefined)
-    return new Map(networks.map(({ name, zone }) => [name, zone]))
+  /** Zones of the networks and numbers of the peers that the tables have. */
+  private numbers(): FlowNumbers {
+    const { peerIds, networks } = this.topology
+    const present = networks.filter((network) => network !== undefined)
+    return {
+      zones: new Map(present.map(({ name, zone }) => [name, zone])),
+      peers: new Map(peerIds.entries()),
+    }
   }
 
   // -- the loop

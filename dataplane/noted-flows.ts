@@ -39,6 +39,11 @@ export class NotedFlows {
     this.here = here
   }
 
+  /** Flows have come from elsewhere: they are looked at, too. */
+  look(): void {
+    this.next = FIRST
+  }
+
   /** Goes on with the walk, if there is one. True while it is not at its end. */
   walk(): boolean {
     if (this.next < 0) return false
@@ -51,7 +56,7 @@ export class NotedFlows {
       if (!director.holds(connection) || director.realServerOf(connection) >= 0) continue
       connections.readFlow(flow, connection & 1, connection >>> 1)
       const words = flow.target.subarray(0, (connection & 1) === 0 ? 1 : 4)
-      if (!this.here.has(placeOf(flow.zone, words))) director.end(connection)
+      if (!this.here.has(placeOf(flow.replyZone, words))) director.end(connection)
     }
     this.next = stop < end ? stop : -1
     return this.next >= 0

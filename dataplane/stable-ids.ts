@@ -37,6 +37,11 @@ export class StableIds {
     return id
   }
 
+  /** Names and their numbers. */
+  entries(): Iterable<[string, number]> {
+    return this.ids
+  }
+
   /** Number of a name, -1 when it has none. */
   find(name: string): number {
     return this.ids.get(name) ?? -1

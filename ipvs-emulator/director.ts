@@ -243,9 +243,10 @@ export class Director {
     return connection
   }
 
-  /** Remembers a flow without rewriting it: forward as in this packet in `zone`, replies in
-   * `replyZone`. Any packet may begin it. Returns the connection (the existing one if there is one)
-   * or a verdict. */
+  /** Remembers a flow that another director balanced: forward as in this packet in `zone`, replies
+   * in `replyZone`. Any packet may begin it. It is not rewritten; but where replies could not be
+   * told from those to an open flow, a TCP SYN whose `zone` is another than `replyZone` gets a free
+   * port of the client. Returns the connection (the existing one if there is one) or a verdict. */
   insertTracked(
     zone: number,
     replyZone: number,

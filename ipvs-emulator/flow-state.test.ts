@@ -93,6 +93,26 @@ t.test('templates keep their connections, and everything ends in its time', asyn
   t.same([...after.director.services.statistics.values.slice(5, 8)], [0, 0, 0])
 })
 
+t.test('tracked flows go on, also those that had to take another port', async (t) => {
+  for (const net of Object.values(NETS)) {
+    const before = lab()
+    const fields = { protocol: TCP, source: net.client, target: net.servers[0]!, flags: TCP_SYN }
+    const packet = build({ ...fields, sourcePort: 7, targetPort: 80 })
+    const track = (self: ReturnType<typeof lab>, zone: number): number => {
+      const { view, ipAt, l4At, end } = packet
+      return self.director.insertTracked(zone, ZONE, view, ipAt, l4At, TCP, end, self.now)
+    }
+    const zones = [ZONE, ZONE + 1, ZONE + 2]
+    for (const zone of zones) before.director.setData(track(before, zone), zone)
+    const bytes = saveFlows(before.director)
+    const after = lab()
+    t.same(loadFlows(after.director, bytes, 0), { loaded: 3, skipped: 0 })
+    t.same(listConnections(after.director, 10), listConnections(before.director, 10))
+    for (const zone of zones) t.equal(after.director.data(track(after, zone)), zone)
+    t.equal(after.director.connectionCount, 3)
+  }
+})
+
 t.test('time that passed meanwhile counts', async (t) => {
   const bytes = saveFlows(populate().director)
   const after = lab()

@@ -14,8 +14,8 @@
 //   CRC-32C(4) of everything before
 //
 // All numbers are big-endian. Version 2 is written where flows have PROXY headers, so that nobody
-// goes on with such a flow who does not know of its shift. Tracked flows (without real server) are
-// left out: what the engine's number means to them does not outlive the engine.
+// goes on with such a flow who does not know of its shift. Tracked flows have NO_SERVER as real
+// server; what the engine's numbers mean after a restart is the engine's to say.
 
 import {
   ADDRESSES,
@@ -53,6 +53,7 @@ const VERSION = 1
 const VERSION_PROXY = 2
 const PROXY_SIZE: number = 4 + 4 * PROXY_SAVED_WORDS
 const FIXED_SIZE = 52
+const NO_SERVER = 0xffff_ffff
 /** A year: no timeout is longer. */
 const REMAINING_TICKS_MAX: number = (365 * 24 * 60 * 60 * 1000) / TICK_MS
 /** Flags that are worth keeping; the others follow from the rest. */
@@ -63,14 +64,14 @@ export class FlowStateError extends Error {
   override readonly name: string = 'FlowStateError'
 }
 
-/** Saves every connection that has a real server. */
+/** Saves every connection. */
 export function saveFlows(director: Director): Uint8Array {
   const [templates, flows] = collect(director)
   const all = [...templates, ...flows]
   const servers = new Map<number, number>()
   for (const connection of all) {
     const index = director.realServerOf(connection)
-    if (!servers.has(index)) servers.set(index, servers.size)
+    if (index >= 0 && !servers.has(index)) servers.set(index, servers.size)
   }
   const names = [...servers.keys()].map((index) => nameOf(director.services.servers[index]!))
   let size = 8 + 4 + 4 + 4
@@ -119,7 +120,6 @@ function collect(director: Director): [templates: number[], flows: number[]] {
   const templates: number[] = []
   const flows: number[] = []
   for (let c = director.nextConnection(0); c >= 0; c = director.nextConnection(c + 1)) {
-    if (director.realServerOf(c) < 0) continue
     const table = director.connections.tables[c & 1]!
     const flags = table.bytes[(c >>> 1) * table.stride * 4 + FLAGS_BYTE]!
     ;((flags & TEMPLATE) !== 0 ? templates : flows).push(c)
@@ -152,7 +152,7 @@ function saveOne(
   view.setInt32(at + 4, records[record + PORTS]!)
   view.setInt32(at + 8, records[record + REPLY_PORTS]!)
   view.setInt32(at + 12, records[record + ZONES]!)
-  view.setUint32(at + 16, servers.get(records[record + SERVER]!)!)
+  view.setUint32(at + 16, servers.get(records[record + SERVER]!) ?? NO_SERVER)
   view.setInt32(at + 20, Math.max(director.ticksUntil(records[record + DEADLINE]!), 0))
   view.setInt32(at + 24, records[record + DATA]!)
   view.setUint32(at + 28, position + 1)
@@ -315,16 +315,18 @@ class Reader {
     const flags = view.getUint8(at + 3)
     const protocol = view.getUint8(at + 1)
     const state = view.getUint8(at + 2)
-    const server = this.#servers[view.getUint32(at + 16)] ?? null
+    const index = view.getUint32(at + 16)
+    const server = this.#servers[index] ?? null
     const remaining = view.getInt32(at + 20) - this.#elapsedTicks
     const template = (flags & TEMPLATE) !== 0
-    if (server === null || server.pool.family !== family) return -1
+    if (server === null && (index !== NO_SERVER || template)) return -1
+    if (server !== null && server.pool.family !== family) return -1
     if ((remaining <= 0 && !template) || remaining > REMAINING_TICKS_MAX) return -1
     if ((flags & ~KEPT_FLAGS) !== 0 || !known(template, protocol, state)) return -1
     this.#readFlow(family, protocol)
     const flow = this.#flow
     if (flow.zone < 0 || flow.replyZone < 0) return -1
-    if (!template && !fits(flow, server)) return -1
+    if (!template && !(server === null ? isTracked(flow) : fits(flow, server))) return -1
     const { connections } = this.#director
     // Nothing that was just loaded makes room for what comes behind it.
     const { count, capacity } = connections.tables[family] as ConnTable
@@ -334,7 +336,7 @@ class Reader {
     const connection = connections.insert(flow, server, flags, deadline)
     this.#fill(connection, template, protocol, state)
     // It was counted when it began; the rates would show all of them as new.
-    if (!template) connections.countGiven(server, -1)
+    if (!template && server !== null) connections.countGiven(server, -1)
     if (remaining <= 0) this.#late.push(connection)
     return connection
   }
@@ -401,6 +403,16 @@ function known(template: boolean, protocol: number, state: number): boolean {
   }
   const of = machine(protocol)
   return of !== null && state < of.stateNames.length
+}
+
+/** True when nothing of the flow is rewritten but what insertTracked() may rewrite. */
+function isTracked(flow: Flow): boolean {
+  if (flow.newTargetPort !== flow.targetPort) return false
+  if (flow.zone === flow.replyZone && flow.newSourcePort !== flow.sourcePort) return false
+  return (
+    flow.newSource.every((word, i) => word === flow.source[i]) &&
+    flow.newTarget.every((word, i) => word === flow.target[i])
+  )
 }
 
 /** True when the flow's translated target is where the real server is now. */

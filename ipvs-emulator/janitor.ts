@@ -134,7 +134,8 @@ export class Janitor {
     const server = this.#services.servers[table.records[at + SERVER]!]
     if (server?.gone === true || (server?.pool.service.idleTicks ?? 0) !== 0) return false
     if (!this.#tracker.probe(family, entry, tick)) return false
-    this.#probe(entry * 2 + family)
+    // Of a flow without a server, who balances it asks the ends; what they answer comes by here.
+    if (server !== null && server !== undefined) this.#probe(entry * 2 + family)
     return true
   }
 

@@ -351,24 +351,27 @@ export class Opener {
     // Without rewriting, a reply can only be told apart by what the wire says.
     const rival = this.#connections.findReply(flow)
     if (rival >= 0) {
-      if (!this.#givesWay(flow, rival >>> 1, view, l4At)) return NO_PORT
-      this.#connections.release(flow.family, rival >>> 1, true)
+      const begins = protocol === TCP && isSyn(view, l4At)
+      if (protocol === UDP || (begins && this.#isOver(flow, rival >>> 1))) {
+        this.#connections.release(flow.family, rival >>> 1, true)
+      } else if (!begins || zone === replyZone || !this.#connections.reserveReply(flow))
+        return NO_PORT
     }
     const connection = this.#connections.insert(flow, null, 0, tick + FIRST_TIMEOUT_TICKS)
     return connection < 0 ? TABLE_FULL : connection
   }
 
-  /** True when the flow `entry`, to which the real server's replies would be taken to belong, is
-   * over for the client: it has begun another from the same port, by another way. A UDP flow never
-   * says that it is over. */
-  #givesWay(flow: Flow, entry: number, view: DataView, l4At: number): boolean {
-    if (flow.protocol === UDP) return true
-    if (flow.protocol !== TCP) return false
-    if ((view.getUint8(l4At + TCP_FLAGS) & (TCP_SYN | TCP_ACK | TCP_RST)) !== TCP_SYN) return false
+  /** True when the TCP flow `entry` is over for its client, which begins another from the same port
+   * by another way. A UDP flow never says that it is over. */
+  #isOver(flow: Flow, entry: number): boolean {
     const table = this.#connections.tables[flow.family]!
     const state = table.bytes[entry * table.stride * 4 + STATE_BYTE]!
     return state === TCP_TIME_WAIT || state === TCP_CLOSE
   }
+}
+
+function isSyn(view: DataView, l4At: number): boolean {
+  return (view.getUint8(l4At + TCP_FLAGS) & (TCP_SYN | TCP_ACK | TCP_RST)) === TCP_SYN
 }
 
 /** Fills in the real server's half of `flow`. */

@@ -256,6 +256,20 @@ export class Swarm {
     await node.start()
   }
 
+  /** Sets the heartbeat: nodes are down after three of them. An agent may take longer than three
+   * seconds to come back where the machine is busy. */
+  async patience(seconds: number): Promise<void> {
+    await waitFor(
+      async () => {
+        const { Version, Spec } = await this.ask('GET', '/swarm')
+        const Dispatcher = { HeartbeatPeriod: seconds * 1e9 }
+        await this.ask('POST', `/swarm/update?version=${Version.Index}`, { ...Spec, Dispatcher })
+        return true
+      },
+      { what: 'the change of the heartbeat', timeoutMs: SWARM_WAIT_MS },
+    )
+  }
+
   /** Starts a load in a host; `endLoad` ends it. */
   async load(from: Host, order: LoadOrder): Promise<LabProcess> {
     const process = from.spawn([...NODE, REQUEST_LOAD, JSON.stringify(order)])

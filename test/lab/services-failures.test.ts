@@ -12,21 +12,6 @@ import { labTest } from './lab-test.ts'
 const REPLICAS = 4
 const LONG_MS = 90_000
 
-/** Nodes are down after three of these periods. An agent may take longer than three seconds to come
- * back where the machine is busy; that its tasks would be followed is another test's matter. */
-async function patience(swarm: Swarm, seconds: number): Promise<void> {
-  await waitFor(
-    async () => {
-      const { Version, Spec } = await swarm.ask('GET', '/swarm')
-      const Dispatcher = { HeartbeatPeriod: seconds * 1e9 }
-      const body = { ...Spec, Dispatcher }
-      await swarm.ask('POST', `/swarm/update?version=${Version.Index}`, body)
-      return true
-    },
-    { what: 'the change of the heartbeat', timeoutMs: LONG_MS },
-  )
-}
-
 /** Waits until every replica runs, none of them on that node. */
 async function elsewhere(swarm: Swarm, node: string): Promise<void> {
   await waitFor(
@@ -75,7 +60,7 @@ labTest(
     await serves('after the death of a task')
 
     t.comment('kill -9 of an agent, and its return')
-    await patience(swarm, 30)
+    await swarm.patience(30)
     const worker = swarm.nodes.at(-1)!
     await worker.crash()
     await worker.start()
@@ -99,7 +84,7 @@ labTest(
     await serves('after the death of a leader')
 
     t.comment('a node without power')
-    await patience(swarm, 1)
+    await swarm.patience(1)
     await swarm.powerOff(worker)
     await elsewhere(swarm, worker.name)
     await serves('while a node is away')
