@@ -2,16 +2,14 @@
 
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '../../base/clock.ts'
+import { startTimer } from '../../base/long-timer.ts'
 import { type Prng, prngOfState } from '../../base/prng.ts'
 import type { Timers } from '../../base/timers.ts'
 
 export const systemClock: Clock = { nowMs: () => performance.now(), wallMs: () => Date.now() }
 
 export const systemTimers: Timers = {
-  after(delayMs, run) {
-    const timer = setTimeout(run, delayMs)
-    return () => clearTimeout(timer)
-  },
+  after: startTimer,
 }
 
 /** Resolves after `ms` or when `signal` is aborted; never rejects. */
@@ -19,11 +17,11 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal?.aborted) return resolve()
     const end = (): void => {
-      clearTimeout(timer)
+      cancel()
       signal?.removeEventListener('abort', end)
       resolve()
     }
-    const timer = setTimeout(end, ms)
+    const cancel = startTimer(ms, end)
     signal?.addEventListener('abort', end)
   })
 }

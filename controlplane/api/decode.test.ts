@@ -39,6 +39,24 @@ t.test('what is empty is left out, unless it was meant', async (t) => {
   })
 })
 
+t.test('what is shown of a large number is a number of its type', async (t) => {
+  const shown = (name: string, given: string): bigint => {
+    const spec = decode(`{"TaskTemplate":{"RestartPolicy":{"${name}":${given}}}}`)
+    const { TaskTemplate } = spec as { TaskTemplate: { RestartPolicy: Record<string, number> } }
+    return BigInt(JSON.stringify(TaskTemplate.RestartPolicy[name]))
+  }
+  for (const [name, max] of [
+    ['MaxAttempts', 2n ** 64n - 1n],
+    ['Delay', 2n ** 63n - 1n],
+    ['Delay', -(2n ** 63n)],
+  ] as const) {
+    const text = shown(name, String(max))
+    const distance = max < 0n ? text - max : max - text
+    t.ok(distance >= 0n && distance <= 4096n, `${name} ${max}: ${text}`)
+  }
+  t.equal(shown('MaxAttempts', '9007199254740991'), 9007199254740991n)
+})
+
 t.test("complaints in Go's words", async (t) => {
   const cases: readonly (readonly [string, string])[] = [
     [

@@ -6,7 +6,8 @@
 //   - A member whose name no field has, even when case is ignored, is left out.
 //   - null leaves a value as it is, or empties what may be absent.
 //   - The first mismatch is reported, after the whole text was found to be JSON.
-//   - Integers above 2^53 lose their last digits: nothing here counts that far.
+//   - Integers above 2^53 lose their last digits: nothing here counts that far. None grows by that:
+//     the largest of 64 bits would be shown as one more than Go's clients can read.
 
 import { badRequest } from './errors.ts'
 import { JsonNumber, JsonObject, type JsonValue, kindOf, parseJson } from './json-parser.ts'
@@ -174,7 +175,7 @@ class Decoder {
     if (exact === null || exact < shape.min || exact > shape.max) {
       return this.#wrong(shape, value, path, owner, ` ${value.text}`)
     }
-    return Number(exact)
+    return withinDigits(exact, shape)
   }
 
   #bytes(shape: Shape, value: JsonValue, path: readonly string[], owner: string): unknown {
@@ -200,6 +201,17 @@ class Decoder {
     }
     return zero(shape)
   }
+}
+
+/** The number next to `exact` whose text is within the bounds. */
+function withinDigits(
+  exact: bigint,
+  { min, max }: { readonly min: bigint; readonly max: bigint },
+): number {
+  const near = Number(exact)
+  // Below 1e21, so without an exponent.
+  const shown = BigInt(String(near))
+  return shown >= min && shown <= max ? near : near * (1 - Number.EPSILON / 2)
 }
 
 /** Members by the field that they belong to; the last of several counts. An exact name goes before

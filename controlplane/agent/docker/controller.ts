@@ -9,6 +9,7 @@
 import type { Readable } from 'node:stream'
 import type Docker from 'dockerode'
 import type { Logger } from '../../../base/log.ts'
+import { startTimer } from '../../../base/long-timer.ts'
 import type { LocalInterface } from '../../../dataplane/tables.ts'
 import type { AssignedTask, NetworkItem } from '../../store/assignment.ts'
 import type { TaskStatus } from '../../store/objects.ts'
@@ -480,15 +481,15 @@ async function within(limitMs: number, signal: AbortSignal, work: Promise<unknow
     give = reject
   })
   const abort = (): void => give(new TaskError('aborted', { temporary: true }))
-  const timer = setTimeout(() => {
+  const cancel = startTimer(limitMs, () => {
     give(new TaskError('the engine does not stop it', { temporary: true }))
-  }, limitMs)
+  })
   signal.addEventListener('abort', abort, { once: true })
   try {
     if (signal.aborted) abort()
     await Promise.race([work, late])
   } finally {
-    clearTimeout(timer)
+    cancel()
     signal.removeEventListener('abort', abort)
   }
 }

@@ -12,6 +12,7 @@
 import { existsSync, type FSWatcher, readFileSync, watch } from 'node:fs'
 import { chmod, chown, mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { startTimer } from '../../../base/long-timer.ts'
 import type { LocalInterface } from '../../../dataplane/tables.ts'
 import type { AssignedTask, NetworkItem } from '../../store/assignment.ts'
 import type { TaskStatus } from '../../store/objects.ts'
@@ -469,13 +470,13 @@ export class ProcessController implements TaskController {
   #pause(ms: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       const onAbort = (): void => {
-        clearTimeout(timer)
+        cancel()
         reject(signal.reason as Error)
       }
-      const timer = setTimeout(() => {
+      const cancel = startTimer(ms, () => {
         signal.removeEventListener('abort', onAbort)
         resolve()
-      }, ms)
+      })
       if (signal.aborted) onAbort()
       else signal.addEventListener('abort', onAbort, { once: true })
     })
