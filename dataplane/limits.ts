@@ -26,8 +26,9 @@ export const BACKENDS_MAX: number = 131_072
 /** Services added by hand, and the real servers of all of them. */
 export const MANUAL_SERVICES_MAX: number = 4096
 export const MANUAL_SERVERS_MAX: number = 16_384
-/** Changes of them that are made at once. */
-export const CHANGES_MAX: number = 256
+/** Changes of them that are made at once, by one swap of the tables: as many as fit a line to the
+ * agent, 300 bytes each, with room to spare. */
+export const CHANGES_MAX: number = 2048
 /** Virtual services over all services: VIPs times ports. Together with those added by hand they are
  * what the balancer takes. */
 export const VIRTUAL_SERVICES_MAX: number = BALANCER_SERVICES_MAX - MANUAL_SERVICES_MAX

@@ -3,6 +3,7 @@
 // at.
 
 import t from 'tap'
+import { CHANGES_MAX, MANUAL_SERVERS_MAX } from './limits.ts'
 import { mergeManual, tableClaims } from './manual-merge.ts'
 import {
   applyChanges,
@@ -61,6 +62,32 @@ function servicesOf(...changes: ManualChange[]): ManualServices {
   t.same(applyChanges(services, changes, false), { made: changes.length, error: null })
   return services
 }
+
+t.test('there are only so many real servers', async (t) => {
+  const services = servicesOf()
+  const other = keyOf('10.1.0.10')
+  const servers = Array.from({ length: MANUAL_SERVERS_MAX - 2 }, (_, i) =>
+    serverOf('10.1.0.21', i + 1),
+  )
+  t.equal(services.restore([{ ...A, ...OPTIONS, servers }]), 0)
+  const second = serverOf('10.1.0.22')
+  t.equal(services.apply(add(other)), null)
+  t.equal(services.apply(attach(other, second)), null)
+  t.equal(services.apply({ verb: 'edit-server', key: other, server: second }), null)
+  t.equal(services.apply({ verb: 'edit-service', service: { ...A, ...OPTIONS } }), null)
+  t.same(services.list()[0]!.address, A.address, 'who is edited keeps its place')
+  t.equal(services.apply(attach(A, second)), null)
+  const more = attach(other, serverOf('10.1.0.23'))
+  t.equal(services.apply(more), 'ENOMEM')
+  t.equal(services.apply({ verb: 'delete-server', key: A, address: '10.1.0.21', port: 1 }), null)
+  t.equal(services.apply(more), null)
+  t.equal(services.apply(attach(A, serverOf('10.1.0.21', 1))), 'ENOMEM')
+  t.equal(services.apply({ verb: 'delete-service', key: other }), null)
+  for (const port of [1, 2]) t.equal(services.apply(attach(A, serverOf('10.1.0.24', port))), null)
+  t.equal(services.apply(attach(A, serverOf('10.1.0.24', 3))), 'ENOMEM')
+  t.equal(services.apply({ verb: 'clear' }), null)
+  t.equal(services.restore([{ ...A, ...OPTIONS, servers }]), 0, 'and all over again')
+})
 
 t.test('changes and their errors', async (t) => {
   const services = servicesOf(add(A), attach(A, serverOf('10.1.0.21')))
@@ -240,7 +267,7 @@ t.test('what comes from outside is checked', async (t) => {
     [[{ verb: 'delete-service', key: { ...A, address: '10.1.0.009' } }], /must be an address/],
     [[attach(A, serverOf('10.1.0.21', 99_999))], /port must be/],
     [[attach(A, serverOf('10.1.0.21', 1, { weight: 65_536 }))], /weight must be/],
-    [Array.from({ length: 300 }, () => ({ verb: 'clear' })), /at most 256/],
+    [Array.from({ length: CHANGES_MAX + 1 }, () => ({ verb: 'clear' })), /at most \d+/],
   ]
   for (const [value, problem] of bad) t.match(readChanges(value), problem)
   t.match(readServices([{ ...A, ...OPTIONS, servers: [{}] }]), /servers\[0\]\.address is missing/)

@@ -108,6 +108,8 @@ export function keyText(key: ServiceKey): string {
 
 export class ManualServices {
   private readonly services: Map<string, ManualService> = new Map()
+  /** Real servers of all of them. */
+  private serverCount = 0
   private findClaims: () => TableClaims = () => ({ services: new Map(), taken: new Set() })
   private foundClaims: TableClaims | null = null
   private readonly schedulers: readonly string[]
@@ -132,16 +134,30 @@ export class ManualServices {
     return this.foundClaims
   }
 
-  private serverCount(): number {
-    let count = 0
-    for (const { servers } of this.services.values()) count += servers.length
-    return count
+  private put(name: string, service: ManualService): void {
+    // One that is there already keeps its place.
+    this.serverCount += service.servers.length - this.serversOf(name)
+    this.services.set(name, service)
+  }
+
+  private remove(name: string): void {
+    this.serverCount -= this.serversOf(name)
+    this.services.delete(name)
+  }
+
+  private serversOf(name: string): number {
+    return this.services.get(name)?.servers.length ?? 0
+  }
+
+  private clear(): void {
+    this.services.clear()
+    this.serverCount = 0
   }
 
   /** Replaces everything by what an earlier agent had. What cannot be used is left out; returns how
    * many services that were. */
   restore(services: readonly ManualService[]): number {
-    this.services.clear()
+    this.clear()
     let lost = 0
     let servers = 0
     for (const service of services) {
@@ -151,7 +167,7 @@ export class ManualServices {
         !this.services.has(keyText(service)) &&
         this.serviceError(service) === null &&
         serversError(service) === null
-      if (isUsable) this.services.set(keyText(service), service)
+      if (isUsable) this.put(keyText(service), service)
       else lost++
     }
     return lost
@@ -161,7 +177,7 @@ export class ManualServices {
    * the tables say already is no error: it is how a listing with their services loads again. */
   apply(change: ManualChange, restoring: boolean = false): ManualError | null {
     if (change.verb === 'clear') {
-      this.services.clear()
+      this.clear()
       return null
     }
     const key = 'service' in change ? change.service : change.key
@@ -177,13 +193,13 @@ export class ManualServices {
     }
     if (known === undefined) return 'ESRCH'
     if (change.verb === 'delete-service') {
-      this.services.delete(name)
+      this.remove(name)
       return null
     }
-    if (change.verb === 'add-server' && this.serverCount() >= MANUAL_SERVERS_MAX) return 'ENOMEM'
+    if (change.verb === 'add-server' && this.serverCount >= MANUAL_SERVERS_MAX) return 'ENOMEM'
     const servers = changedServers(known, change as ServerChange)
     if (typeof servers === 'string') return servers
-    this.services.set(name, { ...known, servers })
+    this.put(name, { ...known, servers })
     return null
   }
 
@@ -210,7 +226,7 @@ export class ManualServices {
     if (error !== null) return error
     if (this.claims.taken.has(service.address)) return 'TAKEN'
     if (isNew && this.services.size >= MANUAL_SERVICES_MAX) return 'ENOMEM'
-    this.services.set(name, { ...service, servers: known?.servers ?? [] })
+    this.put(name, { ...service, servers: known?.servers ?? [] })
     return null
   }
 }

@@ -2,8 +2,10 @@
 // reading of addresses, and rules files. Method: literal cases; an agent that only notes.
 
 import t from 'tap'
+import { CHANGES_MAX } from '../../dataplane/limits.ts'
 import type { ManualServer, ManualService } from '../../dataplane/manual-services.ts'
 import { formatServices } from '../../ipvs-emulator/format.ts'
+import { CONTROL_LINE_SIZE_MAX } from '../limits.ts'
 import { inetAton, parseNetmask, parseService, wholeNumber } from './address.ts'
 import { IpvsFailure } from './failure.ts'
 import { type Asks, gatherServices } from './listing.ts'
@@ -105,12 +107,14 @@ t.test('rules in any pieces', async (t) => {
 
 t.test('a rules file longer than a bunch, and its failures', async (t) => {
   const line = (i: number): string => `-A -t 10.0.${i >> 8}.${i & 255}:80`
-  const rules = Array.from({ length: 600 }, (_, i) => line(i)).join('\n')
+  const count = CHANGES_MAX + 100
+  const rules = Array.from({ length: count }, (_, i) => line(i)).join('\n')
   const whole = agent()
   t.equal(await failureOf(restore(whole, pieces(rules, 1000), names, silent)), null)
-  t.equal(whole.changes.length, 600)
-  const failed = await failureOf(restore(agent(300), pieces(rules, 1000), names, silent))
-  t.same(failed, [255, 'line 301: Service already exists'])
+  t.equal(whole.changes.length, count)
+  const failing = agent(CHANGES_MAX + 50)
+  const failed = await failureOf(restore(failing, pieces(rules, 1000), names, silent))
+  t.same(failed, [255, `line ${CHANGES_MAX + 51}: Service already exists`])
   const early = agent()
   const wrong = `${line(1)}\n${line(2)}\n-A -w\n${line(3)}\n`
   t.same(await failureOf(restore(early, pieces(wrong, 9), names, silent)), [
@@ -124,6 +128,22 @@ t.test('a rules file longer than a bunch, and its failures', async (t) => {
     [`-A ${'x'.repeat(100_000)}`, /^line 1: is too long/],
   ] as const) {
     t.match((await failureOf(restore(agent(), pieces(text, 50_000), names, silent)))?.[1], message)
+  }
+})
+
+t.test('a bunch of the longest changes fits a line to the agent', async (t) => {
+  const address = 'fd00:1111:2222:3333:4444:5555:6666:7777'
+  const service = ['--sctp-service', `[${address}]:65535`]
+  const lines = [
+    [...['-A', ...service, '-p', '2678400', '-M', '127', '-s', 'mh', '-b'], 'flag-1,flag-2,flag-3'],
+    [...['-a', ...service, '-r', `[${address}]:65534`], '-i', '-w', '65535', '-x', '65535'],
+  ]
+  for (const line of lines) {
+    const one = agent()
+    await runRequest(one, readRequest(line, names), names, silent)
+    const changes = Array.from({ length: CHANGES_MAX }, () => one.changes[0])
+    const request = { id: 2 ** 52, verb: 'ipvs.change', given: { changes, restoring: true } }
+    t.ok(JSON.stringify(request).length < 0.7 * CONTROL_LINE_SIZE_MAX)
   }
 })
 
