@@ -147,6 +147,36 @@ t.test('a client keeps its server over a restart longer than its template had le
   }
 })
 
+t.test('of two templates of a client the one that is followed is kept', async (t) => {
+  const net = NETS.v4!
+  const config = (weight: number): ReturnType<typeof service> =>
+    service(net, {
+      persistenceSeconds: 300,
+      realServers: net.servers.map((address, i) => ({
+        ...{ key: `s${i}`, address, port: 8080 },
+        weight: i === 0 ? weight : 1,
+      })),
+    })
+  const fields = { protocol: TCP, target: net.vip, targetPort: 80 }
+  const open = (self: ReturnType<typeof lab>, source: string, sourcePort: number): string => {
+    const connection = self.send(build({ ...fields, source, sourcePort }))
+    return self.director.realServerKey(self.director.realServerOf(connection))
+  }
+  const before = lab()
+  before.director.settings.expireQuiescentTemplate = true
+  before.apply(config(1))
+  t.equal(open(before, net.client, 1), 's0')
+  before.apply(config(0))
+  t.equal(open(before, net.gateway, 1), 's1')
+  t.equal(open(before, net.client, 2), 's2', 'its first server takes nobody any more')
+  const after = lab()
+  after.director.settings.expireQuiescentTemplate = true
+  after.apply(config(0))
+  const { loaded } = loadFlows(after.director, saveFlows(before.director), 0)
+  t.equal(loaded, 3 + 2, 'all connections, and a template for each client')
+  t.equal(open(after, net.client, 3), 's2')
+})
+
 t.test('a smaller table takes what it has room for', async (t) => {
   const before = populate()
   const after = lab(20)

@@ -24,6 +24,7 @@ import {
   DATA,
   DEADLINE,
   FLAGS_BYTE,
+  HAS_FORWARD,
   HEADS,
   NO_OUTPUT,
   ONE_PACKET,
@@ -64,7 +65,7 @@ export class FlowStateError extends Error {
   override readonly name: string = 'FlowStateError'
 }
 
-/** Saves every connection. */
+/** Saves every connection, and the templates that are followed. */
 export function saveFlows(director: Director): Uint8Array {
   const [templates, flows] = collect(director)
   const all = [...templates, ...flows]
@@ -122,7 +123,9 @@ function collect(director: Director): [templates: number[], flows: number[]] {
   for (let c = director.nextConnection(0); c >= 0; c = director.nextConnection(c + 1)) {
     const table = director.connections.tables[c & 1]!
     const flags = table.bytes[(c >>> 1) * table.stride * 4 + FLAGS_BYTE]!
-    ;((flags & TEMPLATE) !== 0 ? templates : flows).push(c)
+    if ((flags & TEMPLATE) === 0) flows.push(c)
+    // One that is not followed any more must not take the place of the one that is.
+    else if ((flags & HAS_FORWARD) !== 0) templates.push(c)
   }
   return [templates, flows]
 }
