@@ -157,7 +157,7 @@ async function create(call: Call, env: Environment): Promise<Answer> {
   const given = await call.json<GivenNetwork>(NETWORK_CREATE)
   const isOurs = given.Driver === 'overlay' || given.Scope === 'swarm'
   if (!isOurs) {
-    await checkNotOurs(given.Name, env)
+    checkNotOurs(given.Name, env)
     return passToEngine(env, await call.again())
   }
   requireCreator(call, env)
@@ -173,10 +173,11 @@ async function create(call: Call, env: Environment): Promise<Answer> {
   return onLeader(call, env, (store) => createOnLeader(call, env, store, given))
 }
 
-/** A network of the engine cannot have the name of one of the cluster's. */
-async function checkNotOurs(name: string, env: Environment): Promise<void> {
-  const store = await clusterOf(env)
-  const known = store?.view((tx) => tx.find('networks', 'name', name.toLowerCase())) ?? []
+/** A network of the engine cannot have the name of one of the cluster's. As far as this node knows:
+ * a cluster without a leader does not keep the engine from its work. */
+function checkNotOurs(name: string, { node }: Environment): void {
+  const known =
+    node.cluster()?.store.view((tx) => tx.find('networks', 'name', name.toLowerCase())) ?? []
   if (!known.some((network) => isShown(network) && network.spec.Name === name)) return
   throw new ApiError(409, `network with name ${name} already exists`)
 }

@@ -243,7 +243,7 @@ t.test("names of the cluster's and the engine's networks", async (t) => {
     const all = [...own.map((Name) => ({ Name, Labels: null })), twin]
     response.end(JSON.stringify(given === undefined ? all : { Name: given }))
   })
-  const { api } = await start(t, engine.path)
+  const { api, node } = await start(t, engine.path)
   for (const Name of ['front', 'both']) {
     t.equal((await api.post('/networks/create', { Name, Driver: 'overlay' })).status, 201)
   }
@@ -253,6 +253,11 @@ t.test("names of the cluster's and the engine's networks", async (t) => {
     engine.seen.some((line) => line.startsWith('POST')),
     'the engine was not asked',
   )
+  const { readBarrier } = node
+  node.readBarrier = () => Promise.reject(new Error('no leader'))
+  await api.post('/networks/create', { Name: 'x' })
+  t.ok(engine.seen.at(-1)?.startsWith('POST'), 'it needs no leader')
+  node.readBarrier = readBarrier
   const ambiguous = 'network both is ambiguous (2 matches found based on name)'
   for (const method of ['GET', 'DELETE']) {
     const { status, body } = await api.call(method, '/networks/both')
