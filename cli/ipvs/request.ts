@@ -210,7 +210,7 @@ class Reader {
     }
     if (command !== 'add-server' && command !== 'edit-server') return
     const isTunnel = this.method === 'tunnel'
-    if (this.key!.mark === 0 && this.real!.family !== this.key!.family && !isTunnel) {
+    if (this.real!.family !== this.key!.family && !isTunnel) {
       fail('Different address family is allowed only for tunneling servers')
     }
     this.checkTunnel(isTunnel)
