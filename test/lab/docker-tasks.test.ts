@@ -7,6 +7,9 @@ import './enter.ts'
 import { waitFor } from '../../cli/lab/wait.ts'
 import { engineTest, startEngineNodes, untilRunning } from './engine-scene.ts'
 
+/** The first major version of the engine that puts its own name server before that of a network. */
+const ENGINE_WITH_ITS_OWN = 26
+
 const serve = (port: number): string =>
   `mkdir /www; echo here > /www/index.html; exec httpd -f -p ${port} -h /www`
 
@@ -56,7 +59,15 @@ engineTest('a service on two engines', async (t, lab) => {
   for (let n = 0; n < 12; n++)
     seen.add((await run('wget', '-qO-', `http://web/${who}`)).split('\n')[0]!)
   t.same([...seen].sort(), ['web-1', 'web-2', 'web-3'], 'the VIP reaches them all')
-  t.equal((await run('nslookup', 'tasks.web')).match(/10\.7\.0\.\d+/g)?.length, 3)
+  const answers = (await run('nslookup', 'tasks.web')).split('Name:').slice(1).join()
+  t.equal(answers.match(/10\.7\.0\.\d+/g)?.length, 3)
+  const resolv = await run('cat', '/etc/resolv.conf')
+  t.match(resolv, /^options .*ndots:0/m)
+  const version = await h1!.engine.mustDocker('version', '--format', '{{.Server.Version}}')
+  if (Number.parseInt(version, 10) < ENGINE_WITH_ITS_OWN) {
+    t.match(resolv, /^nameserver 10\.7\.0\.1$/m, "the network's own name server")
+    t.notMatch(resolv, /127\.0\.0\.11/, "without the engine's in between")
+  }
   const answer = await waitFor(
     async () =>
       client.must(['wget', '-T', '5', '-qO-', `http://${h2!.node.host.address}:8080/${who}`]),

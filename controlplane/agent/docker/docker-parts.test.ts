@@ -52,6 +52,17 @@ t.test('the request for a container', async (t) => {
   ])
 })
 
+t.test("the network's name server is asked without the engine's in between", async (t) => {
+  const given = (Options: string[]) => options({ DNSConfig: { Options } }).HostConfig?.DnsOptions
+  t.same(options({}).HostConfig?.DnsOptions, ['ndots:0;'])
+  t.same(given(['timeout:1']), ['timeout:1', 'ndots:0;'], 'last: it begins a comment')
+  t.same(given(['ndots:2', 'rotate']), ['ndots:2', 'rotate'], "the user's own")
+  const alone = { ContainerSpec: { Image: 'img' }, ForceUpdate: 0, Runtime: 'container' as const }
+  const nowhere = { ...place, nameServers: [] }
+  const made = createOptions(task('t1', { spec: alone }), host, nowhere)
+  t.same(made.HostConfig?.DnsOptions, [], 'where there is none of ours')
+})
+
 t.test("ports in host mode are the engine's", async (t) => {
   const port = { Protocol: 'tcp' as const, TargetPort: 80, PublishedPort: 8080 }
   const ports = [
