@@ -22,7 +22,14 @@ import process from 'node:process'
 import { fileURLToPath } from 'node:url'
 import type { Lab } from '../cli/lab/lab.ts'
 import type { LoadReport } from '../cli/lab/request-load.ts'
-import { endLoad, killTask, pageService, type ShownTask, Swarm } from '../cli/lab/swarm.ts'
+import {
+  endLoad,
+  killTask,
+  type PagePlan,
+  pageService,
+  type ShownTask,
+  Swarm,
+} from '../cli/lab/swarm.ts'
 import type { SwarmNode } from '../cli/lab/swarm-node.ts'
 import { pause, waitFor } from '../cli/lab/wait.ts'
 import { TASK_STATES } from '../controlplane/store/objects.ts'
@@ -44,6 +51,8 @@ const STATES: readonly string[] = TASK_STATES.slice(0, TASK_STATES.indexOf('runn
 const PER_SECOND = 500
 /** Of questions: what one node must answer. */
 const DNS_RATE = 20_000
+/** How often the tasks are asked whether they are well meanwhile. Docker's default is 30 s. */
+const DNS_PROBE_NS = 5_000_000_000
 /** By then the kept connections of a load are open, and every backend has some. */
 const SETTLE_MS = 1_000
 const WAIT_MS = 150_000
@@ -109,9 +118,9 @@ async function loads(
   return () => Promise.all(both.map((load) => endLoad(load)))
 }
 
-async function pages(swarm: Swarm, drain: string): Promise<void> {
+async function pages(swarm: Swarm, drain: string, plan: PagePlan = {}): Promise<void> {
   const labels = { 'weft.drain-timeout': drain }
-  await swarm.service(pageService('web', ['front'], 6, { port: 8080, labels }))
+  await swarm.service(pageService('web', ['front'], 6, { port: 8080, labels, ...plan }))
   await swarm.converged('web', 6, WAIT_MS)
   await swarm.served(8080)
 }
@@ -249,7 +258,8 @@ async function elsewhere(swarm: Swarm, dead: SwarmNode, sinceMs: number): Promis
 }
 
 async function dns(swarm: Swarm, seconds: number): Promise<Yield> {
-  await pages(swarm, '0')
+  // Each probe is two programs, on the cores that are measured.
+  await pages(swarm, '0', { probeNs: DNS_PROBE_NS })
   const [task] = await swarm.running('web')
   const node = swarm.nodeOf(task!, await swarm.manager.nodes())
   const network = (await swarm.ask('GET', '/networks/front')) as {
@@ -271,7 +281,7 @@ async function dns(swarm: Swarm, seconds: number): Promise<Yield> {
   await remove(swarm)
   return {
     'DNS answers': most.perSecond,
-    'DNS p99 then': most.p99Ms,
+    'DNS p99': most.p99Ms,
     'DNS p50 at a rate': paced.p50Ms,
     'DNS p99 at a rate': paced.p99Ms,
     'DNS lost': most.lost + paced.lost,
@@ -316,7 +326,7 @@ export const bench: Bench = {
     { name: 'failed requests, updates', unit: '' },
     { name: 'failed requests, draining', unit: '' },
     { name: 'DNS answers', unit: '1/s' },
-    { name: 'DNS p99 then', unit: 'ms' },
+    { name: 'DNS p99', unit: 'ms' },
     { name: 'DNS p50 at a rate', unit: 'ms' },
     { name: 'DNS p99 at a rate', unit: 'ms' },
     { name: 'DNS lost', unit: '' },
@@ -330,7 +340,7 @@ export const bench: Bench = {
     { metric: 'failed requests, updates', atMost: 0 },
     { metric: 'failed requests, draining', atMost: 0 },
     { metric: 'DNS answers', atLeast: 20_000 },
-    { metric: 'DNS p99 at a rate', atMost: 2 },
+    { metric: 'DNS p99', atMost: 2 },
   ],
   contestants: async (lab: Lab) => {
     const options = { logLevel: 'debug' }

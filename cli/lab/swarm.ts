@@ -66,6 +66,8 @@ export interface PagePlan {
   readonly labels?: Readonly<Record<string, string>>
   /** Over the ContainerSpec. */
   readonly container?: object
+  /** Of a task that is known to be well, in ns; default as of one that begins. */
+  readonly probeNs?: number
 }
 
 export class Swarm {
@@ -323,7 +325,7 @@ export function pageService(
   name: string,
   networks: readonly string[],
   replicas: number,
-  { port = 0, update = {}, labels = {}, container = {} }: PagePlan = {},
+  { port = 0, update = {}, labels = {}, container = {}, probeNs = PROBE_NS }: PagePlan = {},
 ): object {
   const server = `exec ${[...NODE, PAGE_SERVER].join(' ')} "$HOSTNAME" 80`
   return {
@@ -336,7 +338,7 @@ export function pageService(
         Command: ['sh', '-c', server],
         Healthcheck: {
           Test: ['CMD', 'bash', '-c', '</dev/tcp/127.0.0.1/80'],
-          Interval: PROBE_NS,
+          Interval: probeNs,
           Timeout: 20_000_000_000,
           Retries: 3,
           StartPeriod: 60_000_000_000,

@@ -21,6 +21,7 @@ import {
 } from '../../dataplane/edge/egress.ts'
 import { EGRESS_DEVICES } from '../../dataplane/edge/mesh-plan.ts'
 import { makeNetworkNamespace, releaseNetworkNamespace } from '../../dataplane/edge/netns.ts'
+import { spawn } from '../../dataplane/edge/spawn.ts'
 import { openTerminal } from '../../dataplane/edge/terminal.ts'
 import { macFromAddress } from '../../dataplane/mac-derive.ts'
 
@@ -100,6 +101,7 @@ async function openProcess(options: ExecutorOptions): Promise<Executor> {
     addresses: options.addresses,
     network: options.network,
     openTerminal,
+    startProgram: spawn,
     egress: await hostEgress(options.log),
     namespaces: { make: makeNetworkNamespace, release: releaseNetworkNamespace },
     wallNs: () => BigInt(Date.now()) * 1_000_000n,

@@ -2,11 +2,12 @@
 // changes), `iptables`. Never through a shell; always with a limit on time and output; what they
 // complain about becomes part of the error.
 
-import { spawn } from 'node:child_process'
+import { StringDecoder } from 'node:string_decoder'
 import type { AddressFamily } from './address.ts'
 import { EdgeError } from './errors.ts'
 import { COMMAND_OUTPUT_SIZE_MAX, COMMAND_TIMEOUT_MS } from './limits.ts'
 import { type NetworkNamespace, namespacePath } from './netns.ts'
+import { spawn } from './spawn.ts'
 
 export interface CommandResult {
   readonly status: number
@@ -16,35 +17,35 @@ export interface CommandResult {
 
 /** Runs a program to its end, whatever its status. Throws EdgeError COMMAND_MISSING when it is not
  * installed, COMMAND_FAILED when it took too long or said too much. */
-export function runCommand(
+export async function runCommand(
   program: string,
   parameters: readonly string[],
   input = '',
 ): Promise<CommandResult> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, parameters, {
-      timeout: COMMAND_TIMEOUT_MS,
-      killSignal: 'SIGKILL',
-      // Messages are matched below: they must not be translated.
-      env: { PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin`, LC_ALL: 'C' },
-    })
-    const outputs = { stdout: '', stderr: '' }
-    for (const name of ['stdout', 'stderr'] as const) {
-      child[name].setEncoding('utf8').on('data', (text: string) => {
-        outputs[name] += text
-        if (outputs[name].length > COMMAND_OUTPUT_SIZE_MAX) child.kill('SIGKILL')
-      })
+  const outputs = { stdout: '', stderr: '' }
+  const take = (name: 'stdout' | 'stderr'): ((text: Buffer) => void) => {
+    const decoder = new StringDecoder('utf8')
+    return (text) => {
+      outputs[name] += decoder.write(text)
+      if (outputs[name].length > COMMAND_OUTPUT_SIZE_MAX) child.kill()
     }
-    child.on('error', (error: NodeJS.ErrnoException) => reject(spawnError(program, error)))
-    child.on('close', (status, signal) => {
-      if (status !== null) return resolve({ status, ...outputs })
-      const what = `${program} ${parameters.join(' ')} was ended by ${signal}`
-      reject(new EdgeError('COMMAND_FAILED', program, what))
-    })
-    // A program that ends before it read everything: its status says more than our EPIPE.
-    child.stdin.on('error', () => {})
-    child.stdin.end(input)
+  }
+  const child = spawn(program, parameters, {
+    // Messages are matched below: they must not be translated.
+    env: { PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin`, LC_ALL: 'C' },
+    input,
+    timeoutMs: COMMAND_TIMEOUT_MS,
+    onStdout: take('stdout'),
+    onStderr: take('stderr'),
   })
+  try {
+    const { status, signal } = await child.ended
+    if (status !== null) return { status, ...outputs }
+    const what = `${program} ${parameters.join(' ')} was ended by ${signal}`
+    throw new EdgeError('COMMAND_FAILED', program, what)
+  } catch (error) {
+    throw error instanceof EdgeError ? error : spawnError(program, error as NodeJS.ErrnoException)
+  }
 }
 
 const PACKAGES: Readonly<Record<string, string>> = { ip: 'iproute2', nsenter: 'util-linux' }

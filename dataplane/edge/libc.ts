@@ -45,6 +45,47 @@ const mprotect_ = declare('mprotect', ['int64_t', 'int64_t', 'int'])
 const schedYield_ = declare('sched_yield', [])
 const madvise_ = declare('madvise', ['int64_t', 'int64_t', 'int'])
 const abort_ = declare('abort', [], 'void')
+const pipe_ = declare('pipe2', ['int64_t', 'int'])
+const waitpid_ = declare('waitpid', ['int', 'int64_t', 'int'])
+const spawning = declareSpawning()
+
+interface Spawning {
+  readonly init: Call
+  readonly flags: Call
+  readonly defaults: Call
+  readonly mask: Call
+  readonly destroy: Call
+  readonly open: Call
+  readonly dup: Call
+  readonly end: Call
+  readonly run: Call
+  readonly fill: Call
+  readonly empty: Call
+}
+
+function declareSpawning(): Spawning | null {
+  const pointer = 'int64_t'
+  try {
+    return {
+      init: declare('posix_spawnattr_init', [pointer]),
+      flags: declare('posix_spawnattr_setflags', [pointer, 'short']),
+      defaults: declare('posix_spawnattr_setsigdefault', [pointer, pointer]),
+      mask: declare('posix_spawnattr_setsigmask', [pointer, pointer]),
+      destroy: declare('posix_spawnattr_destroy', [pointer]),
+      open: declare('posix_spawn_file_actions_init', [pointer]),
+      dup: declare('posix_spawn_file_actions_adddup2', [pointer, 'int', 'int']),
+      end: declare('posix_spawn_file_actions_destroy', [pointer]),
+      run: declare('posix_spawn', [pointer, 'str', pointer, pointer, pointer, pointer]),
+      fill: declare('sigfillset', [pointer]),
+      empty: declare('sigemptyset', [pointer]),
+    }
+  } catch {
+    return null
+  }
+}
+
+/** posixSpawn() can be called. */
+export const canSpawn: boolean = spawning !== null
 
 function checked(result: number): number {
   return result === -1 ? -koffi.errno() : result
@@ -297,4 +338,79 @@ export function threadUsage(out: ThreadUsage): number {
 export function abort(): never {
   abort_()
   throw new Error('unreachable: abort() returned')
+}
+
+export interface Pipe {
+  readonly read: number
+  readonly write: number
+}
+
+const ends = allocateStatic(8)
+const endsAddress = addressOf(ends)
+
+/** Both ends of a pipe that no child inherits. Throws where the process has no more descriptors. */
+export function pipe(): Pipe {
+  const result = checked(pipe_(endsAddress, O_CLOEXEC))
+  if (result < 0) throw new Error(`pipe2: errno ${-result}`)
+  return { read: ends.readInt32LE(0), write: ends.readInt32LE(4) }
+}
+
+const waited = allocateStatic(4)
+const waitedAddress = addressOf(waited)
+const WNOHANG = 1
+
+/** Takes leave of a child that has ended: its status as waitpid(2) gives it. Null while it runs. */
+export function waitpid(pid: number): number | null {
+  return waitpid_(pid, waitedAddress, WNOHANG) === pid ? waited.readInt32LE(0) : null
+}
+
+// Opaque types of libc, some 340 and 80 bytes in glibc and musl; a sigset_t is 128.
+const attributes = addressOf(allocateStatic(1024))
+const actions = addressOf(allocateStatic(1024))
+const allSignals = addressOf(allocateStatic(128))
+const noSignals = addressOf(allocateStatic(128))
+/** POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK (spawn.h). */
+const SPAWN_FLAGS = 0x04 | 0x08
+
+/** Starts the program at `path` with the descriptors of `streams` as its 0, 1 and 2, all signals at
+ * their defaults and none blocked. Returns its pid, or -errno, also where the program could not be
+ * run. `parameters` begin with its name. */
+export function posixSpawn(
+  path: string,
+  parameters: readonly string[],
+  environment: readonly string[],
+  streams: readonly number[],
+): number {
+  const argv = pointers(parameters)
+  const envp = pointers(environment)
+  const { init, flags, defaults, mask, destroy, open, dup, end, run, fill, empty } = spawning!
+  init(attributes)
+  open(actions)
+  fill(allSignals)
+  empty(noSignals)
+  flags(attributes, SPAWN_FLAGS)
+  defaults(attributes, allSignals)
+  mask(attributes, noSignals)
+  streams.forEach((fd, n) => {
+    dup(actions, fd, n)
+  })
+  const result = run(waitedAddress, path, actions, attributes, addressOf(argv), addressOf(envp))
+  end(actions)
+  destroy(attributes)
+  return result === 0 ? waited.readInt32LE(0) : -result
+}
+
+/** A char *[] with its strings behind it. */
+function pointers(words: readonly string[]): Buffer {
+  const texts = words.map((word) => Buffer.from(`${word}\0`))
+  const head = 8 * (words.length + 1)
+  const memory = allocatePinned(texts.reduce((size, text) => size + text.length, head))
+  const address = addressOf(memory)
+  let at = head
+  for (const [n, text] of texts.entries()) {
+    memory.writeBigUInt64LE(BigInt(address + at), 8 * n)
+    memory.set(text, at)
+    at += text.length
+  }
+  return memory
 }

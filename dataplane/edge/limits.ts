@@ -19,6 +19,9 @@ export const AEAD_PAYLOAD_SIZE_MAX: number = 65535 - 24
 /** Time that one run of an external command (ip, iptables) may take, in milliseconds. */
 export const COMMAND_TIMEOUT_MS = 20_000
 
+/** Children are looked at so often, besides whenever a signal tells of one, in milliseconds. */
+export const REAP_MS = 1_000
+
 /** Largest answer read from an external command, in bytes: 100,000 rules fit. */
 export const COMMAND_OUTPUT_SIZE_MAX: number = 16 * 2 ** 20
 

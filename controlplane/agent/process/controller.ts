@@ -52,13 +52,14 @@ import {
 } from './places.ts'
 import { type Plan, planTask } from './plan.ts'
 import { insideScript, OWN_FILES, type Place, runScript } from './script.ts'
-import { execute } from './shell.ts'
+import { execute, type StartProgram } from './shell.ts'
 import { logLimits, TaskLog } from './task-log.ts'
 import { userNumbers } from './users.ts'
 
 export interface ControllerParts extends Places {
   readonly network: (networkId: string) => NetworkItem | undefined
   readonly openTerminal: () => Terminal
+  readonly startProgram: StartProgram
   /** Addresses of the links of all tasks of the node. */
   readonly egressAddresses: () => ReadonlySet<string>
   /** Ports of mode "host" of all tasks of the node. */
@@ -289,12 +290,9 @@ export class ProcessController implements TaskController {
     const pid = firstProcess(this.#directory)
     if (pid === 0) return { status: 125, output: 'the task does not run' }
     const spaces = ['--mount', '--uts', '--ipc', '--net', '--pid', '--root', '--wd=/', '--']
-    return execute(
-      'nsenter',
-      ['--target', String(pid), ...spaces, ...command],
-      timeoutMs,
-      signal,
-    ).catch((error: Error) => ({
+    const { startProgram: start } = this.#parts
+    const words = ['--target', String(pid), ...spaces, ...command]
+    return execute('nsenter', words, { timeoutMs, signal, start }).catch((error: Error) => ({
       status: 125,
       output: error.message,
     }))

@@ -16,6 +16,7 @@ import type { Egress } from './egress.ts'
 import type { Terminal } from './launch.ts'
 import { firstProcess, send, supervisorOf } from './life.ts'
 import { type Directories, type NetworkNamespaces, removeTraces } from './places.ts'
+import type { StartProgram } from './shell.ts'
 import { run } from './shell.ts'
 
 /** f_type of a tmpfs (include/uapi/linux/magic.h). */
@@ -34,6 +35,7 @@ export interface ProcessExecutorOptions {
   readonly network: (networkId: string) => NetworkItem | undefined
   readonly namespaces: NetworkNamespaces
   readonly openTerminal: () => Terminal
+  readonly startProgram: StartProgram
   /** Null: tasks reach nothing outside their networks. */
   readonly egress: Egress | null
   readonly wallNs: () => bigint
@@ -87,7 +89,7 @@ export class ProcessExecutor implements Executor {
   }
 
   controller(task: AssignedTask, host: TaskHost): TaskController {
-    const { network, namespaces, openTerminal, egress, wallNs } = this.#options
+    const { network, namespaces, openTerminal, startProgram, egress, wallNs } = this.#options
     const onRemoved = (): void => {
       this.#controllers.delete(task.id)
     }
@@ -100,6 +102,7 @@ export class ProcessExecutor implements Executor {
       directories,
       namespaces,
       openTerminal,
+      startProgram,
       network,
       egress,
       egressAddresses,

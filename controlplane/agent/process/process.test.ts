@@ -12,12 +12,14 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { makeNetworkNamespace, releaseNetworkNamespace } from '../../../dataplane/edge/netns.ts'
+import { spawn } from '../../../dataplane/edge/spawn.ts'
 import { openTerminal } from '../../../dataplane/edge/terminal.ts'
 import { insideLab, run } from '../../../dataplane/edge/testing/lab.ts'
 import type { AssignedTask, NetworkItem } from '../../store/assignment.ts'
 import type { ContainerSpec } from '../../store/specs.ts'
 import type { LogLine, TaskController, TaskHost } from '../executor.ts'
 import { ProcessExecutor } from './executor.ts'
+import { execute } from './shell.ts'
 
 const t = await insideLab(import.meta.filename)
 // The lab's /run is a tmpfs of its own.
@@ -48,6 +50,7 @@ const open = async (): Promise<ProcessExecutor> => {
     addresses: () => [],
     network: (id) => ({ ...NETWORK, id, ingress: id === 'ingress' }),
     openTerminal,
+    startProgram: spawn,
     egress: null,
     namespaces: { make: makeNetworkNamespace, release: releaseNetworkNamespace },
     wallNs: () => BigInt(Date.now()) * 1_000_000n,
@@ -171,6 +174,11 @@ t.test('secrets and configs are files with owners and modes', async (t) => {
   )
   t.same(written, ['stdout: 440 /run/secrets/password', 'stdout: hushI am web on host1, hush'])
   t.notOk(readdirSync(`${DATA}/tasks`).length, 'nothing of it on the disk')
+})
+
+t.test("a command by Node's own means", async (t) => {
+  t.same(await execute('sh', ['-c', 'cat; echo $0; exit 3']), { status: 3, output: 'sh\n' })
+  await t.rejects(execute('no-such-program', []), { code: 'ENOENT' })
 })
 
 t.test('exit codes and what could not start are told', async (t) => {
