@@ -28,18 +28,20 @@ export type StartProgram = (
 const forked: StartProgram = (program, parameters, options) => {
   const { env, input, timeoutMs, signal, onStdout, onStderr } = options
   const child = spawn(program, parameters, {
-    ...{ env, timeout: timeoutMs, killSignal: 'SIGKILL' as const },
+    ...{ env, killSignal: 'SIGKILL' as const },
     ...(signal === undefined ? {} : { signal }),
   })
   child.stdout.on('data', onStdout)
   child.stderr.on('data', onStderr)
   child.stdin.on('error', () => {})
   child.stdin.end(input)
+  // Node's own would go on for a program that could not be started.
+  const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs)
   const ended = new Promise<{ status: number | null }>((settle, fail) => {
     child.on('error', fail)
     child.on('close', (status) => settle({ status }))
   })
-  return { ended }
+  return { ended: ended.finally(() => clearTimeout(timer)) }
 }
 
 export interface Ended {
