@@ -372,6 +372,9 @@ const noSignals = addressOf(allocateStatic(128))
 /** POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK (spawn.h). */
 const SPAWN_FLAGS = 0x04 | 0x08
 
+/** What a call in hand points to: V8 collects a Buffer of which only the address is in use. */
+const held: Buffer[] = []
+
 /** Starts the program at `path` with the descriptors of `streams` as its 0, 1 and 2, all signals at
  * their defaults and none blocked. Returns its pid, or -errno, also where the program could not be
  * run. `parameters` begin with its name. */
@@ -383,6 +386,7 @@ export function posixSpawn(
 ): number {
   const argv = pointers(parameters)
   const envp = pointers(environment)
+  held.push(argv, envp)
   const { init, flags, defaults, mask, destroy, open, dup, end, run, fill, empty } = spawning!
   init(attributes)
   open(actions)
@@ -395,6 +399,7 @@ export function posixSpawn(
     dup(actions, fd, n)
   })
   const result = run(waitedAddress, path, actions, attributes, addressOf(argv), addressOf(envp))
+  held.length = 0
   end(actions)
   destroy(attributes)
   return result === 0 ? waited.readInt32LE(0) : -result
