@@ -127,7 +127,7 @@ async function checkService(t: Test, docker: Docker): Promise<void> {
 async function checkNodes(t: Test, h1: EngineNode, h2: EngineNode): Promise<void> {
   t.comment('nodes')
   const docker: Docker = (...args) => h1.node.mustDocker(...args)
-  t.match(await docker('node', 'ps', 'h2'), /st_web\.[12] +bb:latest +h2 +Running/)
+  t.match(await docker('node', 'ps', 'h2'), /st_web\.[123] +bb:latest +h2 +Running/)
   await docker('node', 'update', '--availability', 'drain', 'h2')
   const here = (await h1.node.nodes()).get('h1')!.ID
   const isHere = (tasks: readonly { readonly NodeID: string }[]): boolean =>
@@ -143,7 +143,7 @@ async function checkNodes(t: Test, h1: EngineNode, h2: EngineNode): Promise<void
   t.match(await h1.node.docker('node', 'rm', 'h2'), { stderr: /is not down and can't be removed/ })
   await docker('node', 'rm', '--force', 'h2')
   await untilRunning(h1, 'st_web', 2, isHere)
-  t.notMatch(await docker('node', 'ls'), /h2/)
+  t.notMatch(await docker('node', 'ls'), /\bh2\b/)
   // As with Docker, what it runs goes on until it leaves.
   await waitFor(async () => (await h2.node.info()).Swarm.LocalNodeState === 'error', {
     what: 'the node to learn of it',
