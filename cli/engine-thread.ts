@@ -4,6 +4,7 @@
 
 import { Worker } from 'node:worker_threads'
 import type { Logger } from '../base/log.ts'
+import { Turns } from '../base/turns.ts'
 import type { BalancerRows } from '../dataplane/balanced-services.ts'
 import type { CompiledTables } from '../dataplane/compiled.ts'
 import { PROTOCOL_TCP } from '../dataplane/compiled.ts'
@@ -84,7 +85,7 @@ export class EngineThread implements EngineHandle {
   private trimTimer: NodeJS.Timeout | undefined
   private settleReply: ((reply: FromEngine | Error) => void) | null = null
   /** Host changes are made one after another, also those of stop(). */
-  private work: Promise<unknown> = Promise.resolve()
+  private readonly turns: Turns = new Turns()
 
   /** The memory may be handed in, zeroed: readers of one engine's counters then go on with the
    * next's. */
@@ -116,7 +117,7 @@ export class EngineThread implements EngineHandle {
   }
 
   changeServices(changes: readonly ManualChange[], restoring: boolean): Promise<ChangeResult> {
-    return this.inTurn(async () => {
+    return this.turns.take(async () => {
       const { current, options } = this
       if (current === null || options === null) throw new Error('the packet loop does not run')
       const before = this.manual.list()
@@ -146,7 +147,7 @@ export class EngineThread implements EngineHandle {
 
   start(tables: CompiledTables, options: EngineOptions): Promise<void> {
     this.options = options
-    return this.inTurn(async () => {
+    return this.turns.take(async () => {
       try {
         await this.begin(tables, options)
       } catch (error) {
@@ -157,7 +158,7 @@ export class EngineThread implements EngineHandle {
   }
 
   swap(tables: CompiledTables): Promise<void> {
-    return this.inTurn(async () => {
+    return this.turns.take(async () => {
       const devices = this.devices!
       const made: string[] = []
       try {
@@ -184,14 +185,8 @@ export class EngineThread implements EngineHandle {
   }
 
   stop(): Promise<void> {
-    this.stopping ??= this.inTurn(() => this.undo())
+    this.stopping ??= this.turns.take(() => this.undo())
     return this.stopping
-  }
-
-  private inTurn<T>(task: () => Promise<T>): Promise<T> {
-    const result = this.work.then(task)
-    this.work = result.catch(() => {})
-    return result
   }
 
   private async begin(tables: CompiledTables, options: EngineOptions): Promise<void> {

@@ -17,6 +17,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
+import { Turns } from '../../base/turns.ts'
 import type { Host } from '../lab/host.ts'
 import { Lab } from '../lab/lab.ts'
 import { SwarmNode } from '../lab/swarm-node.ts'
@@ -65,7 +66,7 @@ export class Scene {
   readonly hosts: Host[] = []
   readonly nodes: SwarmNode[] = []
   client!: Host
-  #changes: Promise<void> = Promise.resolve()
+  readonly #changes = new Turns()
 
   /** Interfaces of the lab's namespace that carry node `i` on the underlay and outside. */
   underlayDevice(i: number): string {
@@ -222,9 +223,7 @@ export class Scene {
 
   /** Changes follow one another: a key pressed twice is two changes, never one within another. */
   change(change: () => Promise<void>): Promise<void> {
-    const next = this.#changes.then(change)
-    this.#changes = next.catch(() => {})
-    return next
+    return this.#changes.take(change)
   }
 
   /** A power failure: the agent and everything on the node end at once, and its links are dead. */

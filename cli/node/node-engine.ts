@@ -6,6 +6,7 @@
 // until they are taken.
 
 import type { Logger } from '../../base/log.ts'
+import { Turns } from '../../base/turns.ts'
 import type { BalancerRows } from '../../dataplane/balanced-services.ts'
 import type { CompiledTables } from '../../dataplane/compiled.ts'
 import { type CounterRow, counterMemory } from '../../dataplane/counters.ts'
@@ -38,7 +39,7 @@ export class NodeEngine implements Omit<EngineHandle, 'start' | 'swap'> {
   #running: CompiledTables | null = null
   #isUsed = false
   /** Starts and ends are made one after another: a loop that is starting can be stopped. */
-  #turn: Promise<unknown> = Promise.resolve()
+  readonly #turns = new Turns()
 
   constructor(options: NodeEngineOptions) {
     this.#options = options
@@ -47,22 +48,16 @@ export class NodeEngine implements Omit<EngineHandle, 'start' | 'swap'> {
   /** Puts tables into force. Rejects with what the host said; what ran before runs on then, unless
    * the loop had to start anew. */
   apply(tables: CompiledTables): Promise<void> {
-    return this.#inTurn(() => this.#apply(tables))
+    return this.#turns.take(() => this.#apply(tables))
   }
 
   /** Ends the loop; the host is then as it was before the first one, also where a killed agent left
    * something and no loop has run since. */
   stop(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.take(async () => {
       if (this.#thread === null) await this.#repair()
       else await this.#end()
     })
-  }
-
-  #inTurn(task: () => Promise<void>): Promise<void> {
-    const result = this.#turn.then(task)
-    this.#turn = result.catch(() => {})
-    return result
   }
 
   async #repair(): Promise<void> {

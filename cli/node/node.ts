@@ -12,6 +12,7 @@ import { randomBytes } from 'node:crypto'
 import type { Clock } from '../../base/clock.ts'
 import type { Logger } from '../../base/log.ts'
 import type { Timers } from '../../base/timers.ts'
+import { Turns } from '../../base/turns.ts'
 import type { Executor } from '../../controlplane/agent/executor.ts'
 import type { Session } from '../../controlplane/agent/session.ts'
 import { ApiError, noLeader } from '../../controlplane/api/errors.ts'
@@ -93,7 +94,7 @@ export class Node implements NodeControl {
   #locked: { readonly identity: NodeIdentity; readonly state: NodeState } | null = null
   /** The attempt to found or join that is under way. */
   #attempt = new AbortController()
-  #work: Promise<unknown> = Promise.resolve()
+  readonly #turns = new Turns()
   #isClosing = false
 
   constructor(options: NodeOptions, parts: NodeParts) {
@@ -160,11 +161,11 @@ export class Node implements NodeControl {
 
   /** Goes on where the last run ended. Never rejects: what is wrong is the node's state. */
   start(): Promise<void> {
-    return this.#inTurn(() => this.#guarded(() => this.#start(null)))
+    return this.#turns.take(() => this.#guarded(() => this.#start(null)))
   }
 
   async init(request: InitRequest): Promise<string> {
-    return this.#inTurn(async () => {
+    return this.#turns.take(async () => {
       if (request.forceNewCluster && this.#state !== 'inactive') return this.#refound(request)
       this.#mustBeInactive()
       return this.#begin(() => found(request, this.#entry()))
@@ -172,7 +173,7 @@ export class Node implements NodeControl {
   }
 
   async join(request: JoinRequest): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.take(async () => {
       this.#mustBeInactive()
       await this.#begin(() => joinSwarm(request, this.#entry()))
     })
@@ -181,7 +182,7 @@ export class Node implements NodeControl {
   /** Also ends an attempt to join that is under way. */
   async leave(_force: boolean): Promise<void> {
     this.#attempt.abort()
-    await this.#inTurn(async () => {
+    await this.#turns.take(async () => {
       await this.#membership?.close(LEAVE_TASKS_MS)
       this.#membership = null
       this.#locked = null
@@ -191,7 +192,7 @@ export class Node implements NodeControl {
   }
 
   async unlock(key: string): Promise<void> {
-    await this.#inTurn(async () => {
+    await this.#turns.take(async () => {
       const locked = this.#locked
       if (locked === null) throw new ApiError(409, 'swarm is not locked')
       try {
@@ -208,16 +209,10 @@ export class Node implements NodeControl {
   async close(): Promise<void> {
     this.#isClosing = true
     this.#attempt.abort()
-    await this.#inTurn(async () => {
+    await this.#turns.take(async () => {
       await this.#membership?.close(null)
       this.#membership = null
     })
-  }
-
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#work.then(work)
-    this.#work = done.catch(() => {})
-    return done
   }
 
   #become(state: NodeStatus['state'], error = ''): void {

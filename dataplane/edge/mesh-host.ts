@@ -12,6 +12,7 @@
 // it still has the value that we gave it.
 
 import { existsSync } from 'node:fs'
+import { Turns } from '../../base/turns.ts'
 import { changeIp, type IpCommand } from './command.ts'
 import { EdgeError } from './errors.ts'
 import { type Journal, type JournalRecord, openJournal } from './journal.ts'
@@ -114,7 +115,7 @@ class LinuxMeshHost implements MeshHost {
   private readonly journal: Journal<MeshStep>
   private readonly facts: HostFacts
   private made: JournalRecord<MeshStep>[] = []
-  private queue: Promise<unknown> = Promise.resolve()
+  private readonly turns: Turns = new Turns()
   private closed = false
 
   constructor(
@@ -130,11 +131,11 @@ class LinuxMeshHost implements MeshHost {
   }
 
   apply(wish: MeshWish): Promise<void> {
-    return this.enqueue(() => this.applyNow(wish))
+    return this.turns.take(() => this.applyNow(wish))
   }
 
   verify(): Promise<number> {
-    return this.enqueue(async () => {
+    return this.turns.take(async () => {
       const missing = await this.unsatisfied(this.made.map(({ entry }) => entry))
       await makeSteps(missing)
       return missing.length
@@ -142,7 +143,7 @@ class LinuxMeshHost implements MeshHost {
   }
 
   undoAll(): Promise<void> {
-    return this.enqueue(async () => {
+    return this.turns.take(async () => {
       if (this.closed) return
       this.closed = true
       let failed = await undoRecords(this.journal, this.made)
@@ -154,12 +155,6 @@ class LinuxMeshHost implements MeshHost {
       })
       if (failed !== undefined) throw failed
     })
-  }
-
-  private enqueue<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.queue.then(work)
-    this.queue = result.catch(() => {})
-    return result
   }
 
   private async applyNow(wish: MeshWish): Promise<void> {

@@ -3,6 +3,7 @@
 // the first container needs it and goes with the last.
 
 import type Docker from 'dockerode'
+import { Turns } from '../../../base/turns.ts'
 import type { NetworkItem } from '../../store/assignment.ts'
 import { ENGINE_NETWORK_LABEL } from '../../store/labels.ts'
 import { inBody } from './in-body.ts'
@@ -26,7 +27,7 @@ export class EngineNetworks {
   /** Who uses a twin, by id of the overlay. */
   readonly #users = new Map<string, Set<string>>()
   /** Twins are made one after another: two tasks may want the same one at once. */
-  #turn: Promise<unknown> = Promise.resolve()
+  readonly #turns = new Turns()
 
   constructor(docker: Docker) {
     this.#docker = docker
@@ -38,7 +39,7 @@ export class EngineNetworks {
     this.use(network.id, user)
     const known = this.#names.get(network.id)
     if (known !== undefined) return Promise.resolve(known)
-    return this.#inTurn(async () => {
+    return this.#turns.take(async () => {
       const name = this.#names.get(network.id) ?? (await this.#make(network))
       this.#names.set(network.id, name)
       return name
@@ -62,7 +63,7 @@ export class EngineNetworks {
     users?.delete(user)
     if (users !== undefined && users.size > 0) return Promise.resolve()
     this.#users.delete(networkId)
-    return this.#inTurn(async () => {
+    return this.#turns.take(async () => {
       if (this.#users.has(networkId)) return
       this.#names.delete(networkId)
       for (const twin of await this.#twins()) {
@@ -73,7 +74,7 @@ export class EngineNetworks {
 
   /** Takes away the twins that an earlier agent left and nobody uses. */
   sweep(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.take(async () => {
       for (const twin of await this.#twins()) {
         if (!this.#users.has(twin.Labels?.[ENGINE_NETWORK_LABEL] ?? '')) await this.#remove(twin)
       }
@@ -122,12 +123,6 @@ export class EngineNetworks {
   async #twins(): Promise<TwinInfo[]> {
     const filters = { label: [ENGINE_NETWORK_LABEL] }
     return (await this.#docker.listNetworks({ filters })) as TwinInfo[]
-  }
-
-  #inTurn<R>(work: () => Promise<R>): Promise<R> {
-    const result = this.#turn.then(work)
-    this.#turn = result.catch(() => {})
-    return result
   }
 }
 
