@@ -83,6 +83,7 @@ async function openDocker(options: ExecutorOptions): Promise<Executor> {
     macOf,
     attachments: options.attachments,
     made: options.made,
+    startProgram: spawn,
     log,
   })
   await executor.open()

@@ -108,6 +108,8 @@ t.test('time and patience end', async (t) => {
   const slow = (more: Partial<SpawnOptions>): Started =>
     spawn('sleep', ['60'], { ...silent, ...more })
   t.same(await slow({ timeoutMs: 50 }).ended, { status: null, signal: 'SIGKILL' })
+  const patient = spawn('sleep', ['0.3'], { ...silent, timeoutMs: 2 ** 40 })
+  t.same(await patient.ended, { status: 0, signal: null }, 'more than a timer of Node can wait')
   const abort = new AbortController()
   const one = slow({ signal: abort.signal })
   setTimeout(() => abort.abort(new Error('enough')), 50)

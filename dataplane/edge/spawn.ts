@@ -21,6 +21,7 @@ import { delimiter, join } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 import { getSystemErrorName } from 'node:util'
 import { isMainThread } from 'node:worker_threads'
+import { startTimer } from '../../base/long-timer.ts'
 import * as libc from './libc.ts'
 import { REAP_MS } from './limits.ts'
 
@@ -69,9 +70,9 @@ export function spawn(
   const child = start(program, parameters, options)
   if (signal?.aborted) abort()
   signal?.addEventListener('abort', abort)
-  const timer = timeoutMs === undefined ? undefined : setTimeout(() => child.kill(), timeoutMs)
+  const cancel = timeoutMs === undefined ? () => {} : startTimer(timeoutMs, () => child.kill())
   const ended = Promise.race([child.ended, aborted]).finally(() => {
-    clearTimeout(timer)
+    cancel()
     signal?.removeEventListener('abort', abort)
   })
   return { kill: () => child.kill(), ended }

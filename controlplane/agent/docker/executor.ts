@@ -6,7 +6,7 @@
 // The engine stays out of its own swarm mode. It outlives the agent, and the agent the engine:
 // while the engine is away nothing is said of its containers.
 
-import { mkdir, readdir, statfs } from 'node:fs/promises'
+import { mkdir, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import Docker from 'dockerode'
 import type { Logger } from '../../../base/log.ts'
@@ -14,7 +14,8 @@ import type { AssignedTask, NetworkItem } from '../../store/assignment.ts'
 import type { NodeDescription } from '../../store/objects.ts'
 import type { GenericResource } from '../../store/specs.ts'
 import type { AttachmentCalls, Executor, TaskController, TaskHost } from '../executor.ts'
-import { run } from '../process/shell.ts'
+import type { StartProgram } from '../process/shell.ts'
+import { ensureTmpfs } from '../tmpfs.ts'
 import { AttachedContainers } from './attached-containers.ts'
 import { TASK_LABEL } from './container-spec.ts'
 import { DockerController, type DockerParts, type Inspection } from './controller.ts'
@@ -25,9 +26,6 @@ import { removeTaskFiles } from './files.ts'
 import { ADOPT_AT_ONCE, ENSURED_MS } from './limits.ts'
 import { DRIVER_NAME, NetworkDriver } from './network-driver.ts'
 import { Puller } from './pull.ts'
-
-/** f_type of a tmpfs (include/uapi/linux/magic.h). */
-const TMPFS_MAGIC = 0x01021994
 
 export interface DockerExecutorOptions {
   /** Of the engine. */
@@ -45,6 +43,7 @@ export interface DockerExecutorOptions {
   /** The MAC address that belongs to an address without prefix length. */
   readonly macOf: (address: string) => string
   readonly attachments: AttachmentCalls
+  readonly startProgram: StartProgram
   /** Waits until the packet loop has made an interface; false when it has not within `limitMs`. */
   readonly made: (device: string, limitMs: number) => Promise<boolean>
   readonly log: Logger
@@ -98,18 +97,14 @@ export class DockerExecutor implements Executor {
 
   /** Rejects when the engine does not answer, or is in a swarm of its own. */
   async open(): Promise<void> {
-    const { runDirectory, log, pluginDirectory } = this.#options
+    const { runDirectory, log, pluginDirectory, startProgram } = this.#options
     this.#described = await this.#describe()
     const info = (await this.#docker.info()) as { Swarm?: { LocalNodeState?: string } }
     if (info.Swarm?.LocalNodeState === 'active') {
       throw new Error('the engine is in a swarm of its own: take it out by "docker swarm leave"')
     }
     await mkdir(this.#filesDirectory, { recursive: true, mode: 0o700 })
-    // Secrets never lie on a disk.
-    const { type } = await statfs(this.#filesDirectory)
-    if (type !== TMPFS_MAGIC) {
-      await run('mount', '-t', 'tmpfs', '-o', 'mode=0700', 'tmpfs', this.#filesDirectory)
-    }
+    await ensureTmpfs(this.#filesDirectory, startProgram)
     if (pluginDirectory !== null) await this.#openDriver(pluginDirectory)
     await this.#adopt()
     if (this.#driver !== null) await this.#attached.open(this.#driver)

@@ -108,8 +108,9 @@ export class ProcessController implements TaskController {
 
   async prepare(signal: AbortSignal): Promise<void> {
     if (supervisorOf(this.#directory) > 0 || exitStatus(this.#directory) !== null) return
-    const { directories } = this.#parts
-    const image = await findImage(this.#task.spec.ContainerSpec?.Image ?? '', directories.images)
+    const { directories, startProgram } = this.#parts
+    const name = this.#task.spec.ContainerSpec?.Image ?? ''
+    const image = await findImage(name, directories.images, startProgram)
     const networks = this.#task.networks.flatMap(({ networkId }) => {
       return this.#parts.network(networkId) ?? []
     })
@@ -290,9 +291,9 @@ export class ProcessController implements TaskController {
     const pid = firstProcess(this.#directory)
     if (pid === 0) return { status: 125, output: 'the task does not run' }
     const spaces = ['--mount', '--uts', '--ipc', '--net', '--pid', '--root', '--wd=/', '--']
-    const { startProgram: start } = this.#parts
     const words = ['--target', String(pid), ...spaces, ...command]
-    return execute('nsenter', words, { timeoutMs, signal, start }).catch((error: Error) => ({
+    const { startProgram } = this.#parts
+    return execute(startProgram, 'nsenter', words, timeoutMs, signal).catch((error: Error) => ({
       status: 125,
       output: error.message,
     }))
@@ -429,7 +430,7 @@ export class ProcessController implements TaskController {
   #openLog(): TaskLog {
     if (this.#log !== null) return this.#log
     const limits = logLimits(this.#task.logDriver?.Options)
-    this.#log = new TaskLog(this.#directory, limits, this.#parts.wallNs)
+    this.#log = new TaskLog(this.#directory, limits, this.#parts)
     return this.#log
   }
 

@@ -4,23 +4,20 @@
 // processes may be root in a root file system of theirs (docs/security.md).
 
 import { readdirSync } from 'node:fs'
-import { mkdir, statfs } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { availableParallelism, hostname, totalmem } from 'node:os'
 import { join } from 'node:path'
 import type { AssignedTask, NetworkItem } from '../../store/assignment.ts'
 import type { NodeDescription } from '../../store/objects.ts'
 import type { GenericResource, PortConfig } from '../../store/specs.ts'
 import type { Executor, TaskController, TaskHost } from '../executor.ts'
+import { ensureTmpfs } from '../tmpfs.ts'
 import { ProcessController } from './controller.ts'
 import type { Egress } from './egress.ts'
 import type { Terminal } from './launch.ts'
 import { firstProcess, send, supervisorOf } from './life.ts'
 import { type Directories, type NetworkNamespaces, removeTraces } from './places.ts'
 import type { StartProgram } from './shell.ts'
-import { run } from './shell.ts'
-
-/** f_type of a tmpfs (include/uapi/linux/magic.h). */
-const TMPFS_MAGIC = 0x01021994
 
 export interface ProcessExecutorOptions {
   readonly dataDirectory: string
@@ -59,13 +56,12 @@ export class ProcessExecutor implements Executor {
 
   /** Makes the directories. Rejects when they cannot be had. */
   async open(): Promise<void> {
+    const { startProgram } = this.#options
     const { files } = this.#directories
     for (const directory of Object.values(this.#directories)) {
       await mkdir(directory, { recursive: true, mode: 0o700 })
     }
-    // Secrets never lie on a disk.
-    const { type } = await statfs(files)
-    if (type !== TMPFS_MAGIC) await run('mount', '-t', 'tmpfs', '-o', 'mode=0700', 'tmpfs', files)
+    await ensureTmpfs(files, startProgram)
   }
 
   async describe(): Promise<Omit<NodeDescription, 'tls'>> {

@@ -12,7 +12,7 @@ import { mkdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { TaskError } from '../executor.ts'
 import { OCI_DOCUMENT_BYTES_MAX, OCI_LAYERS_MAX } from './limits.ts'
-import { execute } from './shell.ts'
+import { execute, type StartProgram } from './shell.ts'
 
 /** What an image says of itself (image-spec, config.md). */
 export interface ImageConfig {
@@ -43,7 +43,11 @@ const EMPTY_CONFIG: ImageConfig = {
 
 /** Finds, and if need be unpacks, an image. Rejects with Docker's words for one that is not
  * there. */
-export async function findImage(name: string, imagesDirectory: string): Promise<Image> {
+export async function findImage(
+  name: string,
+  imagesDirectory: string,
+  startProgram: StartProgram,
+): Promise<Image> {
   if (/^host(:latest)?$/.test(name)) return { root: null, config: EMPTY_CONFIG }
   const file = /^file:\/\/(\/[^\0]*)$/.exec(name)
   if (file === null) {
@@ -57,7 +61,7 @@ export async function findImage(name: string, imagesDirectory: string): Promise<
   if (!existsSync(join(directory, 'oci-layout'))) {
     return { root: directory, config: EMPTY_CONFIG }
   }
-  return unpackOci(directory, imagesDirectory)
+  return unpackOci(directory, imagesDirectory, startProgram)
 }
 
 interface Descriptor {
@@ -68,7 +72,11 @@ interface Descriptor {
 
 const ARCHITECTURE = process.arch === 'arm64' ? 'arm64' : 'amd64'
 
-async function unpackOci(layout: string, imagesDirectory: string): Promise<Image> {
+async function unpackOci(
+  layout: string,
+  imagesDirectory: string,
+  startProgram: StartProgram,
+): Promise<Image> {
   try {
     const manifest = await findManifest(layout, join(layout, 'index.json'), 0)
     const document = JSON.parse(await readBounded(manifest.path)) as {
@@ -78,7 +86,7 @@ async function unpackOci(layout: string, imagesDirectory: string): Promise<Image
     if (document.layers.length > OCI_LAYERS_MAX) throw new Error('it has too many layers')
     const config = JSON.parse(await readBounded(await blob(layout, document.config)))
     const root = join(imagesDirectory, manifest.digest.replace(':', '-'))
-    if (!existsSync(root)) await unpackLayers(layout, document.layers, root)
+    if (!existsSync(root)) await unpackLayers(layout, document.layers, root, startProgram)
     return { root, config: imageConfig(config) }
   } catch (error) {
     if (error instanceof TaskError) throw error
@@ -128,6 +136,7 @@ async function unpackLayers(
   layout: string,
   layers: readonly Descriptor[],
   root: string,
+  startProgram: StartProgram,
 ): Promise<void> {
   const building = `${root}.new-${process.pid}`
   await rm(building, { recursive: true, force: true })
@@ -137,7 +146,8 @@ async function unpackLayers(
     const zip = /gzip/.test(layer.mediaType ?? '') ? ['-z'] : []
     if (/zstd/.test(layer.mediaType ?? '')) zip.push('--zstd')
     const names = ['--extract', '--file', path, '--directory', building, ...zip]
-    const { status, output } = await execute('tar', [...names, '--numeric-owner'])
+    const words = [...names, '--numeric-owner']
+    const { status, output } = await execute(startProgram, 'tar', words)
     if (status !== 0) throw new Error(`layer ${layer.digest}: ${output.trim()}`)
     await applyWhiteouts(building)
   }

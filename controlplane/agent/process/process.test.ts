@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { makeNetworkNamespace, releaseNetworkNamespace } from '../../../dataplane/edge/netns.ts'
-import { spawn } from '../../../dataplane/edge/spawn.ts'
+import { plain, spawn } from '../../../dataplane/edge/spawn.ts'
 import { openTerminal } from '../../../dataplane/edge/terminal.ts'
 import { insideLab, run } from '../../../dataplane/edge/testing/lab.ts'
 import type { AssignedTask, NetworkItem } from '../../store/assignment.ts'
@@ -177,8 +177,8 @@ t.test('secrets and configs are files with owners and modes', async (t) => {
 })
 
 t.test("a command by Node's own means", async (t) => {
-  t.same(await execute('sh', ['-c', 'cat; echo $0; exit 3']), { status: 3, output: 'sh\n' })
-  await t.rejects(execute('no-such-program', []), { code: 'ENOENT' })
+  t.same(await execute(plain, 'sh', ['-c', 'cat; echo $0; exit 3']), { status: 3, output: 'sh\n' })
+  await t.rejects(execute(plain, 'no-such-program', []), { code: 'ENOENT' })
 })
 
 t.test('exit codes and what could not start are told', async (t) => {

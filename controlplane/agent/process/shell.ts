@@ -1,6 +1,5 @@
 // Commands of the host, run without a shell and bounded in time, and words for scripts.
 
-import { spawn } from 'node:child_process'
 import { COMMAND_TIMEOUT_MS } from './limits.ts'
 
 const OUTPUT_MAX = 64 * 1024
@@ -10,7 +9,7 @@ export function quoted(word: string): string {
   return /^[\w./:=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
 }
 
-/** Starts a program: as node:child_process does, or leaner (dataplane/edge/spawn.ts). */
+/** Starts a program, as dataplane/edge/spawn.ts does. */
 export type StartProgram = (
   program: string,
   parameters: readonly string[],
@@ -24,43 +23,19 @@ export type StartProgram = (
   },
 ) => { readonly ended: Promise<{ readonly status: number | null }> }
 
-/** Node's way. */
-const forked: StartProgram = (program, parameters, options) => {
-  const { env, input, timeoutMs, signal, onStdout, onStderr } = options
-  const child = spawn(program, parameters, {
-    ...{ env, killSignal: 'SIGKILL' as const },
-    ...(signal === undefined ? {} : { signal }),
-  })
-  child.stdout.on('data', onStdout)
-  child.stderr.on('data', onStderr)
-  child.stdin.on('error', () => {})
-  child.stdin.end(input)
-  // Node's own would go on for a program that could not be started.
-  const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs)
-  const ended = new Promise<{ status: number | null }>((settle, fail) => {
-    child.on('error', fail)
-    child.on('close', (status) => settle({ status }))
-  })
-  return { ended: ended.finally(() => clearTimeout(timer)) }
-}
-
 export interface Ended {
   /** Exit status; 128 + signal for a killed one. */
   readonly status: number
   readonly output: string
 }
 
-export interface ExecuteOptions {
-  readonly timeoutMs?: number
-  readonly signal?: AbortSignal
-  readonly start?: StartProgram
-}
-
 /** Runs a command and tells how it ended, with what it wrote. Rejects when it cannot be started. */
 export async function execute(
+  start: StartProgram,
   command: string,
   parameters: readonly string[],
-  { timeoutMs = COMMAND_TIMEOUT_MS, signal, start = forked }: ExecuteOptions = {},
+  timeoutMs: number = COMMAND_TIMEOUT_MS,
+  signal?: AbortSignal,
 ): Promise<Ended> {
   let output = ''
   const take = (chunk: Buffer): void => {
@@ -75,8 +50,12 @@ export async function execute(
 }
 
 /** Runs a command that must succeed; rejects with what it complained about. */
-export async function run(command: string, ...parameters: string[]): Promise<string> {
-  const { status, output } = await execute(command, parameters)
+export async function run(
+  start: StartProgram,
+  command: string,
+  ...parameters: string[]
+): Promise<string> {
+  const { status, output } = await execute(start, command, parameters)
   if (status === 0) return output
   throw new Error(`${command} ${parameters[0] ?? ''}: ${output.trim() || `status ${status}`}`)
 }

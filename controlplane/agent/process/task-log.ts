@@ -35,7 +35,7 @@ import {
   LOG_LINE_BYTES_MAX,
   LOG_PUNCH_BYTES,
 } from './limits.ts'
-import { execute } from './shell.ts'
+import { execute, type StartProgram } from './shell.ts'
 
 const STREAMS = { o: 'stdout', e: 'stderr' } as const
 type Mark = keyof typeof STREAMS
@@ -75,10 +75,16 @@ interface Source {
   punched: number
 }
 
+export interface TaskLogParts {
+  /** Nanoseconds since 1970. */
+  readonly wallNs: () => bigint
+  readonly startProgram: StartProgram
+}
+
 export class TaskLog {
   readonly #directory: string
   readonly #limits: LogLimits
-  readonly #wallNs: () => bigint
+  readonly #parts: TaskLogParts
   readonly #sources: readonly Source[]
   readonly #followers = new Set<Follower>()
   #size: number
@@ -86,11 +92,10 @@ export class TaskLog {
   #isClosed = false
   #lastNs = 0n
 
-  /** `wallNs`: nanoseconds since 1970. */
-  constructor(directory: string, limits: LogLimits, wallNs: () => bigint) {
+  constructor(directory: string, limits: LogLimits, parts: TaskLogParts) {
     this.#directory = directory
     this.#limits = limits
-    this.#wallNs = wallNs
+    this.#parts = parts
     const read = readPlaces(this.#segments())
     cutTorn(join(directory, 'log'))
     this.#sources = [
@@ -233,7 +238,7 @@ export class TaskLog {
 
   /** Never the same twice: followers go by it. */
   #nextNs(): bigint {
-    const now = this.#wallNs()
+    const now = this.#parts.wallNs()
     this.#lastNs = now > this.#lastNs ? now : this.#lastNs + 1n
     return this.#lastNs
   }
@@ -254,7 +259,7 @@ export class TaskLog {
     const path = join(this.#directory, RAW[source.mark])
     const words = ['--punch-hole', '--offset', '0', '--length', String(length), path]
     // A file system without holes keeps the bytes: nothing is lost but room.
-    execute('fallocate', words).catch(() => {})
+    execute(this.#parts.startProgram, 'fallocate', words).catch(() => {})
   }
 }
 
