@@ -17,7 +17,7 @@ import { ETHERNET_HEADER_SIZE } from '../wire/ethernet.ts'
 import { icmpType, isIcmpError } from '../wire/icmp.ts'
 import { icmpv6Type, isIcmpv6Error } from '../wire/icmpv6.ts'
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4.ts'
-import { TCP_ACK, TCP_RST, TCP_SYN, tcpFlags } from '../wire/tcp.ts'
+import { opensTcp } from '../wire/tcp.ts'
 import { PROTOCOL_SCTP } from './compiled.ts'
 import {
   type Counters,
@@ -244,11 +244,15 @@ export class Balance {
     this.connection = -1
     if (!isBalanced(frame)) return DROP_NONE
     let connection = director.lookup(zone, view, l3At, l4At, protocol, end)
+    if (
+      connection >= 0 &&
+      (director.direction !== FORWARD || director.serviceOf(connection) >= 0)
+    ) {
+      return DROP_FLOW_CONFLICT
+    }
     if (connection < 0 || director.data(connection) !== peer) {
       connection = this.byAnotherWay(frame, zone, peer, connection, nowMs)
       if (connection < 0) return reasonOf(connection)
-    } else if (director.direction !== FORWARD || director.serviceOf(connection) >= 0) {
-      return DROP_FLOW_CONFLICT
     }
     const bytes = frame.size - ETHERNET_HEADER_SIZE
     const whole = frame.end()
@@ -274,16 +278,13 @@ export class Balance {
     const director = this.director
     const { l3At, l4At, protocol } = frame
     const end = frame.at + frame.headSize
-    if (other >= 0 && (director.direction !== FORWARD || director.serviceOf(other) >= 0)) {
-      return NO_PORT
-    }
     const twins = twinZone(peer)
     if (this.hasTwins) {
       const own = director.lookup(twins, view, l3At, l4At, protocol, end)
       if (own >= 0) return own
     }
     if (frame.fragment === LATER_FRAGMENT) return other < 0 ? ORPHAN : other
-    const begins = protocol === PROTOCOL_TCP && isSyn(view, l4At)
+    const begins = protocol === PROTOCOL_TCP && opensTcp(view, l4At)
     let made = other
     if (other < 0) {
       made = director.insertTracked(zone, zone, view, l3At, l4At, protocol, end, nowMs)
@@ -417,10 +418,6 @@ function isBalanced(frame: Frame): boolean {
   if (protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP) return true
   if (protocol !== PROTOCOL_SCTP || frame.fragment !== NOT_A_FRAGMENT) return false
   return frame.headSize === frame.size
-}
-
-function isSyn(view: DataView, l4At: number): boolean {
-  return (tcpFlags(view, l4At) & (TCP_SYN | TCP_ACK | TCP_RST)) === TCP_SYN
 }
 
 function grow(column: Int32Array, index: number): Int32Array {

@@ -42,7 +42,6 @@ import {
 } from './engine-limits.ts'
 import { Forwarder } from './forwarder.ts'
 import { Frame } from './frame.ts'
-import { NotedFlows } from './noted-flows.ts'
 import { PeerLinks } from './peer-links.ts'
 import { type Port, readFrame } from './ports.ts'
 import { answerQuestion, type Question, type QuestionName, type Questions } from './questions.ts'
@@ -53,6 +52,7 @@ import { type FlowNumbers, packFlows, type Restored, unpackFlows } from './saved
 import { SPIN_MS, Spinner, YIELD_CONTENDED_MS } from './spinner.ts'
 import { Staging } from './staging.ts'
 import { type LocalPort, Topology } from './topology.ts'
+import { TrackedFlows } from './tracked-flows.ts'
 import { Transmitter } from './transmitter.ts'
 
 /** Layout of the slab: arena, answers, a gap, then the socket's buffers. The gap is for the
@@ -112,7 +112,7 @@ export class Engine {
   readonly links: PeerLinks
   readonly relay: Relay
   readonly services: BalancedServices
-  private readonly noted: NotedFlows
+  private readonly tracked: TrackedFlows
 
   private readonly parts: EngineParts
   private readonly staging: Staging
@@ -189,7 +189,7 @@ export class Engine {
     const { director, balance, topology, forwarder, transmitter } = this
     this.readAhead = new ReadAhead({ slab, balance, forwarder, transmitter })
     this.services = new BalancedServices(director, balance, topology, forwarder.published, counters)
-    this.noted = new NotedFlows(director, topology)
+    this.tracked = new TrackedFlows(director, topology)
     parts.poller.add(socket.fd, TOKEN_SOCKET)
     if (parts.wakeFd >= 0) parts.poller.add(parts.wakeFd, TOKEN_WAKE)
   }
@@ -232,7 +232,7 @@ export class Engine {
     this.receiver.plainPeers = this.links.plainPeers
     this.receiver.plainAddresses = this.links.plainAddresses
     this.services.swap(tables, nowMs)
-    this.noted.swap(tables)
+    this.tracked.swap(tables)
     this.swapPolling(tun)
     this.expiryDueMs = nowMs
     this.cells[ENGINE_CELLS.tablesVersion] = tables.version
@@ -279,7 +279,7 @@ export class Engine {
   restoreFlows(bytes: Uint8Array): Restored {
     const wallMs = this.parts.clock.wallMs()
     const restored = unpackFlows(this.balance, this.numbers(), wallMs, bytes)
-    this.noted.look()
+    this.tracked.look()
     this.expiryDueMs = this.parts.clock.nowMs()
     this.cells[ENGINE_CELLS.flowsRestored]! += restored.loaded
     this.cells[ENGINE_CELLS.flowsLost]! += restored.dropped
@@ -432,7 +432,7 @@ export class Engine {
     if (this.expiryDueMs < 0 || nowMs >= this.expiryDueMs) {
       this.expiryDueMs = director.advance(nowMs, EXPIRY_BUDGET)
     }
-    if (this.noted.walk()) this.expiryDueMs = nowMs
+    if (this.tracked.walk()) this.expiryDueMs = nowMs
   }
 
   /** Copies what others count into cells that readers see. */

@@ -13,7 +13,7 @@ import type { Topology } from './topology.ts'
 /** First number of a connection. */
 const FIRST = 2
 
-export class NotedFlows {
+export class TrackedFlows {
   private readonly director: Director
   private readonly topology: Topology
   /** Addresses of the endpoints that are here, with the zone of their network. */

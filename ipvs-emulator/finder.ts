@@ -6,7 +6,7 @@
 // slot of the index, then for the record. A caller with several packets at hand announces them
 // (expect()) and has all their memory loaded at once (load()), so that the waits overlap.
 
-import { TCP_ACK, TCP_RST, TCP_SYN } from '../wire/tcp.ts'
+import { opensTcp } from '../wire/tcp.ts'
 import {
   ADDRESSES,
   CONTROLLER,
@@ -33,7 +33,6 @@ import type { ServiceTable } from './service-table.ts'
 import type { Settings } from './settings.ts'
 import { isUnanswered } from './tracker.ts'
 
-const TCP_FLAGS = 13
 const TCP_SIZE_MIN = 20
 const UDP_SIZE = 8
 const IPV4_FRAGMENT = 6
@@ -282,9 +281,7 @@ export class Finder {
 
 /** True for a packet by which a client opens a connection. */
 function opens(view: DataView, l4At: number, end: number, protocol: number): boolean {
-  if (protocol === TCP) {
-    return (view.getUint8(l4At + TCP_FLAGS) & (TCP_SYN | TCP_ACK | TCP_RST)) === TCP_SYN
-  }
+  if (protocol === TCP) return opensTcp(view, l4At)
   const chunk = l4At + SCTP_HEADER_SIZE
   return chunk + 4 <= end && view.getUint8(chunk) === CHUNK_INIT
 }

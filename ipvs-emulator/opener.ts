@@ -14,7 +14,7 @@
 
 import { assert } from '../base/assert.ts'
 import { PROXY_V1, PROXY_V2 } from '../wire/proxy-protocol.ts'
-import { TCP_ACK, TCP_RST, TCP_SYN } from '../wire/tcp.ts'
+import { opensTcp, TCP_ACK, TCP_RST, TCP_SYN, tcpFlags } from '../wire/tcp.ts'
 import type { ProxyProtocol } from './config.ts'
 import {
   CONTROLLER,
@@ -60,7 +60,6 @@ import {
   TABLE_FULL,
 } from './verdict.ts'
 
-const TCP_FLAGS = 13
 const TCP_SIZE_MIN = 20
 const UDP_SIZE = 8
 
@@ -119,7 +118,7 @@ export class Opener {
     const service = this.#services.services[serviceIndex]
     if (service === null || service === undefined) return NOT_BALANCED
     // The header can be put in front of a whole stream only, even with sloppyTcp.
-    const isWhole = protocol !== TCP || (view.getUint8(l4At + TCP_FLAGS) & TCP_SYN) !== 0
+    const isWhole = protocol !== TCP || (tcpFlags(view, l4At) & TCP_SYN) !== 0
     if (service.config.proxyProtocol !== undefined && !isWhole) return NOT_SYN
     const flow = this.#flow
     readFlow(flow, zone, view, ipAt, l4At, protocol)
@@ -147,7 +146,7 @@ export class Opener {
     if (isLaterFragment(view, ipAt, l4At)) return LATER_FRAGMENT
     if (end - l4At < (protocol === TCP ? TCP_SIZE_MIN : UDP_SIZE)) return MALFORMED
     if (protocol === TCP) {
-      const flags = view.getUint8(l4At + TCP_FLAGS)
+      const flags = tcpFlags(view, l4At)
       if ((flags & TCP_RST) !== 0) return NOT_SYN
       if (this.#settings.sloppyTcp) return 0
       return (flags & (TCP_SYN | TCP_ACK)) === TCP_SYN ? 0 : NOT_SYN
@@ -351,7 +350,7 @@ export class Opener {
     // Without rewriting, a reply can only be told apart by what the wire says.
     const rival = this.#connections.findReply(flow)
     if (rival >= 0) {
-      const begins = protocol === TCP && isSyn(view, l4At)
+      const begins = protocol === TCP && opensTcp(view, l4At)
       if (protocol === UDP || (begins && this.#isOver(flow, rival >>> 1))) {
         this.#connections.release(flow.family, rival >>> 1, true)
       } else if (!begins || zone === replyZone || !this.#connections.reserveReply(flow))
@@ -368,10 +367,6 @@ export class Opener {
     const state = table.bytes[entry * table.stride * 4 + STATE_BYTE]!
     return state === TCP_TIME_WAIT || state === TCP_CLOSE
   }
-}
-
-function isSyn(view: DataView, l4At: number): boolean {
-  return (view.getUint8(l4At + TCP_FLAGS) & (TCP_SYN | TCP_ACK | TCP_RST)) === TCP_SYN
 }
 
 /** Fills in the real server's half of `flow`. */

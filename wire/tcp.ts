@@ -77,6 +77,11 @@ export function tcpFlags(view: DataView, at: number): number {
   return view.getUint8(at + FLAGS)
 }
 
+/** True for a segment by which a client opens a connection. */
+export function opensTcp(view: DataView, at: number): boolean {
+  return (tcpFlags(view, at) & (TCP_SYN | TCP_ACK | TCP_RST)) === TCP_SYN
+}
+
 export function tcpWindow(view: DataView, at: number): number {
   return view.getUint16(at + WINDOW)
 }
