@@ -34,6 +34,7 @@ export class Probe {
   readonly #thread: Thread
   readonly #waiting = new Map<number, (answer: ProbeAnswer) => void>()
   #nextId = 1
+  #isClosing = false
   #failure: Error | undefined
 
   constructor(netns: string) {
@@ -68,7 +69,8 @@ export class Probe {
       // A thread at work keeps the program alive; an idle one does not.
       if (this.#waiting.size === 0) this.#thread.worker.ref()
       this.#waiting.set(id, (answer) => {
-        if (this.#waiting.size <= 1) this.#thread.worker.unref()
+        // The program would end before the thread that it waits for has.
+        if (this.#waiting.size <= 1 && !this.#isClosing) this.#thread.worker.unref()
         resolve(answer)
       })
       const text = options.text === undefined ? {} : { text: options.text }
@@ -92,6 +94,7 @@ export class Probe {
   }
 
   async close(): Promise<void> {
+    this.#isClosing = true
     await endThread(this.#thread)
   }
 }
