@@ -186,14 +186,17 @@ const NETWORKS: readonly object[] = [
   { Name: 'x', IPAM: { Config: [{ Subnet: '10.9.0.0/24', Gateway: 'x' }] } },
 ].map((network) => ({ Driver: 'overlay', ...network }))
 
+/** The beginning of no id: those are random letters and digits, one in 1,296 begins with "zz". */
+const NO_ID = 'no-id'
+
 /** Of every list: how filters are read. */
 const FILTERS: readonly unknown[] = [
-  { id: ['zz'], label: [] },
-  { id: ['zz'], label: null },
-  { id: { zz: false } },
-  { id: { zz: 1 } },
+  { id: [NO_ID], label: [] },
+  { id: [NO_ID], label: null },
+  { id: { [NO_ID]: false } },
+  { id: { [NO_ID]: 1 } },
   { id: [1] },
-  { id: 'zz' },
+  { id: NO_ID },
   { foo: [] },
 ]
 
@@ -203,7 +206,7 @@ const INSIDE: readonly Step[] = [
   ['POST', '/swarm/update?version=abc', {}],
   ['POST', '/swarm/unlock', { UnlockKey: 'x' }],
   ['GET', '/swarm/unlockkey'],
-  ...[5, [1], { role: 5 }, { foo: ['x'] }, { role: ['boss'] }, { id: ['zz'] }].map(
+  ...[5, [1], { role: 5 }, { foo: ['x'] }, { role: ['boss'] }, { id: [NO_ID] }].map(
     (value): Step => ['GET', `/nodes?${filter(value)}`],
   ),
   ['GET', '/nodes?filters=xx'],
@@ -253,7 +256,7 @@ const INSIDE: readonly Step[] = [
     ['GET', `${path}/nope/x`],
   ]),
   ...[{ role: ['Manager'] }, { membership: ['Accepted'] }, { membership: ['x'] }].map(
-    (value): Step => ['GET', `/nodes?${filter({ ...value, id: ['zz'] })}`],
+    (value): Step => ['GET', `/nodes?${filter({ ...value, id: [NO_ID] })}`],
   ),
   ['GET', '/services/g1?insertDefaults=x'],
   ['GET', '/services?status=x'],

@@ -41,6 +41,7 @@ export function threadIn<M extends Methods>(host: Host, file: URL): NamespaceThr
   const waiting = new Map<number, (answer: Answer) => void>()
   let nextId = 1
   let failure: string | undefined
+  let isEnding = false
   const fail = (reason: string): void => {
     failure ??= reason
     for (const [id, resolve] of waiting) resolve({ id, error: failure })
@@ -49,7 +50,8 @@ export function threadIn<M extends Methods>(host: Host, file: URL): NamespaceThr
   worker.on('message', (answer: Answer) => {
     waiting.get(answer.id)?.(answer)
     waiting.delete(answer.id)
-    if (waiting.size === 0) worker.unref()
+    // The program would end before the thread that it waits for has.
+    if (waiting.size === 0 && !isEnding) worker.unref()
   })
   worker.on('error', (error: Error) => fail(`${host.name}: ${error.stack ?? error.message}`))
   worker.on('exit', () => fail(`the thread in ${host.name} has ended`))
@@ -71,5 +73,9 @@ export function threadIn<M extends Methods>(host: Host, file: URL): NamespaceThr
       (...parameters: unknown[]) =>
         call(method, parameters),
   })
-  return { ask, end: async () => void (await worker.terminate()) }
+  const end = async (): Promise<void> => {
+    isEnding = true
+    await worker.terminate()
+  }
+  return { ask, end }
 }
