@@ -13,6 +13,7 @@ import type { PortConfig } from '../store/specs.ts'
 import { buildDns } from './build-dns.ts'
 import { type BuiltTables, buildTables, type TablesInput } from './build-tables.ts'
 import { TABLES_DELAY_FACTOR, TABLES_DELAY_MS } from './limits.ts'
+import { NetworkNames } from './table-names.ts'
 import { TablesRefused, TablesSync } from './tables-sync.ts'
 import { byId, endpoint, network, peer, service } from './testing/items.ts'
 import { until } from './testing/tasks.ts'
@@ -96,6 +97,36 @@ t.test('what is in the tables', async (t) => {
   })
   t.same([...built.draining], [['web.3.t3.n1', 't3']])
   t.same(built.dropped, [])
+})
+
+t.test('a network that goes, and a new one of its name', async (t) => {
+  const names = new NetworkNames()
+  const old = network('n1', { name: 'front' })
+  const now = network('n2', { name: 'front' })
+  const built = (...networks: (typeof old)[]) => {
+    const items = new Map(networks.map((item) => [item.id, item]))
+    const endpoints = byId([
+      ['t1.n1', endpoint('t1', 'n1', 'a', '10.0.1.3')],
+      ['t2.n2', endpoint('t2', 'n2', 'a', '10.0.2.3')],
+    ])
+    const services = byId([['s1.n2', service('n2', { vips: ['10.0.2.2'] })]])
+    return valid(t, buildTables(input({ networks: names.apart(items), endpoints, services })))
+  }
+  const namesIn = ({ networks }: ForwardingTables) => networks.map(({ name }) => name)
+  t.same(namesIn(built(old)), ['front'])
+  const both = built(now, old)
+  t.same(namesIn(both), ['n2', 'front'], 'the first one keeps the name')
+  t.same(
+    both.endpoints.map((one) => one.network),
+    ['front', 'n2'],
+  )
+  t.same(
+    both.services.map((one) => [one.name, one.network]),
+    [['web.n2', 'n2']],
+  )
+  t.same(namesIn(built(now)), ['n2'], 'flows are kept by name')
+  t.same(namesIn(built()), [])
+  t.same(namesIn(built(now)), ['front'])
 })
 
 t.test('the node knows better of its own tasks', async (t) => {

@@ -29,7 +29,7 @@ import { LogPublisher } from './log-publisher.ts'
 import { Managers } from './managers.ts'
 import { PeerLiveness, type PeerTraffic } from './peer-liveness.ts'
 import { SessionLoop } from './session-loop.ts'
-import { endpointName } from './table-names.ts'
+import { endpointName, NetworkNames } from './table-names.ts'
 import { TablesSync } from './tables-sync.ts'
 import { TaskDb } from './task-db.ts'
 import { Worker } from './worker.ts'
@@ -96,6 +96,7 @@ export class NodeAgent {
   readonly #parts: NodeAgentParts
   readonly #managers: Managers
   readonly #tables: TablesSync
+  readonly #networkNames = new NetworkNames()
   readonly #cache: ItemCache
   readonly #logs: LogPublisher
   readonly #liveness = new PeerLiveness()
@@ -323,7 +324,7 @@ export class NodeAgent {
       node: { ...node, ...(this.#hasEgress() ? { egress: true } : {}) },
       isBehindNat: dataPlane.tunnel()?.endpoint === null,
       peers: items.all('peer'),
-      networks: items.all('network'),
+      networks: this.#networkNames.apart(items.all('network')),
       endpoints: items.all('endpoint'),
       services: items.all('service'),
       silent: this.#liveness.silent,

@@ -31,3 +31,30 @@ export function endpointName({ serviceName, slot, taskId, networkId }: EndpointI
   const name = `${service.slice(0, Math.max(0, room))}.${tail}`
   return fits(name) ? name : tail
 }
+
+/** Keeps networks of one name apart: one that was removed is there while somebody is on it, and
+ * another may have its name already. Who was there first keeps the name; the other goes by its id
+ * for as long as it lives, for flows are kept by name. */
+export class NetworkNames {
+  readonly #owners = new Map<string, string>()
+  /** Ids of those that go by it. */
+  readonly #nameless = new Set<string>()
+
+  /** The networks under names of their own. */
+  apart(networks: ReadonlyMap<string, NetworkItem>): ReadonlyMap<string, NetworkItem> {
+    for (const [name, id] of this.#owners) if (!networks.has(id)) this.#owners.delete(name)
+    for (const id of this.#nameless) if (!networks.has(id)) this.#nameless.delete(id)
+    for (const { id, name } of networks.values()) {
+      if (this.#nameless.has(id)) continue
+      if (!this.#owners.has(name)) this.#owners.set(name, id)
+      else if (this.#owners.get(name) !== id) this.#nameless.add(id)
+    }
+    if (this.#nameless.size === 0) return networks
+    return new Map(
+      [...networks].map(([id, item]) => [
+        id,
+        this.#nameless.has(id) ? { ...item, name: id } : item,
+      ]),
+    )
+  }
+}

@@ -3,14 +3,16 @@
 // task that was never started.
 
 import { existsSync } from 'node:fs'
-import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Resources } from '../../store/specs.ts'
 import { TaskError } from '../executor.ts'
+import { makeDirectory } from '../make-directory.ts'
 
 const MOUNT = '/sys/fs/cgroup'
 const PARENT = 'weft'
 const PERIOD_US = 100_000
+const MODE = 0o755
 
 interface Setting {
   /** Hierarchy of version 1. */
@@ -44,28 +46,38 @@ function settingsOf({ NanoCPUs, MemoryBytes, Pids }: Resources): Setting[] {
   return settings
 }
 
-const isVersion2 = (): boolean => existsSync(join(MOUNT, 'cgroup.controllers'))
+const isVersion2 = (mount: string): boolean => existsSync(join(mount, 'cgroup.controllers'))
 
 /** The group's directories, one for version 2, one per controller for version 1. */
-function directoriesOf(id: string, settings: readonly Setting[]): string[] {
-  if (isVersion2()) return [join(MOUNT, PARENT, id)]
-  return settings.map(({ controller }) => join(MOUNT, controller, PARENT, id))
+function directoriesOf(mount: string, id: string, settings: readonly Setting[]): string[] {
+  if (isVersion2(mount)) return [join(mount, PARENT, id)]
+  return settings.map(({ controller }) => {
+    const root = join(mount, controller)
+    // A file in any other directory limits nothing.
+    if (!existsSync(join(root, 'cgroup.procs'))) throw new Error(`no control groups at ${root}`)
+    return join(root, PARENT, id)
+  })
 }
 
 /** Makes the group of a task; returns the files by which a process joins it, none without limits.
- * Rejects with TaskError. */
-export async function makeGroup(id: string, limits: Resources | undefined): Promise<string[]> {
+ * Rejects with TaskError. `mount`: where the host has its control groups. */
+export async function makeGroup(
+  id: string,
+  limits: Resources | undefined,
+  mount: string = MOUNT,
+): Promise<string[]> {
   const settings = settingsOf(limits ?? {})
   if (settings.length === 0) return []
   try {
-    const directories = directoriesOf(id, settings)
-    if (isVersion2()) await enableControllers(settings)
-    for (const directory of directories) await mkdir(directory, { recursive: true })
+    const isTwo = isVersion2(mount)
+    const directories = directoriesOf(mount, id, settings)
+    if (isTwo) await enableControllers(mount, settings)
+    for (const directory of directories) makeDirectory(directory, MODE)
     for (const [s, { files }] of settings.entries()) {
       for (const [two, one, value] of files) {
-        if (isVersion2() && two === '') continue
-        const written = two === 'cpu.max' && isVersion2() ? `${value} ${PERIOD_US}` : value
-        await writeFile(join(directories[isVersion2() ? 0 : s]!, isVersion2() ? two : one), written)
+        if (isTwo && two === '') continue
+        const written = two === 'cpu.max' && isTwo ? `${value} ${PERIOD_US}` : value
+        await writeFile(join(directories[isTwo ? 0 : s]!, isTwo ? two : one), written)
       }
     }
     return directories.map((directory) => join(directory, 'cgroup.procs'))
@@ -76,17 +88,17 @@ export async function makeGroup(id: string, limits: Resources | undefined): Prom
   }
 }
 
-async function enableControllers(settings: readonly Setting[]): Promise<void> {
+async function enableControllers(mount: string, settings: readonly Setting[]): Promise<void> {
   const wanted = settings.map(({ controller }) => `+${controller}`).join(' ')
-  await mkdir(join(MOUNT, PARENT), { recursive: true })
-  for (const directory of [MOUNT, join(MOUNT, PARENT)]) {
+  makeDirectory(join(mount, PARENT), MODE)
+  for (const directory of [mount, join(mount, PARENT)]) {
     await writeFile(join(directory, 'cgroup.subtree_control'), wanted)
   }
 }
 
 /** Removes what makeGroup() made; nothing of the task runs any more. */
 export async function removeGroup(id: string): Promise<void> {
-  const roots = isVersion2()
+  const roots = isVersion2(MOUNT)
     ? [MOUNT]
     : (await readdir(MOUNT).catch(() => [])).map((name) => join(MOUNT, name))
   for (const root of roots) await rmdir(join(root, PARENT, id)).catch(() => {})
@@ -94,7 +106,7 @@ export async function removeGroup(id: string): Promise<void> {
 
 /** Whether the kernel killed something of the task for want of memory. */
 export async function wasOutOfMemory(id: string): Promise<boolean> {
-  const file = isVersion2()
+  const file = isVersion2(MOUNT)
     ? join(MOUNT, PARENT, id, 'memory.events')
     : join(MOUNT, 'memory', PARENT, id, 'memory.oom_control')
   const text = await readFile(file, 'utf8').catch(() => '')
