@@ -34,6 +34,14 @@ export interface FrameDevice {
   close(): void
 }
 
+/** ICMP errors that come to this host from outside, of one address family. */
+export interface ErrorSource {
+  readonly fd: number
+  /** Reads one as an IP packet to [at, at + capacity), cut off there. An IPv6 header is made anew,
+   * and there are no extension headers. Returns what lies there now, or -errno. */
+  read(at: number, capacity: number): number
+}
+
 /** Messages on their way out through the underlay socket. A message is one or more datagrams to
  * one endpoint; all but its last are `segmentSize` bytes (UDP_SEGMENT). Its bytes stay where
  * they are in the slab until flush() returns. */

@@ -34,6 +34,7 @@ import {
   DROP_FLOW_CONFLICT,
   DROP_FLOWS_FULL,
   DROP_NO_BACKEND,
+  DROP_NO_FLOW,
   DROP_NONE,
   DROP_NOT_SYN,
   DROP_ORPHAN_FRAGMENT,
@@ -242,7 +243,7 @@ export class Balance {
     const { l3At, l4At, protocol } = frame
     const end = frame.at + frame.headSize
     this.connection = -1
-    if (!isBalanced(frame)) return DROP_NONE
+    if (!isBalanced(frame)) return this.trackedError(frame, zone, peer)
     let connection = director.lookup(zone, view, l3At, l4At, protocol, end)
     if (
       connection >= 0 &&
@@ -260,6 +261,24 @@ export class Balance {
     director.translate(connection, FORWARD, view, l3At, l4At, end, frame.partial)
     this.connection = connection
     return DROP_NONE
+  }
+
+  /** An ICMP error from outside about a flow of a published port: rewrites it for the real server
+   * and sets `connection`. DROP_NO_FLOW: there is none. */
+  outsideError(frame: Frame): number {
+    const reason = this.related(frame, MESH_ZONE)
+    return reason === DROP_NONE && this.director.direction === FORWARD ? DROP_NONE : DROP_NO_FLOW
+  }
+
+  /** The same on the real server's node: `peer` found the flow, and this node must know it as one
+   * that came by that peer. */
+  private trackedError(frame: Frame, zone: number, peer: number): number {
+    const { director } = this
+    const isTwin = this.hasTwins && this.related(frame, twinZone(peer)) === DROP_NONE
+    if (!isTwin && this.related(frame, zone) !== DROP_NONE) return DROP_NO_FLOW
+    const { connection } = this
+    const isTracked = director.direction === FORWARD && director.serviceOf(connection) < 0
+    return isTracked && director.data(connection) === peer ? DROP_NONE : DROP_NO_FLOW
   }
 
   /** Connection of a frame that `peer` balanced, when the one that it looks like, `other`, came

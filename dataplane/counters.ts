@@ -74,6 +74,8 @@ export const ENGINE_CELLS = {
   relayed: 35,
   /** PROXY headers sent, those sent again included. */
   proxyHeaders: 37,
+  /** ICMP errors from outside that were passed on to backends of published ports. */
+  outsideErrors: 38,
   /** Turns of the loop that took longer than SLOW_TURN_SECONDS. */
   slowTurns: 36,
   /** Longest turn of the loop since the start, in seconds. */

@@ -36,6 +36,8 @@ export const DROP_NOT_PUBLISHED = 30
 export const DROP_ANSWER_LIMITED = 31
 export const DROP_DEFENCE = 32
 export const DROP_PROXY_EARLY = 33
+export const DROP_NO_FLOW = 34
+export const DROP_ERROR_LIMITED = 35
 
 export interface DropReason {
   /** Metric label. */
@@ -103,4 +105,6 @@ export const DROP_REASONS: readonly DropReason[] = [
     name: 'proxy_early',
     sentence: 'Before its flow’s PROXY header: data in a SYN, or a guess of the handshake.',
   },
+  { name: 'no_flow', sentence: 'An ICMP error from outside, about no flow of a published port.' },
+  { name: 'error_limited', sentence: 'An ICMP error from outside, among too many of them.' },
 ]

@@ -68,6 +68,15 @@ export const PROXY_HEADERS_PER_TURN = 128
  * 4.3.2.8). */
 export const ANSWERS_PER_SECOND = 1000
 export const ANSWERS_BURST = 100
+/** ICMP errors from outside that are looked at, per second and as a burst: a look-up takes about a
+ * microsecond. */
+export const OUTSIDE_ERRORS_PER_SECOND = 10_000
+export const OUTSIDE_ERRORS_BURST = 1000
+/** Errors read from a source before the others get their turn. */
+export const OUTSIDE_ERROR_READS_MAX = 16
+/** Longest error, as an IP packet: what routers and hosts quote is meant to stay below 576 bytes
+ * (RFC 1812 section 4.3.2.3) and 1280 (RFC 4443 section 2.4 (c)), and some quote a whole packet. */
+export const OUTSIDE_ERROR_SIZE_MAX = 2048
 
 /** Routes of a relay: receiver indexes, two per pair of nodes and session. A route is 100 bytes. */
 export const RELAY_ROUTES_MAX = 16_384

@@ -2,8 +2,8 @@
 // there is.
 //
 // Theory of operation. The loop owns all state; nobody else touches it. It waits in epoll for the
-// TAPs, the TUN, the underlay socket and an eventfd through which the main thread announces a
-// message. Each turn
+// TAPs, the TUN, the underlay socket, sources of ICMP errors (outside-errors.ts) and an eventfd
+// through which the main thread announces a message. Each turn
 //
 //   1. serves what is ready, in the order in which the kernel names it: the socket (datagrams are
 //      opened,
@@ -21,7 +21,13 @@
 // Memory: the slab holds the arena (frames on their way out), the answer area, and the socket's
 // receive buffers, which the edge lays out behind SLAB_SOCKET_AT.
 
-import { type AeadFactory, DEVICE_GONE, type Poller, type UnderlaySocket } from '../base/device.ts'
+import {
+  type AeadFactory,
+  DEVICE_GONE,
+  type ErrorSource,
+  type Poller,
+  type UnderlaySocket,
+} from '../base/device.ts'
 import type { Slab } from '../base/slab.ts'
 import { Director } from '../ipvs-emulator/director.ts'
 import { STATE_COUNT_CELLS } from '../ipvs-emulator/state-counts.ts'
@@ -42,6 +48,7 @@ import {
 } from './engine-limits.ts'
 import { Forwarder } from './forwarder.ts'
 import { Frame } from './frame.ts'
+import { OutsideErrors } from './outside-errors.ts'
 import { PeerLinks } from './peer-links.ts'
 import { type Port, readFrame } from './ports.ts'
 import { answerQuestion, type Question, type QuestionName, type Questions } from './questions.ts'
@@ -64,10 +71,11 @@ const ANSWERS_AT: number = ARENA_AT + ARENA_SIZE
 const SOCKET_GAP = 64
 export const SLAB_SOCKET_AT: number = ANSWERS_AT + ANSWER_AREA_SIZE + SOCKET_GAP
 
-// Poll tokens. Ports follow from TOKEN_PORT.
+// Poll tokens. Sources of errors follow from TOKEN_ERRORS, ports from TOKEN_PORT.
 const TOKEN_WAKE = 0
 const TOKEN_SOCKET = 1
 const TOKEN_TUN = 2
+const TOKEN_ERRORS = 3
 const TOKEN_PORT = 16
 
 export interface EngineClock {
@@ -120,7 +128,9 @@ export class Engine {
   private readonly cells: Float64Array
   private readonly frame: Frame = new Frame()
   private readonly readAhead: ReadAhead
+  private readonly outsideErrors: OutsideErrors
   private tun: Port | null = null
+  private errors: readonly ErrorSource[] = []
   /** Local ports by poll token. */
   private readonly portTokens: (LocalPort | null)[] = []
   private expiryDueMs = -1
@@ -188,6 +198,7 @@ export class Engine {
     })
     const { director, balance, topology, forwarder, transmitter } = this
     this.readAhead = new ReadAhead({ slab, balance, forwarder, transmitter })
+    this.outsideErrors = new OutsideErrors({ slab, forwarder, transmitter, counters })
     this.services = new BalancedServices(director, balance, topology, forwarder.published, counters)
     this.tracked = new TrackedFlows(director, topology)
     parts.poller.add(socket.fd, TOKEN_SOCKET)
@@ -212,12 +223,13 @@ export class Engine {
 
   /** Takes over new tables. `portOf` finds the open device of a port by its endpoint's name;
    * `tun` is the mesh's device, null when nothing is published; `mergeUdp`: all devices take UDP
-   * super-packets. */
+   * super-packets; `errors`: where ICMP errors about published ports come from, one per family. */
   swap(
     tables: CompiledTables,
     portOf: (name: string) => Port | null,
     tun: Port | null,
     mergeUdp: boolean,
+    errors: readonly ErrorSource[] = [],
   ): void {
     const nowMs = this.parts.clock.nowMs()
     // What this turn has made so far goes out under the tables it was made with.
@@ -234,6 +246,7 @@ export class Engine {
     this.services.swap(tables, nowMs)
     this.tracked.swap(tables)
     this.swapPolling(tun)
+    this.swapErrors(errors)
     this.expiryDueMs = nowMs
     this.cells[ENGINE_CELLS.tablesVersion] = tables.version
     this.transmitter.flush(nowMs)
@@ -261,6 +274,13 @@ export class Engine {
       this.tun = tun
       this.forwarder.tun = tun
     }
+  }
+
+  private swapErrors(errors: readonly ErrorSource[]): void {
+    const { poller } = this.parts
+    for (const { fd } of this.errors) poller.remove(fd)
+    for (const [i, { fd }] of errors.entries()) poller.add(fd, TOKEN_ERRORS + i)
+    this.errors = errors
   }
 
   /** Answers a question of the rest of the process: a bounded piece of work. */
@@ -367,6 +387,9 @@ export class Engine {
       if (local !== null && local !== undefined) this.drainPort(local, nowMs)
     } else if (token === TOKEN_TUN) {
       if (this.tun !== null) this.drainTun(this.tun, nowMs)
+    } else if (token >= TOKEN_ERRORS) {
+      const source = this.errors[token - TOKEN_ERRORS]
+      if (source !== undefined) this.outsideErrors.drain(source, this.frame, nowMs)
     } else {
       this.parts.onWake()
     }

@@ -11,7 +11,7 @@ import { ENVELOPE_TRANSPORT } from '../wire/envelope.ts'
 import { TCP_ACK, TCP_RST, TCP_SYN } from '../wire/tcp.ts'
 import { writeVxlan } from '../wire/vxlan.ts'
 import * as drop from './drop-reasons.ts'
-import { ANSWERS_BURST } from './engine-limits.ts'
+import { ANSWERS_BURST, OUTSIDE_ERRORS_BURST } from './engine-limits.ts'
 import { CLUSTER, type Cluster, placeOf } from './testing/cluster.ts'
 import {
   addressBytes,
@@ -56,6 +56,17 @@ const meshSyn: PacketFields = {
   targetPort: 8080,
   flags: TCP_SYN,
 }
+
+/** "Port unreachable" about an answer that the node of the mesh never gave. */
+const strangeError: Uint8Array = buildPacket({
+  source: fromOutside,
+  target: meshSyn.target,
+  protocol: ICMP,
+  payload: concat(
+    Uint8Array.of(3, 3, 0, 0, 0, 0, 0, 0),
+    buildPacket({ source: meshSyn.target, target: fromOutside, sourcePort: 8080, protocol: TCP }),
+  ),
+})
 
 /** An ARP request of front-a for `address`. */
 function arp(address: string): Uint8Array {
@@ -431,6 +442,19 @@ const drops: readonly Row[] = [
     count: 10,
     act: (world) => {
       for (let i = 0; i < ANSWERS_BURST + 10; i++) send({ ...syn, target: '10.1.0.4' })(world)
+    },
+  },
+  {
+    sentence: 'an ICMP error from outside about no flow',
+    reason: drop.DROP_NO_FLOW,
+    act: (world) => world.injectError('a', strangeError),
+  },
+  {
+    sentence: 'more ICMP errors from outside than a burst allows',
+    reason: drop.DROP_ERROR_LIMITED,
+    count: 10,
+    act: (world) => {
+      for (let i = 0; i < OUTSIDE_ERRORS_BURST + 10; i++) world.injectError('a', strangeError)
     },
   },
 ]

@@ -75,6 +75,7 @@ import {
   DROP_FORGED_NEIGHBOUR,
   DROP_MULTICAST_OFF,
   DROP_NO_BACKEND,
+  DROP_NO_FLOW,
   DROP_NO_PORT,
   DROP_NO_ROUTE,
   DROP_NONE,
@@ -404,6 +405,19 @@ export class Forwarder {
         return
       }
     }
+    this.setGatewaySource(frame, ingress)
+    this.setTarget(frame, endpoint)
+    this.toEndpoint(frame, ingress, endpoint, null, nowMs)
+  }
+
+  /** An ICMP error from outside that is whole and sound (outside-errors.ts). */
+  fromOutside(frame: Frame, nowMs: number): void {
+    const { ingress } = this.topology
+    const reason = ingress === null ? DROP_NO_FLOW : this.balance.outsideError(frame)
+    if (ingress === null || reason !== DROP_NONE) return this.drop(reason)
+    const endpoint = this.balance.endpointOf(this.balance.connection)
+    if (endpoint < 0) return this.drop(DROP_NO_FLOW)
+    this.cells[ENGINE_CELLS.outsideErrors]!++
     this.setGatewaySource(frame, ingress)
     this.setTarget(frame, endpoint)
     this.toEndpoint(frame, ingress, endpoint, null, nowMs)

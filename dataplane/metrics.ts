@@ -50,7 +50,12 @@ function single(
 
 /** Metrics of the engine as a whole. Drops are apart: their labels come from drop-reasons.ts. */
 export const ENGINE_METRICS: readonly EngineMetric[] = [
-  single('counter', 'weft_frames_received_total', 'framesIn', 'Frames read from local ports.'),
+  single(
+    'counter',
+    'weft_frames_received_total',
+    'framesIn',
+    'Frames read from local ports, and ICMP errors from outside.',
+  ),
   single(
     'counter',
     'weft_datagrams_received_total',
@@ -136,6 +141,12 @@ export const ENGINE_METRICS: readonly EngineMetric[] = [
     'weft_proxy_headers_total',
     'proxyHeaders',
     'PROXY headers sent to backends, those sent again included.',
+  ),
+  single(
+    'counter',
+    'weft_outside_errors_total',
+    'outsideErrors',
+    'ICMP errors from outside that were passed on to backends of published ports.',
   ),
   single(
     'counter',

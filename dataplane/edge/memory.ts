@@ -8,7 +8,7 @@
 //
 // memory-underlay.ts holds the UDP side.
 
-import { DEVICE_GONE, type FrameDevice, type Poller } from '../../base/device.ts'
+import { DEVICE_GONE, type ErrorSource, type FrameDevice, type Poller } from '../../base/device.ts'
 import type { Slab } from '../../base/slab.ts'
 import { VNET_HEADER_SIZE } from '../../wire/vnet.ts'
 import { IOVEC_COUNT_MAX, MEMORY_QUEUE_COUNT_MAX } from './limits.ts'
@@ -214,6 +214,32 @@ export class MemoryDevice implements FrameDevice, Readable {
 
   close(): void {
     this.closed = true
+  }
+}
+
+/** An ErrorSource whose other side is a test: push() is a packet that comes from outside. */
+export class MemoryErrors implements ErrorSource, Readable {
+  readonly fd: number
+  private readonly incoming: FrameQueue = new FrameQueue()
+  private readonly slab: Slab
+
+  constructor(slab: Slab, poller: MemoryPoller) {
+    this.slab = slab
+    this.fd = poller.register(this)
+  }
+
+  get readable(): boolean {
+    return this.incoming.size > 0
+  }
+
+  push(packet: Uint8Array): boolean {
+    return this.incoming.push(Uint8Array.from(packet))
+  }
+
+  read(at: number, capacity: number): number {
+    const packet = this.incoming.shift()
+    if (packet === undefined) return -EAGAIN
+    return scatterFrame(this.slab, packet.subarray(0, capacity), at, capacity, 0, 0, 0, 0)
   }
 }
 

@@ -27,7 +27,7 @@ import { compileTables } from '../compile.ts'
 import type { CompiledTables } from '../compiled.ts'
 import { Counters, counterMemory, DROP_CELLS, ENGINE_CELLS, STATE_CELLS } from '../counters.ts'
 import { DROP_REASONS } from '../drop-reasons.ts'
-import { MemoryDevice, MemoryPoller } from '../edge/memory.ts'
+import { MemoryDevice, MemoryErrors, MemoryPoller } from '../edge/memory.ts'
 import { MemoryNetwork, type MemorySocket } from '../edge/memory-underlay.ts'
 import { Engine, SLAB_SOCKET_AT } from '../engine.ts'
 import { ARENA_SIZE } from '../engine-limits.ts'
@@ -76,6 +76,8 @@ export class Node {
   readonly devices: Map<string, MemoryDevice> = new Map()
   readonly ports: Map<string, Port> = new Map()
   readonly tun: MemoryDevice
+  /** ICMP errors from outside. */
+  readonly errors: MemoryErrors
   private readonly tunPort: Port
   private readonly options: WorldOptions
   tables: CompiledTables
@@ -111,6 +113,7 @@ export class Node {
       connectionsMax: options.connectionsMax ?? 1024,
     })
     this.tun = new MemoryDevice({ name: 'weft0', slab: this.slab, poller: this.poller })
+    this.errors = new MemoryErrors(this.slab, this.poller)
     this.tunPort = new Port(this.wrap(this.tun), 0, 1500)
     this.tables = compileFor(world.cluster, name)
     this.swap(this.tables)
@@ -127,8 +130,9 @@ export class Node {
       this.ports.set(port.name, new Port(this.wrap(device), ETHERNET_HEADER_SIZE, port.mtu))
     }
     const tun = tables.publishedPorts.length > 0 ? this.tunPort : null
+    const errors = tun === null ? [] : [this.errors]
     const mergeUdp = this.options.mergeUdp ?? true
-    this.engine.swap(tables, (name) => this.ports.get(name) ?? null, tun, mergeUdp)
+    this.engine.swap(tables, (name) => this.ports.get(name) ?? null, tun, mergeUdp, errors)
   }
 
   private wrap(device: MemoryDevice): FrameDevice {
@@ -136,7 +140,7 @@ export class Node {
   }
 
   get busy(): boolean {
-    if (this.socket.readable || this.tun.readable) return true
+    if (this.socket.readable || this.tun.readable || this.errors.readable) return true
     for (const name of this.engine.topology.ports.keys()) {
       if (this.devices.get(name)?.readable) return true
     }
@@ -230,6 +234,11 @@ export class World {
   /** An IP packet from outside to a published port of `node`. */
   injectMesh(node: string, packet: Uint8Array, vnet?: Uint8Array): void {
     assert(this.node(node).tun.push(withVnet(packet, vnet)), 'the device takes the packet')
+  }
+
+  /** An ICMP error, as an IP packet, that reaches `node` from outside. */
+  injectError(node: string, packet: Uint8Array): void {
+    assert(this.node(node).errors.push(packet), 'the socket takes the packet')
   }
 
   /** Everything that came out of a container's interface: frames without their virtio-net headers.

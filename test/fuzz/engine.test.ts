@@ -15,10 +15,12 @@ import t from 'tap'
 import { prng } from '../../base/prng.ts'
 import { faultySocket } from '../../dataplane/edge/fault-injector.ts'
 import { Frame } from '../../dataplane/frame.ts'
-import { CLUSTER, placeOf } from '../../dataplane/testing/cluster.ts'
+import { CLUSTER, placeOf, underlayOf } from '../../dataplane/testing/cluster.ts'
 import {
   addressBytes,
   buildFrame,
+  buildPacket,
+  ICMP,
   macOf,
   type PacketFields,
   payloadOf,
@@ -189,7 +191,7 @@ const action: fc.Arbitrary<Action> = fc.oneof(
     arbitrary: fc.record({
       kind: fc.constant('noise' as const),
       bytes: fc.uint8Array({ minLength: 1, maxLength: 200 }),
-      where: fc.nat(3),
+      where: fc.nat(5),
     }),
   },
   {
@@ -292,6 +294,13 @@ function forge(world: World, bytes: Uint8Array): void {
 function makeNoise(world: World, bytes: Uint8Array, where: number): void {
   if (where === 0) return world.inject('front-a', bytes)
   if (where === 1) return world.injectMesh('a', bytes)
+  if (where === 4) return world.injectError('a', bytes)
+  if (where === 5) {
+    // An error whose checksum holds.
+    bytes[0] = bytes[0]! % 13
+    const from = { source: '198.51.100.7', target: underlayOf('a') }
+    return world.injectError('a', buildPacket({ ...from, protocol: ICMP, payload: bytes }))
+  }
   // A first byte that comes past the first look.
   if (where === 2) bytes[0] = bytes[0]! % 9
   if (where === 3) bytes.fill(0, 1, 4)
