@@ -27,6 +27,8 @@ const readv_ = declare('readv', ['int', 'int64_t', 'int'])
 const writev_ = declare('writev', ['int', 'int64_t', 'int'])
 const ioctl_ = declare('ioctl', ['int', 'int64_t', 'int64_t'])
 const socket_ = declare('socket', ['int', 'int', 'int'])
+const setsockopt_ = declare('setsockopt', ['int', 'int', 'int', 'int64_t', 'int'])
+const recvmsg_ = declare('recvmsg', ['int', 'int64_t', 'int'])
 const getsockopt_ = declare('getsockopt', ['int', 'int', 'int', 'int64_t', 'int64_t'])
 const setns_ = declare('setns', ['int', 'int'])
 const unshare_ = declare('unshare', ['int'])
@@ -100,6 +102,7 @@ export const EBUSY: number = constants.errno.EBUSY
 export const EINVAL: number = constants.errno.EINVAL
 export const ENXIO: number = constants.errno.ENXIO
 export const ENODEV: number = constants.errno.ENODEV
+export const EAFNOSUPPORT: number = constants.errno.EAFNOSUPPORT
 export const EMSGSIZE: number = constants.errno.EMSGSIZE
 export const ENOBUFS: number = constants.errno.ENOBUFS
 
@@ -112,9 +115,13 @@ export const CLONE_NEWNET = 0x40000000
 export const MS_BIND = 4096
 export const MNT_DETACH = 2
 export const AF_INET = 2
+export const AF_INET6 = 10
 export const SOCK_DGRAM = 2
+export const SOCK_RAW = 3
+export const SOCK_NONBLOCK = 0o4000
 export const SOCK_CLOEXEC = 0o2000000
 export const SOL_SOCKET = 1
+export const SO_RCVBUF = 8
 /** A number no other network namespace of this boot has (linux 5.14, asm-generic/socket.h). */
 export const SO_NETNS_COOKIE = 71
 export const LOCK_EX = 2
@@ -211,6 +218,22 @@ export function getsockopt(
   size: number,
 ): number {
   return checked(getsockopt_(fd, level, option, value, size))
+}
+
+export function setsockopt(
+  fd: number,
+  level: number,
+  option: number,
+  value: number,
+  size: number,
+): number {
+  return checked(setsockopt_(fd, level, option, value, size))
+}
+
+/** `message` is the address of a struct msghdr. */
+export function recvmsg(fd: number, message: number): number {
+  const result = recvmsg_(fd, message, 0)
+  return result < 0 ? -koffi.errno() : result
 }
 
 /** Moves the calling thread, and it alone, into the namespace that `fd` stands for. */

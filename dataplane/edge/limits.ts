@@ -48,6 +48,10 @@ export const JOURNAL_SIZE_MAX: number = 16 * 2 ** 20
 /** Largest UDP payload over IPv4: 65535 less 20 of IP and 8 of UDP. */
 export const UDP_PAYLOAD_SIZE_MAX: number = 65535 - 28
 
+/** Receive buffer of a socket for ICMP errors, in bytes as the kernel counts them: some 50 errors
+ * that wait for the loop, more are lost. */
+export const ICMP_BUFFER_SIZE: number = 64 * 1024
+
 /** Datagrams in one message: what every kernel with UDP_SEGMENT takes (UDP_MAX_SEGMENTS was 64). */
 export const UDP_SEGMENT_COUNT_MAX = 64
 

@@ -20,8 +20,6 @@ import * as libc from './libc.ts'
 import { inNamespace } from './netns.ts'
 
 const AF_NETLINK = 16
-const AF_INET6 = 10
-const SOCK_RAW = 3
 const SIOCGIFINDEX = 0x8933
 const MESSAGE_MAX = 1024
 
@@ -126,7 +124,7 @@ function prefix(value: string): { bytes: Uint8Array; length: number; family: num
   const [host = '', length] = value.split('/')
   if (isIP(host) === 0) throw new Unknown()
   const bytes = addressBytes(canonicalAddress(host))
-  const family = familyOf(host) === 6 ? AF_INET6 : libc.AF_INET
+  const family = familyOf(host) === 6 ? libc.AF_INET6 : libc.AF_INET
   return { bytes, length: length === undefined ? bytes.length * 8 : whole(length), family }
 }
 
@@ -182,7 +180,7 @@ const WRITERS: Readonly<Record<string, Writer>> = {
     if (!found.has('addrgenmode')) return
     if (found.get('addrgenmode') !== 'none') throw new Unknown()
     nested(IFLA.afSpec, () => {
-      nested(AF_INET6, () => {
+      nested(libc.AF_INET6, () => {
         attribute(IFLA_INET6_ADDR_GEN_MODE, Uint8Array.of(ADDR_GEN_MODE_NONE))
       })
     })
@@ -325,7 +323,7 @@ export async function changeLinks(
 ): Promise<void> {
   const failures: { line: string; errno: number }[] = []
   const left = inNamespace(how.namespace, () => {
-    const fd = libc.socket(AF_NETLINK, SOCK_RAW | libc.SOCK_CLOEXEC, 0)
+    const fd = libc.socket(AF_NETLINK, libc.SOCK_RAW | libc.SOCK_CLOEXEC, 0)
     if (fd < 0) throw systemError('socket', 'rtnetlink', fd)
     try {
       for (const [c, { line, tolerate }] of commands.entries()) {
