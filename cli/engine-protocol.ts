@@ -6,6 +6,7 @@ import type { CompiledTables } from '../dataplane/compiled.ts'
 import type { CounterRow } from '../dataplane/counters.ts'
 import type { Question } from '../dataplane/questions.ts'
 import type { Restored } from '../dataplane/saved-flows.ts'
+import type { IcmpHandle } from './icmp-sockets.ts'
 
 /** An open device: descriptors belong to the process, so the number is all that the loop needs. */
 export interface DeviceHandle {
@@ -20,6 +21,8 @@ export interface TablesMessage {
   readonly tables: CompiledTables
   readonly devices: readonly DeviceHandle[]
   readonly tun: DeviceHandle | null
+  /** Where ICMP errors about published ports come from. */
+  readonly errors: readonly IcmpHandle[]
   /** All devices take and give UDP super-packets. */
   readonly mergeUdp: boolean
 }

@@ -35,6 +35,7 @@ import type {
   ToEngine,
 } from './engine-protocol.ts'
 import { saveFlowsFile, takeFlowsFile } from './flows-file.ts'
+import { IcmpSockets } from './icmp-sockets.ts'
 import { LocalDevices } from './local-devices.ts'
 import { LoopbackProxy } from './loopback-proxy.ts'
 import { loadManual, saveManual } from './manual-file.ts'
@@ -71,6 +72,7 @@ export class EngineThread implements EngineHandle {
     this.tell({ kind: 'ask', question }),
   )
   private mesh: MeshHost | null = null
+  private icmp: IcmpSockets | null = null
   /** The host could not masquerade: it is not asked again. */
   private hasNoEgress = false
   private loopback: LoopbackProxy | null = null
@@ -140,9 +142,11 @@ export class EngineThread implements EngineHandle {
   /** Gives the loop tables and waits until it runs them. Throws when it cannot. */
   private async swapLoop(tables: CompiledTables): Promise<void> {
     if (this.worker === null) throw new Error('the packet loop does not run')
-    this.tell({ kind: 'swap', next: this.message(tables) })
+    const next = this.message(tables)
+    this.tell({ kind: 'swap', next })
     const reply = await this.reply()
     if (reply.kind === 'refused') throw new Error(`${reply.subject}: ${reply.sentence}`)
+    this.icmp?.retain(next.errors)
   }
 
   start(tables: CompiledTables, options: EngineOptions): Promise<void> {
@@ -192,6 +196,7 @@ export class EngineThread implements EngineHandle {
   private async begin(tables: CompiledTables, options: EngineOptions): Promise<void> {
     const devices = new LocalDevices(options.runDirectory, options.log)
     this.devices = devices
+    this.icmp = new IcmpSockets(options.log)
     await devices.open(tables.ports, [])
     await devices.applyIngress(tables)
     devices.sweep()
@@ -291,7 +296,8 @@ export class EngineThread implements EngineHandle {
       tun = { name, device: name, fd, mtu: meshMtu(tables) }
       mergeUdp &&= udpSegmentation
     }
-    return { tables, devices, tun, mergeUdp }
+    const errors = this.icmp?.wanted(tables.publishedPorts.length > 0) ?? []
+    return { tables, devices, tun, errors, mergeUdp }
   }
 
   // -- routing mesh
@@ -365,6 +371,8 @@ export class EngineThread implements EngineHandle {
     }
     if (this.mesh !== null) close(this.mesh.device.fd)
     this.mesh = null
+    this.icmp?.close()
+    this.icmp = null
     await this.devices?.undoAll()
     this.devices = null
     if (this.wakeFd >= 0) closeWake(this.wakeFd)

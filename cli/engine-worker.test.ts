@@ -38,6 +38,7 @@ t.test('a loop that fails gives its port back', async (t) => {
         tables: compileTables(tables!, { privateKey: null }),
         devices: [],
         tun: { name: 'none', device: 'none', fd: NO_DESCRIPTOR, mtu: 1400 },
+        errors: [],
         mergeUdp: false,
       },
       flows: null,

@@ -8,6 +8,7 @@ import type { Clock } from '../base/clock.ts'
 import type { FrameDevice, UnderlaySocket } from '../base/device.ts'
 import type { Slab } from '../base/slab.ts'
 import { Counters } from '../dataplane/counters.ts'
+import { errorSource } from '../dataplane/edge/icmp-socket.ts'
 import { yieldCore } from '../dataplane/edge/libc.ts'
 import { createAeadFactory } from '../dataplane/edge/libcrypto.ts'
 import { PcapWriter } from '../dataplane/edge/pcap.ts'
@@ -78,7 +79,7 @@ interface Edges {
 
 /** Runs the engine until it is told to stop. */
 function serve(port: MessagePort, data: EngineWorkerData, edges: Edges): void {
-  const { slab, socket, captures, clock } = edges
+  const { slab, socket, clock } = edges
   const { node } = data.first.tables
   const say = (message: FromEngine): void => port.postMessage(message)
   const counters = new Counters(data.counters)
@@ -95,7 +96,7 @@ function serve(port: MessagePort, data: EngineWorkerData, edges: Edges): void {
         else if (message.kind === 'ask') {
           say({ kind: 'answer', answer: engine.ask(message.question) })
         } else {
-          say(swapOrRefuse(engine, captures, ports, counters, message.next))
+          say(swapOrRefuse(engine, edges, ports, counters, message.next))
         }
       })
     },
@@ -110,7 +111,7 @@ function serve(port: MessagePort, data: EngineWorkerData, edges: Edges): void {
     privateKey: node.privateKey ?? randomBytes(32),
     presharedKeys: node.presharedKeys,
   })
-  swap(engine, captures, ports, data.first)
+  swap(engine, edges, ports, data.first)
   if (data.flows !== null) say({ kind: 'restored', result: restore(engine, data.flows) })
   say({ kind: 'ready', rows: counters.list(), balancer: engine.services.rows() })
   engine.run()
@@ -122,13 +123,13 @@ function serve(port: MessagePort, data: EngineWorkerData, edges: Edges): void {
  * ran before back. */
 function swapOrRefuse(
   engine: Engine,
-  captures: Captures,
+  edges: Edges,
   ports: Map<number, Port>,
   counters: Counters,
   next: TablesMessage,
 ): FromEngine {
   try {
-    swap(engine, captures, ports, next)
+    swap(engine, edges, ports, next)
     return { kind: 'swapped', rows: counters.list(), balancer: engine.services.rows() }
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
@@ -157,7 +158,7 @@ function hear(port: MessagePort, take: (message: ToEngine) => void): void {
 
 function swap(
   engine: Engine,
-  captures: Captures,
+  { captures, slab }: Edges,
   ports: Map<number, Port>,
   next: TablesMessage,
 ): void {
@@ -180,6 +181,7 @@ function swap(
     },
     tun,
     next.mergeUdp,
+    next.errors.map(({ fd, family }) => errorSource(fd, family, slab)),
   )
   const held = new Set(next.devices.map((handle) => handle.fd))
   if (next.tun !== null) held.add(next.tun.fd)
