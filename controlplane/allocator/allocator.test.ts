@@ -249,6 +249,29 @@ t.test('removed: a service when its tasks cannot run, a network after it', async
   )
 })
 
+t.test('a removed network: a node that is down does not keep its subnet', async (t) => {
+  const { world } = await allocating(t)
+  await world.add('nodes', nodeObject('n1'))
+  const IPAM = { Config: [{ Subnet: '10.77.0.0/24' }] }
+  await world.add('networks', networkObject('old', { Name: 'front', IPAM }))
+  await world.run(200)
+  const status = { ...taskObject('x').status, state: 'running' } as const
+  const networks = [{ networkId: 'old', addresses: ['10.77.0.2/24'], aliases: [] }]
+  const task = taskObject('t1', { nodeId: 'n1', status, networks, desiredState: 'remove' })
+  await world.add('tasks', task)
+  await world.change('networks', 'old', (old) => ({ ...old, pendingDelete: true }))
+  await world.add('networks', networkObject('new', { Name: 'front', IPAM }))
+  await world.run(300)
+  t.equal(world.get('networks', 'new').allocation, null, 'somebody is on the old one')
+  await world.change('nodes', 'n1', (node) => ({
+    ...node,
+    status: { ...node.status, state: 'down' },
+  }))
+  await world.run(300)
+  t.notOk(world.all('networks').some(({ id }) => id === 'old'))
+  t.equal(world.get('networks', 'new').allocation?.subnets[0]?.subnet, '10.77.0.0/24')
+})
+
 /** Everything that is given out, as text: all must differ. */
 function givenOut(world: LoopWorld): string[] {
   const services = world.all('services')

@@ -114,7 +114,7 @@ export class Allocator implements ControlLoop {
       if (change.table === 'tasks') isNews = this.seeTask(state, change.object, isGone) || isNews
       else if (change.table === 'services') this.seeService(state, change.object, isGone)
       else if (change.table === 'networks') this.seeNetwork(state, change.object, isGone)
-      else if (change.table === 'nodes') isNews = this.ending.services.size > 0 || isNews
+      else if (change.table === 'nodes') isNews = this.hasEnding() || isNews
       if (change.table !== 'tasks' && change.table !== 'nodes') isNews = true
     }
     if (isNews) this.passes.poke()

@@ -40,7 +40,11 @@ t.test('drained, down, removed; and back', async (t) => {
   await leader.world.update((tx) => tx.remove('nodes', 'n3'))
   await leader.run(500)
   t.same(nodesOf(leader), ['n1', 'n2'])
-  t.ok(leader.tasks('agent').some(({ status }) => status.state === 'orphaned'))
+  await leader.run(3_000)
+  t.notOk(
+    leader.tasks('agent').some(({ nodeId }) => nodeId === 'n3'),
+    'nor is its history kept',
+  )
 })
 
 t.test('a paused node keeps what it has and gets nothing', async (t) => {

@@ -3,12 +3,14 @@
 //   active           has one
 //   paused           keeps what it has; nothing is added, updated or started again
 //   drained, down    has none; what was there is shut down, also when constraints are met no more
+//   removed          leaves nothing behind: nobody else would ever take its history away
 //
 // Nodes come and go without the pace of updates.
 
 import { ConstraintError, meetsConstraints, parseConstraints } from '../store/constraint.ts'
 import type { NodeObject } from '../store/objects.ts'
 import type { Plan } from './plan.ts'
+import { clear } from './replicated.ts'
 import type { ServiceView } from './service-view.ts'
 import { fitnessOf, isAlive, isWanted, type Slot, slotsByNode } from './slots.ts'
 import { fill, kindOf, tend } from './tend.ts'
@@ -19,7 +21,8 @@ export function planGlobal(view: ServiceView, plan: Plan): void {
   const suits = nodeTest(view)
   for (const slot of slots.values()) {
     const node = view.node(slot.nodeId)
-    if (node === undefined || !suits(node)) empty(slot, view, plan)
+    if (node === undefined) clear(slot, plan)
+    else if (!suits(node)) empty(slot, view, plan)
   }
   const tended: Slot[] = []
   for (const node of view.nodes()) {
