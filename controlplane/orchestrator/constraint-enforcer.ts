@@ -7,6 +7,7 @@ import { ConstraintError, meetsConstraints, parseConstraints } from '../store/co
 import type { ReadTransaction, StoreEvent, WriteTransaction } from '../store/contract.ts'
 import { type ControlLoop, type LoopContext, type PassEnd, Passes } from '../store/control-loop.ts'
 import { isTerminal, type NodeObject, stateRank, type TaskObject } from '../store/objects.ts'
+import type { GenericResource } from '../store/specs.ts'
 import { ENFORCE_QUIET_MS, ENFORCE_WAIT_MS_MAX } from './limits.ts'
 import { newestFirst } from './slots.ts'
 
@@ -106,15 +107,29 @@ function withinResources(node: NodeObject, tasks: readonly TaskObject[]): readon
   const total = node.description?.resources
   if (total === undefined) return tasks
   let { nanoCpus, memoryBytes } = total
-  return tasks.filter(({ spec }) => {
+  const generic = countsOf(node.description?.genericResources ?? [])
+  return tasks.filter(({ spec, assignedGenericResources }) => {
     const { NanoCPUs = 0, MemoryBytes = 0 } = spec.Resources?.Reservations ?? {}
     if ((NanoCPUs > 0 && NanoCPUs > nanoCpus) || (MemoryBytes > 0 && MemoryBytes > memoryBytes)) {
       return false
     }
+    const held = countsOf(assignedGenericResources)
+    if ([...held].some(([key, count]) => count > (generic.get(key) ?? 0))) return false
+    for (const [key, count] of held) generic.set(key, generic.get(key)! - count)
     nanoCpus -= NanoCPUs
     memoryBytes -= MemoryBytes
     return true
   })
+}
+
+/** How many there are of each number by its kind, and of each thing that has a name. */
+function countsOf(resources: readonly GenericResource[]): Map<string, number> {
+  const counts = new Map<string, number>()
+  for (const { NamedResourceSpec: named, DiscreteResourceSpec: discrete } of resources) {
+    const key = named === undefined ? `${discrete?.Kind}` : `${named.Kind}=${named.Value}`
+    counts.set(key, (counts.get(key) ?? 0) + (discrete?.Value ?? 1))
+  }
+  return counts
 }
 
 function reject(tx: WriteTransaction, id: string, nowMs: number): void {

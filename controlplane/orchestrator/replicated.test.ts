@@ -2,7 +2,8 @@
 // Method: a leader in memory with obedient agents, time by hand.
 
 import t from 'tap'
-import { serviceObject, taskSpec } from '../store/testing/objects.ts'
+import type { GenericResource } from '../store/specs.ts'
+import { nodeObject, serviceObject, taskSpec } from '../store/testing/objects.ts'
 import { Leader } from './testing/leader.ts'
 
 const replicas = (Replicas: number) => ({ Mode: { Replicated: { Replicas } } })
@@ -263,6 +264,30 @@ t.test('a task that its node may not have any more is replaced', async (t) => {
   await leader.run(6_000)
   t.equal(leader.running('web').length, 3)
   t.ok(leader.running('web').every(({ nodeId }) => nodeId !== 'n1'))
+})
+
+t.test('a node has the things no more that its tasks were given', async (t) => {
+  const named = (Value: string) => ({ NamedResourceSpec: { Kind: 'GPU', Value } })
+  const counted = (Kind: string, Value: number) => ({ DiscreteResourceSpec: { Kind, Value } })
+  const has = (...genericResources: GenericResource[]) => ({
+    description: { ...nodeObject('n1').description!, genericResources },
+  })
+  const rows = [
+    [counted('GPU', 1), has(named('a'), named('b')), has(named('a'))],
+    [counted('SSD', 2), has(counted('SSD', 5)), has(counted('SSD', 3))],
+  ] as const
+  for (const [wanted, before, after] of rows) {
+    const leader = await Leader.make(t, 1)
+    await leader.node('n1', () => before)
+    const Resources = { Reservations: { GenericResources: [wanted] } }
+    await leader.create('web', { ...replicas(2), TaskTemplate: taskSpec({ Resources }) })
+    t.equal(leader.running('web').length, 2)
+    await leader.node('n1', () => after)
+    await leader.run(8_000)
+    t.equal(leader.running('web').length, 1)
+    const [waiting] = leader.tasks('web').filter(({ status }) => status.state === 'pending')
+    t.equal(waiting?.status.error, 'no suitable node (insufficient resources on 1 node)')
+  }
 })
 
 t.test('a task that somebody took out is made again', async (t) => {
