@@ -175,10 +175,22 @@ export class RaftDatabase {
     return `weft raft log|${this.#owner()}|${seq}|${first}|${last}|${term}`
   }
 
-  /** Makes `write` durable. A failure throws, and leaves it open what the disk holds. */
+  /** Makes `write` durable, and notes that it was promised. */
   write(write: DatabaseWrite): void {
-    this.#begin.run()
-    this.#put(write)
+    this.commit(write)
+    this.confirm()
+  }
+
+  /** Makes `write` durable. A failure throws, and leaves it open what the disk holds. */
+  commit(write: DatabaseWrite): void {
+    // A record alone is one statement, and as such a transaction.
+    if (write.snapshot === null) this.#putRecord(write)
+    else this.#putWhole(write)
+  }
+
+  /** Notes in the directory's witness that what was committed was promised. */
+  confirm(): void {
+    this.#directory.confirm(this.#seq)
   }
 
   /** Begins the life of another member: `write` takes the place of everything. */
@@ -188,26 +200,36 @@ export class RaftDatabase {
     putIdentity(this.handle, identity)
     this.handle.exec("DELETE FROM meta WHERE name IN ('restored', 'first_peers')")
     this.#identity = identity
-    this.#put(write)
+    this.#replaceLog(write.snapshot)
+    this.#putRecord(write)
+    this.#commit.run()
+    this.confirm()
     this.#directory.writeIdentity(identity)
   }
 
-  /** Ends the transaction that was begun. */
-  #put({ snapshot, record, first, last, term }: DatabaseWrite): void {
+  #putWhole(write: DatabaseWrite): void {
+    this.#begin.run()
+    this.#replaceLog(write.snapshot)
+    this.#putRecord(write)
+    this.#commit.run()
+  }
+
+  /** The snapshot takes the place of everything, if there is one. */
+  #replaceLog(snapshot: Snapshot | null): void {
+    if (snapshot === null) return
+    this.handle.exec('DELETE FROM log')
+    this.#walBytes += this.#snapshots.replace(snapshot)
+    this.#checkpoint = null
+    this.#nextCheckpoint = null
+    this.#sweepTo = 0
+  }
+
+  #putRecord({ record, first, last, term }: DatabaseWrite): void {
     const seq = this.#seq + 1
-    if (snapshot !== null) {
-      this.handle.exec('DELETE FROM log')
-      this.#walBytes += this.#snapshots.replace(snapshot)
-      this.#checkpoint = null
-      this.#nextCheckpoint = null
-      this.#sweepTo = 0
-    }
     const { key, sealed } = this.#vault.seal(record, this.#logPlace({ seq, first, last, term }))
     this.#insertRecord.run(seq, first, last, term, key, sealed)
-    this.#commit.run()
     this.#seq = seq
     this.#walBytes += 2 * PAGE_BYTES + sealed.length
-    this.#directory.confirm(seq)
   }
 
   /** Begins to write this member's own snapshot: chore() does the rest. One that is under way is

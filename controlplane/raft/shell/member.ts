@@ -395,7 +395,7 @@ export class Member {
   #host(): DriverHost {
     return {
       send: (message) => this.#outbox.send(message),
-      write: (writes: readonly LogWrite[], sync, done) => this.#storage.write(writes, sync, done),
+      write: (...write) => this.#write(...write),
       defer: (run) => this.#defer(run),
       apply: (entry) => this.#apply(entry),
       configure: (config, index) => this.#configure(config, index),
@@ -404,6 +404,15 @@ export class Member {
       observe: (ready) => this.#observe(ready),
       failed: () => this.halt(),
     }
+  }
+
+  /** What a leader writes its followers write too, and later: they are told first. Their messages
+   * leave when this turn of the event loop ends, and only then is the disk's thread woken, which
+   * would take a processor from them. */
+  #write(...write: Parameters<DriverHost['write']>): void {
+    const leads = this.#driver.node.basicStatus().role === 'leader'
+    if (leads) setImmediate(() => this.#storage.write(...write))
+    else this.#storage.write(...write)
   }
 
   /** Applying what was committed follows at once, unless there is so much that the event loop would

@@ -139,11 +139,18 @@ function writeLetter(): void {
   if (letter === null) return
   const began = performance.now()
   try {
-    database.write({ snapshot: null, ...letter })
-    mailbox.answer(performance.now() - began)
+    database.commit({ snapshot: null, ...letter })
   } catch (error) {
     reply(-1, { error: plain(error) })
     mailbox.answer(null)
+    return
+  }
+  mailbox.answer(performance.now() - began)
+  // Somebody waits for the answer, nobody for the witness.
+  try {
+    database.confirm()
+  } catch (error) {
+    reply(-1, { error: plain(error) })
   }
 }
 
