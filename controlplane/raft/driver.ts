@@ -140,6 +140,7 @@ export class Driver {
     this.#checkpointIndex = this.appliedIndex
     this.#contexts = config.incarnation * CONTEXTS_PER_INCARNATION
     this.node = new RawNode({ ...config, applied: this.appliedIndex, pipelinedWrites: true })
+    this.node.appliesAhead = true
   }
 
   /** Nothing happens any more; what the host still calls back is ignored. */
@@ -357,6 +358,10 @@ export class Driver {
     const { storage, keptEntries } = this.#config
     const index = this.appliedIndex
     if (!this.#isCheckpointDue(index)) return
+    // What is in a checkpoint must be durable here. Until the disk has caught up nothing more is
+    // applied ahead of it.
+    this.node.appliesAhead = index <= storage.lastIndex()
+    if (!this.node.appliesAhead) return
     const term = storage.term(index)
     assert(typeof term === 'number', 'what is applied is stored')
     this.#checkpointIndex = index

@@ -110,7 +110,7 @@ class World {
   }
 
   #start(id: number, storage: MemoryStorage, applied: number): RawNode {
-    return makeNode(id, storage, {
+    const node = makeNode(id, storage, {
       applied,
       random: this.#random,
       preVote: true,
@@ -121,6 +121,8 @@ class World {
       maxCommittedBytesPerReady: 100,
       pipelinedWrites: this.#pipelined,
     })
+    node.appliesAhead = this.#pipelined && this.#random.below(2) === 0
+    return node
   }
 
   #takeReady(member: Member): void {
@@ -181,7 +183,7 @@ class World {
     }
   }
 
-  /** Loses what is not durable. What was applied was durable, so the state machine keeps it. */
+  /** Loses what is not durable, and the state machine. */
   #crash(member: Member): void {
     member.writes = []
     member.applies = []

@@ -190,6 +190,46 @@ t.test('pipelined: committed is not applied before it is durable here', async (t
   t.match(node.ready().committedEntries, [{ index: 1 }])
 })
 
+t.test('pipelined: a leader need not have what a quorum of others has', async (t) => {
+  const storage = new MemoryStorage(voters(1, 2, 3))
+  const node = makeNode(1, storage, { pipelinedWrites: true })
+  node.campaign()
+  store(storage, node.ready())
+  node.persisted()
+  node.applied()
+  node.step(from2('MsgVoteResp', {}))
+  const first = node.ready()
+  t.match(first.entries, [{ index: 1 }])
+  for (const from of [2, 3]) {
+    node.step(makeMessage('MsgAppResp', 1, { from, term: 1, index: 1 }))
+  }
+  t.equal(node.basicStatus().commit, 1, 'two of three have it')
+  t.same(node.ready().committedEntries, [], 'but not this one')
+  node.appliesAhead = true
+  t.match(node.ready().committedEntries, [{ index: 1 }])
+  for (let i = 0; i < 3; i++) node.applied()
+  t.match(node.basicStatus(), { applied: 1 })
+  node.step(makeMessage('MsgApp', 1, { from: 3, term: 2, index: 1, logTerm: 1, commit: 1 }))
+  t.match(node.basicStatus(), { role: 'follower', applied: 1, commit: 1 })
+  store(storage, first)
+  for (let i = 0; i < 3; i++) node.persisted()
+  node.step(
+    makeMessage('MsgApp', 1, {
+      from: 3,
+      term: 2,
+      index: 1,
+      logTerm: 1,
+      entries: [entry(2, 2)],
+      commit: 2,
+    }),
+  )
+  const later = node.ready()
+  t.same(later.committedEntries, [], 'a follower waits for its disk')
+  store(storage, later)
+  node.persisted()
+  t.match(node.ready().committedEntries, [{ index: 2 }])
+})
+
 t.test('reports and traces', async (t) => {
   const kinds: string[] = []
   const storage = new MemoryStorage(voters(1))

@@ -48,6 +48,10 @@ import type { BasicStatus, ProposeResult, Ready, Refusal, Status, WriteReceipt }
 export class RawNode {
   readonly #raft: Raft
   readonly #pipelined: boolean
+  /** With pipelinedWrites: while this node leads, entries that a quorum of others holds are handed
+   * out for applying before its own disk has them, so that it alone cannot hold them up. May be
+   * changed at any time. */
+  appliesAhead = false
   #softState: SoftState
   #hardState: HardState
   #writes: WriteReceipt[] = []
@@ -124,12 +128,17 @@ export class RawNode {
       raft.messages.length > 0 ||
       raft.messagesAfterAppend.length > 0 ||
       raft.log.unstable.hasNextEntries() ||
-      raft.log.hasNextCommitted(!this.#pipelined) ||
+      raft.log.hasNextCommitted(this.#allowsUnstable()) ||
       raft.log.unstable.nextSnapshot() !== null ||
       raft.readStates.length > 0 ||
       !isSame(softStateOf(raft), this.#softState) ||
       !isSame(hardStateOf(raft), this.#hardState)
     )
+  }
+
+  /** True if committed entries may be handed out for applying before they are durable here. */
+  #allowsUnstable(): boolean {
+    return !this.#pipelined || (this.appliesAhead && this.#raft.role === 'leader')
   }
 
   /** Hands out the outstanding work. Must be followed by advance() before it is called again
@@ -141,7 +150,7 @@ export class RawNode {
     const softState = softStateOf(raft)
     const entries = raft.log.unstable.nextEntries()
     const snapshot = raft.log.unstable.nextSnapshot()
-    const committedEntries = raft.log.nextCommitted(!this.#pipelined)
+    const committedEntries = raft.log.nextCommitted(this.#allowsUnstable())
     const unstable = raft.log.unstable.entryCount > 0
     const receipt: WriteReceipt = {
       term: raft.term,
@@ -174,7 +183,7 @@ export class RawNode {
     raft.messages = []
     raft.messagesAfterAppend = []
     raft.log.unstable.acceptInProgress()
-    raft.log.acceptApplying(committedEntries, !this.#pipelined)
+    raft.log.acceptApplying(committedEntries, this.#allowsUnstable())
     return ready
   }
 

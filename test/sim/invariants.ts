@@ -8,6 +8,7 @@
 //   log matching         equal index and term: equal entry, and equal term before it
 //   leader completeness  a leader's log has everything committed in earlier terms
 //   state-machine safety all apply the same, in order, only what is committed and on their own disk
+//                        (while they led, what a quorum had when it was committed is enough)
 //   durability           what is committed is on the disks of a quorum, together with an entry of
 //                        the leader's own term; no member cuts off what it knows to be committed
 //   monotony             terms, and within a life commit and applied indexes, never fall; no member
@@ -66,6 +67,8 @@ interface Record {
   vote: NodeId
   commit: number
   applied: number
+  /** Up to here it was given entries to apply while it led. */
+  ledTo: number
   /** Highest term of an answer that it gave. */
   promisedTerm: number
   config: ConfState
@@ -126,6 +129,7 @@ export class Checker {
       vote,
       commit: appliedIndex,
       applied: appliedIndex,
+      ledTo: 0,
       promisedTerm,
       config,
       ticks: 0,
@@ -182,7 +186,8 @@ export class Checker {
   /** A Ready, before anything is done about it. */
   ready(id: NodeId, ready: Ready, role: BasicStatus['role']): void {
     const record = this.#record(id)
-    const { snapshot, entries, hardState } = ready
+    const { snapshot, entries, hardState, committedEntries } = ready
+    if (role === 'leader') record.ledTo = committedEntries.at(-1)?.index ?? record.ledTo
     if (snapshot !== null) this.#takeSnapshot(record, snapshot)
     if (entries.length > 0) this.#takeEntries(record, entries)
     if (hardState === null) return
@@ -292,7 +297,7 @@ export class Checker {
     if (known === undefined || known.term !== entry.term) {
       throw new Violation('state-machine safety', `${id} applies ${entry.index}, not committed`)
     }
-    if (record.disk.durableTerm(entry.index) !== entry.term) {
+    if (record.disk.durableTerm(entry.index) !== entry.term && entry.index > record.ledTo) {
       throw new Violation('durability', `${id} applies ${entry.index} before its disk has it`)
     }
     const ledger = this.#ledger.get(entry.index * TERMS_MAX + entry.term)

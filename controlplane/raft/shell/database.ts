@@ -78,7 +78,7 @@ export class RaftDatabase {
   readonly #commit: StatementSync
   #identity: Identity
   #seq = 0
-  #walBytes = 0
+  #walBytes: number
   #checkpoint: Checkpoint | null = null
   #nextCheckpoint: Checkpoint | null = null
   /** Records with a lower number and nothing behind this index may go. */
@@ -92,6 +92,9 @@ export class RaftDatabase {
     const { db, identity } = openDatabase(directory)
     this.handle = db
     this.#identity = identity
+    // All members write the same. They should not copy it into their databases at the same time:
+    // a commit waits for the quickest of them.
+    this.#walBytes = (identity.raftId % CHECKPOINT_PAGES) * PAGE_BYTES
     this.#snapshots = new SnapshotStore(db, this.#vault, () => this.#owner())
     this.#begin = db.prepare('BEGIN IMMEDIATE')
     this.#commit = db.prepare('COMMIT')
