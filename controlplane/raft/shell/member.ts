@@ -406,9 +406,8 @@ export class Member {
     }
   }
 
-  /** What a leader writes its followers write too, and later: they are told first. Their messages
-   * leave when this turn of the event loop ends, and only then is the disk's thread woken, which
-   * would take a processor from them. */
+  /** What a leader writes its followers write too: their messages leave when this turn of the event
+   * loop ends, and only then is the disk's thread woken, which would take a processor from them. */
   #write(...write: Parameters<DriverHost['write']>): void {
     const leads = this.#driver.node.basicStatus().role === 'leader'
     if (leads) setImmediate(() => this.#storage.write(...write))
