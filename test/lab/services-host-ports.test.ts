@@ -1,5 +1,6 @@
 // Goal: a port of mode "host" leads from one node's addresses to the task there: over TCP and UDP,
-// IPv4 and IPv6, with the client's own address, on no other node, and no longer than the task is.
+// IPv4 and IPv6, with the client's own address, on no other node, and no longer than the task is;
+// and the task hears of a client that has gone.
 // Method: two real agents, a service without a network that publishes 8080, and a client outside.
 
 import './enter.ts'
@@ -20,6 +21,27 @@ socket.on('message', (answer) => { console.log(String(answer)); process.exit(0) 
 socket.on('error', () => process.exit(1))
 socket.send('who am I', Number(port), address)
 setTimeout(() => process.exit(1), 2000)
+`
+
+/** Insists on talking to whoever asks first until it is told that nobody is there, and then says so
+ * to all. */
+const INSISTENT = `
+const socket = require('node:dgram').createSocket('udp6')
+let timer, refused = false
+const end = (error) => {
+  if (!error || refused) return
+  refused = true
+  clearInterval(timer)
+  socket.disconnect()
+}
+socket.on('error', end)
+socket.on('message', (_, { address, port }) => {
+  if (refused) return socket.send('nobody there', port, address)
+  socket.connect(port, address, () => {
+    timer = setInterval(() => socket.send('there', end), 50)
+  })
+})
+socket.bind(53)
 `
 
 const hostPort = (Protocol: string, TargetPort: number, PublishedPort?: number) => ({
@@ -120,8 +142,36 @@ async function names(t: Test, swarm: Swarm): Promise<void> {
   }
 }
 
+async function errors(t: Test, swarm: Swarm): Promise<void> {
+  await swarm.service({
+    Name: 'insistent',
+    Mode: { Replicated: { Replicas: 1 } },
+    TaskTemplate: {
+      ContainerSpec: {
+        Image: 'host',
+        Command: [process.execPath, '-e', INSISTENT],
+        StopGracePeriod: 1_000_000_000,
+      },
+    },
+    EndpointSpec: { Ports: [hostPort('udp', 53, 5454)] },
+  })
+  const [task] = (await swarm.converged('insistent', 1)) as [ShownTask]
+  const { host } = swarm.nodeOf(task, await swarm.manager.nodes())
+  // The first to ask is told "there" and goes.
+  const ask = [process.execPath, '-e', ASK, host.address, '5454']
+  const said = await waitFor(
+    async () => {
+      const { stdout } = await swarm.client.exec(ask)
+      return stdout.trim() === 'nobody there'
+    },
+    { what: 'the task to know that its first client has gone', timeoutMs: 30_000 },
+  )
+  t.ok(said)
+}
+
 labTest('ports of mode "host"', async (t, lab) => {
   const swarm = await Swarm.start(lab, { count: 2 })
   await t.test('TCP', (t) => web(t as unknown as Test, swarm))
   await t.test('UDP', (t) => names(t as unknown as Test, swarm))
+  await t.test('ICMP errors', (t) => errors(t as unknown as Test, swarm))
 })
