@@ -1,11 +1,12 @@
-// Goal: the mesh's changes to a real host steer packets, survive a kill -9 of the agent, and leave
-// no trace. Method: inside a lab; a snapshot of everything before is compared with everything
+// Goal: the mesh's changes to a real host steer packets, survive a kill -9 of the agent, are left to
+// the next one where that is wished, and leave no trace. Method: inside a lab; a snapshot of everything before is compared with everything
 // after; a child process is the agent that is killed; a UDP echo on the TUN stands in for the
 // engine.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { openMeshHost } from './mesh-host.ts'
+import { close } from './libc.ts'
+import { type MeshHost, openMeshHost, repairMeshHost } from './mesh-host.ts'
 import type { MeshWish } from './mesh-plan.ts'
 import { createPoller } from './poller.ts'
 import { allocateSlab } from './slab.ts'
@@ -261,6 +262,87 @@ t.test('kill -9: the host works meanwhile, the next start repairs', async (t) =>
   writeFileSync(journal, 'rubbish\n')
   await t.rejects(openMeshHost(), { code: 'JOURNAL' })
   writeFileSync(journal, '')
+})
+
+/** Where a packet to port 80 of this node goes, per family. */
+function ways(): string[] {
+  const port = ['ipproto', 'tcp', 'dport', '80']
+  return [
+    run('ip', '-4', 'route', 'get', '10.7.0.1', ...port),
+    run('ip', '-6', 'route', 'get', 'fd07::1', ...port),
+  ]
+}
+
+const areHeld = (): boolean => ways().every((way) => way.includes(' dev weft0 '))
+
+async function hold(host: MeshHost): Promise<number> {
+  const count = await host.hold()
+  close(host.device.fd)
+  return count
+}
+
+t.test('held: the next agent takes over, and nothing changes in between', async (t) => {
+  filter('iptables', '-P', 'FORWARD', 'DROP')
+  const before = snapshot()
+  const first = await openMeshHost()
+  await first.apply({ ...WISH, egress: translating })
+  const applied = [rules('-4'), rules('-6')]
+  t.equal(await hold(first), 2, 'two ports')
+  t.equal(await first.hold(), 0, 'once')
+  t.ok(areHeld(), 'although nobody reads')
+  if (translating) t.notMatch(run('iptables', '-t', 'nat', '-S'), 'MASQUERADE')
+
+  const second = await openMeshHost()
+  t.match(second, { tookOver: true, repairedCount: 0 })
+  t.strictSame([rules('-4'), rules('-6')], applied)
+  t.match(run('ip', 'addr', 'show', 'dev', 'weft0'), 'valid_lft forever')
+  t.notMatch(run('ip', '-6', 'route', 'show', 'table', '4789'), 'expires')
+  t.notMatch(run('ip', 'tuntap'), 'persist', 'the device goes with this agent')
+  await second.apply({ ...WISH, ports: [{ protocol: 'tcp', port: 443 }] })
+  t.notMatch(rules('-4') + rules('-6'), 'dport 80 ')
+  await second.apply(WISH)
+
+  t.equal(await hold(second), 2)
+  run('ip', 'link', 'del', 'weft0')
+  run('ip', 'rule', 'del', 'pref', '100', 'to', '10.7.0.1', 'ipproto', 'tcp', 'dport', '80')
+  t.notOk(areHeld())
+  const third = await openMeshHost()
+  t.ok(third.tookOver)
+  t.ok(areHeld(), 'made again what somebody had removed')
+  await third.undoAll()
+  close(third.device.fd)
+  t.strictSame(difference(before, snapshot()), [], 'no trace')
+  filter('iptables', '-P', 'FORWARD', 'ACCEPT')
+})
+
+t.test('held: it ends by itself when nobody follows, and is repaired', async (t) => {
+  const before = snapshot()
+  const host = await openMeshHost({ holdSeconds: 1 })
+  await host.apply(WISH)
+  await hold(host)
+  const isOver = (): boolean => ways().every((way) => way.startsWith('local '))
+  await until('the end of the hold', isOver, 20_000)
+  t.ok((await repairMeshHost('/run/weft')) > 10)
+  t.strictSame(difference(before, snapshot()), [], 'no trace')
+
+  const late = await openMeshHost({ holdSeconds: 1 })
+  await late.apply(WISH)
+  await hold(late)
+  await until('the end of the hold', isOver, 20_000)
+  const next = await openMeshHost()
+  t.ok(next.tookOver && areHeld(), 'taken over all the same')
+  await next.undoAll()
+  close(next.device.fd)
+  t.strictSame(difference(before, snapshot()), [], 'no trace')
+})
+
+t.test('nothing published, nothing held', async (t) => {
+  const before = snapshot()
+  const host = await openMeshHost()
+  await host.apply(WISH)
+  await host.apply({ ...WISH, ports: [] })
+  t.equal(await hold(host), 0)
+  t.strictSame(difference(before, snapshot()), [])
 })
 
 /** Answers every UDP packet on the TUN with itself, addresses and ports swapped: the checksum,

@@ -6,6 +6,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import {
   diffMesh,
+  factsBefore,
   formatPortRanges,
   type HostFacts,
   isSatisfied,
@@ -43,6 +44,7 @@ class ModelHost {
   chains: Set<string> = new Set()
   routes: Set<string> = new Set()
   made: MeshStep[] = []
+  facts: HostFacts = PRISTINE
 
   run(step: MeshStep, forward: boolean): void {
     if (step.kind === 'rule') {
@@ -58,6 +60,8 @@ class ModelHost {
       const text = `${step.family} ${step.chain} ${step.rule.join(' ')}`
       if (forward) this.chains.add(text)
       else this.chains.delete(text)
+    } else if (step.kind === 'hold') {
+      throw new Error('a hold is never planned')
     } else if (forward) {
       this.sysctls.set(step.name, step.value)
       for (const [name] of step.alongside) this.sysctls.set(name, '1')
@@ -68,10 +72,18 @@ class ModelHost {
   }
 
   apply(wish: MeshWish): void {
-    const { make, undo, replaced } = diffMesh(planMesh(wish, PRISTINE, 'weft0'), this.made)
+    const { make, undo, replaced } = diffMesh(planMesh(wish, this.facts, 'weft0'), this.made)
     for (const step of make) this.run(step, true)
     for (const index of undo) this.run(this.made[index]!, false)
     this.made = [...this.made, ...make].filter((_, i) => !undo.includes(i) && !replaced.includes(i))
+  }
+
+  /** What an agent that takes over has to plan with. */
+  takeOver(): void {
+    const rules = { 4: [...this.rules[4]], 6: [...this.rules[6]] }
+    const { chains } = PRISTINE
+    const now = { rules, routes: [...this.routes], sysctls: new Map(this.sysctls), chains }
+    this.facts = factsBefore(this.made, now)
   }
 
   undoAll(): void {
@@ -102,6 +114,7 @@ t.test('the plan, in words', (t) => {
     if (step.kind === 'rule') return `${step.family} ${step.add ? '+' : '-'} ${step.rule}`
     if (step.kind === 'route') return step.route
     if (step.kind === 'chain') return `${step.family} ${step.chain} ${step.rule.join(' ')}`
+    if (step.kind === 'hold') return step.device
     return `${step.name} ${step.before} -> ${step.value}`
   })
   t.strictSame(words, [
@@ -200,6 +213,40 @@ t.test('whatever was wished in between, the last wish decides, and undo restores
     { numRuns: 500 },
   )
   t.pass('500 sequences')
+  t.end()
+})
+
+t.test('an agent that takes over plans as the one before it would have', (t) => {
+  fc.assert(
+    fc.property(fc.array(wishes, { minLength: 2, maxLength: 6 }), (sequence) => {
+      const host = new ModelHost()
+      const pristine = JSON.stringify(host.state())
+      const one = new ModelHost()
+      for (const wish of sequence) {
+        host.apply(wish)
+        host.takeOver()
+        one.apply(wish)
+        if (JSON.stringify(host.state()) !== JSON.stringify(one.state())) return false
+      }
+      host.undoAll()
+      return JSON.stringify(host.state()) === pristine
+    }),
+    { numRuns: 500 },
+  )
+  t.pass('500 sequences')
+  t.end()
+})
+
+t.test('what somebody has changed since stays as he wants it when it is taken over', (t) => {
+  const host = new ModelHost()
+  host.apply(WISH)
+  host.sysctls.set('ipv6/conf/eth0/accept_ra', '0')
+  host.rules[4].push('pref 7 lookup main')
+  host.takeOver()
+  t.equal(host.facts.sysctls.get('ipv6/conf/eth0/accept_ra'), '0')
+  t.equal(host.facts.sysctls.get('ipv4/ip_forward'), '0')
+  t.strictSame(host.facts.rules[4].toSorted(), [...PRISTINE.rules[4], 'pref 7 lookup main'].sort())
+  t.strictSame(host.facts.routes, [])
   t.end()
 })
 

@@ -12,6 +12,12 @@
 // Should the agent die, weft0 goes with it, table 4789 is then empty, and every rule falls through
 // to local: the host works as before, with or without the repair at the next start.
 //
+// Where another agent is about to follow, all of it stays, weft0 too, which nobody reads: what comes
+// to a published port is dropped without a word, and clients send again. (A blackhole route would
+// fail the connect() of clients on this node with EINVAL.) The kernel's own clock ends that: the
+// address of weft0 and the IPv6 route expire, and a device without an address has no IPv4 routes
+// (fib_disable_ip() of net/ipv4/fib_frontend.c). Then it is as if the agent had died.
+//
 // Around it:
 // - Forwarding is on: a packet from eth0 leaves through weft0.
 // - accept_local on weft0: answers come in from it with this node's own address as their source.
@@ -112,12 +118,15 @@ export type MeshStep =
       readonly chain: string
       readonly rule: readonly string[]
     }
+  /** The TUN outlives the agent. Never planned: an agent's last step, for the next one. */
+  | { readonly kind: 'hold'; readonly device: string }
 
 /** Identity of a step: two steps with one key change the same thing. */
 export function stepKey(step: MeshStep): string {
   if (step.kind === 'sysctl') return `sysctl ${step.name}`
   if (step.kind === 'route') return `route ${step.route}`
   if (step.kind === 'chain') return `chain ${chainKey(step)}`
+  if (step.kind === 'hold') return `hold ${step.device}`
   return `rule ${step.family} ${step.add ? 'add' : 'del'} ${step.rule}`
 }
 
@@ -327,12 +336,33 @@ export function isSatisfied(
   if (step.kind === 'sysctl') return now.sysctls.get(step.name) === step.value
   if (step.kind === 'route') return now.routes.includes(step.route)
   if (step.kind === 'chain') return chainRules.has(chainKey(step))
+  if (step.kind === 'hold') return true
   return now.rules[step.family].includes(step.rule) === step.add
 }
 
 /** "4 filter -A FORWARD -i weft0 -j ACCEPT". */
 export function chainKey({ family, table, chain, rule }: MeshStep & { kind: 'chain' }): string {
   return `${family} ${table ?? 'filter'} -A ${chain} ${rule.join(' ')}`
+}
+
+/** What the host was like before `made`, the steps of an agent before this one, which all hold. A
+ * setting that somebody has changed since is as he wants it. */
+export function factsBefore(made: readonly MeshStep[], now: HostFacts): HostFacts {
+  const rules = { 4: [...now.rules[4]], 6: [...now.rules[6]] }
+  const sysctls = new Map(now.sysctls)
+  const gone = new Set<string>()
+  for (const step of made.toReversed()) {
+    if (step.kind === 'rule') {
+      const others = rules[step.family].filter((rule) => rule !== step.rule)
+      rules[step.family] = step.add ? others : [...others, step.rule]
+    } else if (step.kind === 'route') {
+      gone.add(step.route)
+    } else if (step.kind === 'sysctl' && sysctls.get(step.name) === step.value) {
+      sysctls.set(step.name, step.before)
+      for (const [name, value] of step.alongside) if (sysctls.has(name)) sysctls.set(name, value)
+    }
+  }
+  return { ...now, rules, sysctls, routes: now.routes.filter((route) => !gone.has(route)) }
 }
 
 export interface MeshDifference {

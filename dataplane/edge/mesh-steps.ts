@@ -20,7 +20,7 @@ export async function makeSteps(steps: readonly MeshStep[]): Promise<void> {
       await changeIp(run.map(({ entry }) => routeCommand(entry, true)))
     } else if (first.kind === 'chain') {
       await changeChain(first, '-I')
-    } else {
+    } else if (first.kind === 'sysctl') {
       writeSysctl(first.name, first.value)
     }
   }
@@ -107,6 +107,8 @@ async function undoRun(entries: readonly MeshStep[]): Promise<void> {
     await changeIp(entries.map((entry) => routeCommand(entry, false)))
   } else if (first.kind === 'chain') {
     await changeChain(first, '-D')
+  } else if (first.kind === 'hold') {
+    await changeIp([{ line: `link del dev ${first.device}`, tolerate: 'missing' }])
   } else {
     restoreSysctl(first)
   }
