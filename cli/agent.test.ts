@@ -10,7 +10,7 @@ import { type LogFields, type LogLevel, sinkLogger } from '../base/log.ts'
 import type { BalancerRows } from '../dataplane/balanced-services.ts'
 import type { CompiledTables } from '../dataplane/compiled.ts'
 import { counterMemory } from '../dataplane/counters.ts'
-import type { EngineHandle, EngineOptions } from '../dataplane/engine-handle.ts'
+import type { EngineEnd, EngineHandle, EngineOptions } from '../dataplane/engine-handle.ts'
 import { Agent, type AgentOptions } from './agent.ts'
 import { UsageError } from './exit.ts'
 
@@ -77,8 +77,8 @@ class FakeEngine implements EngineHandle {
     this.tables = tables
   }
 
-  async stop(): Promise<void> {
-    this.calls.push('stop')
+  async stop(end: EngineEnd = 'undo'): Promise<void> {
+    this.calls.push(end === 'hold' ? 'hold' : 'stop')
     if (this.stopError !== null) throw this.stopError
   }
 
@@ -142,14 +142,19 @@ function start(
   return { engine, signals, logs, complaints, aborts, file, agent, status, running }
 }
 
-t.test('runs, and stops on each signal with status 0', async (t) => {
-  for (const signal of ['SIGINT', 'SIGTERM']) {
+t.test('runs, and stops on each signal with its status', async (t) => {
+  for (const [signals, status, end] of [
+    [['SIGINT'], 0, 'stop'],
+    [['SIGTERM'], 0, 'stop'],
+    [['SIGUSR2', 'SIGUSR2'], 75, 'hold'],
+    [['SIGTERM', 'SIGUSR2'], 0, 'stop'],
+  ] as const) {
     const f = start(t)
     await f.running()
     t.equal(f.engine.tables?.version, 7)
-    f.signals.emit(signal)
-    t.equal(await f.status, 0)
-    t.strictSame(f.engine.calls, ['start', 'stop'])
+    for (const signal of signals) f.signals.emit(signal)
+    t.equal(await f.status, status)
+    t.strictSame(f.engine.calls, ['start', end])
   }
 })
 
@@ -254,10 +259,12 @@ t.test('a signal during the start stops the engine and ends with status 0', asyn
 })
 
 t.test('a signal before the start begins is not lost', async (t) => {
-  const f = start(t, GOOD, { metrics: { host: '127.0.0.1', port: 0 } })
-  f.signals.emit('SIGTERM')
-  t.equal(await f.status, 0)
-  t.strictSame(f.engine.calls, [])
+  for (const [signal, status] of Object.entries({ SIGTERM: 0, SIGUSR2: 75 })) {
+    const f = start(t, GOOD, { metrics: { host: '127.0.0.1', port: 0 } })
+    f.signals.emit(signal)
+    t.equal(await f.status, status)
+    t.strictSame(f.engine.calls, [])
+  }
 })
 
 t.test('a second signal gives up waiting', async (t) => {

@@ -10,17 +10,17 @@
 // before everything, because a signal during the start must find somebody who undoes it.
 //
 // A second SIGINT or SIGTERM gives up waiting: what is left on the host then is repaired by the
-// next start.
+// next start. SIGUSR2 stops it for a restart: the engine holds published ports for the next one.
 
 import { resolve } from 'node:path'
 import type { Logger } from '../base/log.ts'
 import type { CompiledNode, CompiledTables } from '../dataplane/compiled.ts'
-import type { EngineHandle } from '../dataplane/engine-handle.ts'
+import type { EngineEnd, EngineHandle } from '../dataplane/engine-handle.ts'
 import { didYouMean } from '../dataplane/suggest.ts'
 import { type Problem, problemText } from '../dataplane/validate.ts'
 import { controlHandlers } from './control-handlers.ts'
 import { type ControlServer, serveControl } from './control-server.ts'
-import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE, UsageError } from './exit.ts'
+import { EXIT_FAILURE, EXIT_OK, EXIT_RESTART, EXIT_USAGE, UsageError } from './exit.ts'
 import { STOP_TIMEOUT_MS } from './limits.ts'
 import { type ListenAddress, type MetricsServer, serveMetrics } from './metrics-server.ts'
 import { type LoadedTables, loadTables, TablesError } from './tables-file.ts'
@@ -36,7 +36,7 @@ export interface AgentOptions {
 
 /** Signals, as `process` has them. */
 export interface SignalSource {
-  on(signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP', listener: () => void): unknown
+  on(signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP' | 'SIGUSR2', listener: () => void): unknown
 }
 
 export interface AgentDependencies {
@@ -54,7 +54,8 @@ export interface AgentDependencies {
 
 /** Why the agent stops. */
 type End =
-  | { readonly kind: 'signal'; readonly signal: string }
+  | { readonly kind: 'stop' }
+  | { readonly kind: 'restart' }
   | { readonly kind: 'failure'; readonly error: Error }
 
 /** Name of the capture of the underlay socket; no endpoint's port. */
@@ -110,6 +111,7 @@ export class Agent {
       deps.signals.on(signal, () => this.stop(signal))
     }
     deps.signals.on('SIGHUP', () => this.reload())
+    deps.signals.on('SIGUSR2', () => this.restart())
   }
 
   /** Tables files refused since the start. */
@@ -130,7 +132,13 @@ export class Agent {
       return
     }
     this.deps.log.info('stopping', { signal })
-    this.end({ kind: 'signal', signal })
+    this.end({ kind: 'stop' })
+  }
+
+  private restart(): void {
+    if (this.isEnding) return
+    this.deps.log.info('stopping for a restart', { signal: 'SIGUSR2' })
+    this.end({ kind: 'restart' })
   }
 
   /** Runs until a signal or a failure ends it. Returns the exit status. Throws UsageError for
@@ -151,7 +159,7 @@ export class Agent {
     try {
       control = await this.serveControl()
       metrics = await this.serve()
-      return this.isEnding ? EXIT_OK : await this.runEngine(tables)
+      return this.isEnding ? statusOf(await this.ended) : await this.runEngine(tables)
     } catch (error) {
       log.error((error as Error).message)
       return EXIT_FAILURE
@@ -222,12 +230,12 @@ export class Agent {
       started.catch(() => {})
     }
     const end = await this.ended
-    const isStopped = await this.stopEngine()
-    return end.kind === 'signal' && isStopped ? EXIT_OK : EXIT_FAILURE
+    const isStopped = await this.stopEngine(end.kind === 'restart' ? 'hold' : 'undo')
+    return isStopped ? statusOf(end) : EXIT_FAILURE
   }
 
   /** Stops the engine; false when it fails or does not come to an end. */
-  private async stopEngine(): Promise<boolean> {
+  private async stopEngine(how: EngineEnd): Promise<boolean> {
     const { engine, log } = this.deps
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_, fail) => {
@@ -236,7 +244,7 @@ export class Agent {
       timer = setTimeout(() => fail(error), STOP_TIMEOUT_MS)
     })
     try {
-      await Promise.race([engine.stop(), late])
+      await Promise.race([engine.stop(how), late])
       log.info('stopped')
       return true
     } catch (error) {
@@ -296,6 +304,11 @@ export class Agent {
     }
     log.warn('the tables that ran before go on', { version, problems: problems.length })
   }
+}
+
+function statusOf({ kind }: End): number {
+  if (kind === 'failure') return EXIT_FAILURE
+  return kind === 'restart' ? EXIT_RESTART : EXIT_OK
 }
 
 function logTables(log: Logger, message: string, tables: CompiledTables): void {

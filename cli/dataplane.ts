@@ -1,12 +1,13 @@
 // `weft dataplane`: one node's data plane from a tables file.
 
 import process from 'node:process'
-import type { LogLevel } from '../base/log.ts'
+import type { Logger, LogLevel } from '../base/log.ts'
+import { repairMeshHost } from '../dataplane/edge/mesh-host.ts'
 import { didYouMean } from '../dataplane/suggest.ts'
 import { problemText } from '../dataplane/validate.ts'
 import { Agent, type AgentOptions } from './agent.ts'
 import { createEngine, SCHEDULERS } from './compose.ts'
-import { EXIT_OK, EXIT_USAGE, UsageError } from './exit.ts'
+import { EXIT_FAILURE, EXIT_OK, EXIT_RESTART, EXIT_USAGE, UsageError } from './exit.ts'
 import { CAPTURES_MAX } from './limits.ts'
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, stderrLogger } from './log-lines.ts'
 import { parseListenAddress } from './metrics-server.ts'
@@ -19,7 +20,8 @@ export const usage: string = `usage: weft dataplane --config FILE [OPTIONS]
 
 Runs this node's data plane as FILE (forwarding tables, JSON) describes it. A
 changed FILE, or SIGHUP, swaps the tables whole; open flows go on. SIGINT and
-SIGTERM stop it and undo what it made on the host.
+SIGTERM stop it and undo what it made on the host. SIGUSR2 stops it with status
+${EXIT_RESTART} and holds the published ports for a start that follows at once.
 
   --config FILE          The tables
   --check                Only say whether FILE is good: status 0 or 2
@@ -105,20 +107,36 @@ function checkOnly(file: string): number {
   }
 }
 
+/** Nobody serves what the agent before this one held, where this one could not begin. */
+async function giveUpHeld({ runDirectory }: Settings, log: Logger): Promise<void> {
+  try {
+    await repairMeshHost(runDirectory)
+  } catch (error) {
+    // Also where another agent is at work: then the ports are his.
+    log.debug('nothing was repaired', { error: (error as Error).message })
+  }
+}
+
 export async function run(args: readonly string[]): Promise<number> {
   const settings = parseSettings(args)
   if (settings.isCheckOnly) return checkOnly(settings.configFile)
+  const log = stderrLogger(settings.logFormat, settings.logLevel)
   const agent = new Agent(settings, {
     engine: createEngine(),
     schedulers: SCHEDULERS,
-    log: stderrLogger(settings.logFormat, settings.logLevel),
+    log,
     version: weftVersion(),
     signals: process,
     complain,
     abort: (status) => process.exit(status),
   })
   process.on('uncaughtException', (error) => agent.fail(error))
-  const status = await agent.run()
+  let status = EXIT_FAILURE
+  try {
+    status = await agent.run()
+  } finally {
+    if (status === EXIT_FAILURE || status === EXIT_USAGE) await giveUpHeld(settings, log)
+  }
   // A worker that did not end must not hold the process.
   process.exit(status)
 }

@@ -9,6 +9,7 @@ import { ENGINE_METRICS, LOADS, ROW_KINDS, TOTALS } from '../dataplane/metrics.t
 import { problemText, validateTables } from '../dataplane/validate.ts'
 import { SCHEDULERS } from './compose.ts'
 import * as dataplane from './dataplane.ts'
+import { EXIT_RESTART } from './exit.ts'
 import * as ipvs from './ipvs.ts'
 import * as up from './up.ts'
 
@@ -62,6 +63,16 @@ t.test('docs/swarm.md tells every option of weft up', async (t) => {
   options.delete('--help')
   t.ok(options.size > 10)
   for (const option of options) t.ok(text.includes(option), option)
+})
+
+t.test('a restart has one status: in the unit, the documents and the usage', async (t) => {
+  const unit = read('packaging/weft.service')
+  for (const setting of ['RestartForceExitStatus', 'SuccessExitStatus']) {
+    t.match(unit, new RegExp(`^${setting}=${EXIT_RESTART}$`, 'm'))
+  }
+  t.match(unit, /^ExecReload=.*kill -s USR2 \$MAINPID$/m)
+  t.ok(read('docs/operations.md').includes(`| ${EXIT_RESTART} |`))
+  for (const { usage } of [up, dataplane]) t.match(usage, `status\n${EXIT_RESTART} `)
 })
 
 t.test('every scheduler is in docs/tables.md', async (t) => {

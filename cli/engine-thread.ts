@@ -11,11 +11,17 @@ import { PROTOCOL_TCP } from '../dataplane/compiled.ts'
 import { type CounterRow, counterMemory } from '../dataplane/counters.ts'
 import { EdgeError } from '../dataplane/edge/errors.ts'
 import { close } from '../dataplane/edge/libc.ts'
+import { MESH_HOLD_SECONDS } from '../dataplane/edge/limits.ts'
 import { type MeshHost, openMeshHost, repairMeshHost } from '../dataplane/edge/mesh-host.ts'
 import type { MeshPort } from '../dataplane/edge/mesh-plan.ts'
 import { trimMemory } from '../dataplane/edge/trim.ts'
 import { closeWake, openWake, ringWake } from '../dataplane/edge/wake.ts'
-import type { ChangeResult, EngineHandle, EngineOptions } from '../dataplane/engine-handle.ts'
+import type {
+  ChangeResult,
+  EngineEnd,
+  EngineHandle,
+  EngineOptions,
+} from '../dataplane/engine-handle.ts'
 import { mergeManual, tableClaims } from '../dataplane/manual-merge.ts'
 import {
   applyChanges,
@@ -155,7 +161,7 @@ export class EngineThread implements EngineHandle {
       try {
         await this.begin(tables, options)
       } catch (error) {
-        await this.undo()
+        await this.undo('undo')
         throw error
       }
     })
@@ -188,8 +194,8 @@ export class EngineThread implements EngineHandle {
     })
   }
 
-  stop(): Promise<void> {
-    this.stopping ??= this.turns.take(() => this.undo())
+  stop(end: EngineEnd = 'undo'): Promise<void> {
+    this.stopping ??= this.turns.take(() => this.undo(end))
     return this.stopping
   }
 
@@ -307,6 +313,7 @@ export class EngineThread implements EngineHandle {
     if (this.mesh !== null || !needsMesh(tables)) return
     const runDirectory = this.options!.runDirectory
     this.mesh = await openMeshHost({ tunName: TUN_NAME, mtu: meshMtu(tables), runDirectory })
+    if (this.mesh.tookOver) this.options!.log.info('took over the published ports')
   }
 
   private async applyMesh(tables: CompiledTables): Promise<void> {
@@ -354,12 +361,25 @@ export class EngineThread implements EngineHandle {
   // -- the end
   // --------------------------------------------------------------------------------------
 
-  private async undo(): Promise<void> {
+  private async hold(): Promise<void> {
+    const { mesh, options } = this
+    try {
+      const ports = (await mesh?.hold()) ?? 0
+      if (ports === 0) return
+      const seconds = MESH_HOLD_SECONDS
+      options?.log.info('published ports are held for the next agent', { ports, seconds })
+    } catch (error) {
+      options?.log.warn('published ports are not held', { error: (error as Error).message })
+      await mesh?.undoAll()
+    }
+  }
+
+  private async undo(end: EngineEnd): Promise<void> {
     clearTimeout(this.trimTimer)
     this.questions.close()
     this.loopback?.close()
     this.loopback = null
-    await this.mesh?.undoAll()
+    if (end === 'undo') await this.mesh?.undoAll()
     const worker = this.worker
     if (worker !== null) {
       this.worker = null
@@ -369,11 +389,13 @@ export class EngineThread implements EngineHandle {
       await gone
       this.keepFlows()
     }
+    if (end === 'hold') await this.hold()
     if (this.mesh !== null) close(this.mesh.device.fd)
     this.mesh = null
     this.icmp?.close()
     this.icmp = null
-    await this.devices?.undoAll()
+    if (end === 'hold') await this.devices?.leave()
+    else await this.devices?.undoAll()
     this.devices = null
     if (this.wakeFd >= 0) closeWake(this.wakeFd)
     this.wakeFd = -1

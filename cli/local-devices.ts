@@ -200,6 +200,14 @@ export class LocalDevices {
     }
   }
 
+  /** Leaves everything as it is to the next agent, which finds it in the journal. */
+  async leave(): Promise<void> {
+    await this.lastEnd
+    for (const { opened } of this.devices.values()) close(opened.fd)
+    this.devices.clear()
+    this.journal.close()
+  }
+
   /** Takes everything back. Goes on over errors, which are logged. */
   async undoAll(): Promise<void> {
     try {

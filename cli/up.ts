@@ -3,7 +3,8 @@
 //
 // Order: the directories are taken first, so that a second agent is refused before it touches
 // anything; then metrics and sockets, then the swarm. SIGTERM and SIGINT stop the agent; the tasks
-// go on and are taken over by the next start. A second signal ends it at once.
+// go on and are taken over by the next start. A second signal ends it at once. SIGUSR2 stops it for
+// a restart: published ports are then held for the next start.
 
 import { createSocket } from 'node:dgram'
 import { existsSync } from 'node:fs'
@@ -15,7 +16,7 @@ import { type Listener, listen } from '../controlplane/api/server.ts'
 import { Directory } from '../controlplane/raft/shell/directory.ts'
 import { controlHandlers } from './control-handlers.ts'
 import { type ControlServer, serveControl } from './control-server.ts'
-import { EXIT_FAILURE, EXIT_OK } from './exit.ts'
+import { EXIT_FAILURE, EXIT_OK, EXIT_RESTART } from './exit.ts'
 import { STOP_TIMEOUT_MS } from './limits.ts'
 import { stderrLogger } from './log-lines.ts'
 import { type MetricsServer, serveMetrics } from './metrics-server.ts'
@@ -60,8 +61,11 @@ export async function run(args: readonly string[]): Promise<number> {
   const stopped = stopSignal(log)
   let status = EXIT_OK
   try {
-    await start(settings, log, releases)
-    await stopped
+    const engine = await start(settings, log, releases)
+    if ((await stopped) === 'restart') {
+      engine.hold()
+      status = EXIT_RESTART
+    }
   } catch (error) {
     log.error((error as Error).message)
     status = EXIT_FAILURE
@@ -72,14 +76,21 @@ export async function run(args: readonly string[]): Promise<number> {
   }, STOP_TIMEOUT_MS)
   await releases.run(log)
   clearTimeout(late)
-  if (status === EXIT_OK) log.info('stopped')
+  if (status !== EXIT_FAILURE) log.info('stopped')
   process.exit(status)
 }
 
-/** Resolves at the first SIGINT or SIGTERM; the second ends the process. */
-function stopSignal(log: Logger): Promise<void> {
+/** Resolves at the first SIGINT, SIGTERM or SIGUSR2; a SIGINT or SIGTERM after that ends the
+ * process. */
+function stopSignal(log: Logger): Promise<'stop' | 'restart'> {
   let isEnding = false
   return new Promise((resolve) => {
+    process.on('SIGUSR2', () => {
+      if (isEnding) return
+      isEnding = true
+      log.info('stopping for a restart; tasks go on', { signal: 'SIGUSR2' })
+      resolve('restart')
+    })
     for (const signal of ['SIGINT', 'SIGTERM'] as const) {
       process.on(signal, () => {
         if (isEnding) {
@@ -88,13 +99,13 @@ function stopSignal(log: Logger): Promise<void> {
         }
         isEnding = true
         log.info('stopping; tasks go on', { signal })
-        resolve()
+        resolve('stop')
       })
     }
   })
 }
 
-async function start(settings: UpSettings, log: Logger, releases: Releases): Promise<void> {
+async function start(settings: UpSettings, log: Logger, releases: Releases): Promise<NodeEngine> {
   const { dataDirectory, runDirectory } = settings
   for (const path of new Set([dataDirectory, runDirectory])) {
     makeDirectory(path, 0o700)
@@ -125,6 +136,7 @@ async function start(settings: UpSettings, log: Logger, releases: Releases): Pro
   if (node.membership === null) await engine.stop()
   const { state, nodeId } = node.status()
   log.info('the node is up', { state, ...(nodeId === '' ? {} : { node: nodeId }) })
+  return engine
 }
 
 /** The control socket, and metrics. */

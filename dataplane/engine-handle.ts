@@ -5,6 +5,8 @@
 // Order: start() once, then swap() any number of times, one at a time, then stop(). stop() may come
 // at any moment, also while start() or swap() has not settled; it undoes everything on the host
 // that was made so far and settles after that. A second stop() returns the first one's promise.
+// stop('hold') is for an agent that another one follows at once: it leaves devices and published
+// ports to that one's start(), and what comes to the ports in between is dropped silently.
 //
 // Draining. swap() resolves when the packet loop runs the tables, which is the acknowledgement that
 // their version is in force; `ask('drain', { endpoint })` then tells how many flows an endpoint
@@ -36,14 +38,18 @@ export interface ChangeResult {
   readonly error: ManualError | null
 }
 
+/** What stop() does with the host: takes everything back, or leaves it to the next agent. */
+export type EngineEnd = 'undo' | 'hold'
+
 export interface EngineHandle {
   /** Resolves when packets flow. Rejects with an EdgeError whose message a person can act on; then
-   * nothing is left behind and stop() need not be called. */
+   * nothing of it is left behind and stop() need not be called. What an agent before this one held,
+   * and this one has not come to, is still held. */
   start(tables: CompiledTables, options: EngineOptions): Promise<void>
   /** Replaces the tables whole. Rejects when the host refuses what they ask for (a namespace that
    * is not there); then the tables that ran before still run. */
   swap(tables: CompiledTables): Promise<void>
-  stop(): Promise<void>
+  stop(end?: EngineEnd): Promise<void>
   /** Asks the packet loop (questions.ts); it answers between two turns. Rejects when there is no
    * loop. */
   ask<Name extends QuestionName>(

@@ -113,6 +113,11 @@ export class Agent {
     return (await this.process?.stop()) ?? 0
   }
 
+  /** Ends the agent for a restart (SIGUSR2), published ports held; returns its exit status. */
+  async hold(): Promise<number> {
+    return (await this.process?.endBy('SIGUSR2')) ?? 0
+  }
+
   /** Ends it without warning, as a crash would. */
   async crash(): Promise<void> {
     this.process?.kill('SIGKILL')

@@ -33,6 +33,7 @@ const SIGNAL_NUMBERS: Readonly<Record<string, number>> = {
   SIGHUP: 1,
   SIGINT: 2,
   SIGKILL: 9,
+  SIGUSR2: 12,
   SIGTERM: 15,
 }
 
@@ -112,13 +113,21 @@ export class LabProcess {
 
   /** Ends the process: SIGTERM, then SIGKILL after `graceMs`. Resolves with its exit status. */
   async stop(graceMs: number = STOP_GRACE_MS): Promise<number> {
-    if (this.running) {
-      this.kill('SIGTERM')
-      await waitFor(() => !this.running, {
-        what: `the end of ${this.argv.join(' ')}`,
-        timeoutMs: graceMs,
-      }).catch(() => {})
-    }
+    if (this.running) this.kill('SIGTERM')
+    return this.#end(graceMs)
+  }
+
+  /** The same by another signal, to the process alone. */
+  async endBy(signal: NodeJS.Signals, graceMs: number = STOP_GRACE_MS): Promise<number> {
+    this.signal(signal)
+    return this.#end(graceMs)
+  }
+
+  async #end(graceMs: number): Promise<number> {
+    await waitFor(() => !this.running, {
+      what: `the end of ${this.argv.join(' ')}`,
+      timeoutMs: graceMs,
+    }).catch(() => {})
     // The group too: a child that outlived its parent would keep the output pipes open.
     this.kill('SIGKILL')
     await waitFor(() => !this.running, {

@@ -107,6 +107,11 @@ export class SwarmNode {
     return (await this.process?.stop(NODE_STOP_GRACE_MS)) ?? 0
   }
 
+  /** Ends it for a restart, published ports held; returns its status. */
+  async hold(): Promise<number> {
+    return (await this.process?.endBy('SIGUSR2', NODE_STOP_GRACE_MS)) ?? 0
+  }
+
   /** A verb of the command line against this node. */
   weft(...args: readonly string[]): Promise<ExecResult> {
     return this.host.exec([...WEFT, ...args], {

@@ -10,7 +10,7 @@ import { Turns } from '../../base/turns.ts'
 import type { BalancerRows } from '../../dataplane/balanced-services.ts'
 import type { CompiledTables } from '../../dataplane/compiled.ts'
 import { type CounterRow, counterMemory } from '../../dataplane/counters.ts'
-import type { ChangeResult, EngineHandle } from '../../dataplane/engine-handle.ts'
+import type { ChangeResult, EngineEnd, EngineHandle } from '../../dataplane/engine-handle.ts'
 import type { ManualChange, ManualService } from '../../dataplane/manual-services.ts'
 import type { QuestionName, Questions } from '../../dataplane/questions.ts'
 import { statisticsMemory } from '../../ipvs-emulator/statistics.ts'
@@ -40,6 +40,7 @@ export class NodeEngine implements Omit<EngineHandle, 'start' | 'swap'> {
   #isUsed = false
   /** Starts and ends are made one after another: a loop that is starting can be stopped. */
   readonly #turns = new Turns()
+  #isHeld = false
 
   constructor(options: NodeEngineOptions) {
     this.#options = options
@@ -51,13 +52,18 @@ export class NodeEngine implements Omit<EngineHandle, 'start' | 'swap'> {
     return this.#turns.take(() => this.#apply(tables))
   }
 
-  /** Ends the loop; the host is then as it was before the first one, also where a killed agent left
-   * something and no loop has run since. */
+  /** Ends the loop; the host is then as it was before the first one, also where another agent left
+   * something and no loop has run since. After hold() it is left to the next agent instead. */
   stop(): Promise<void> {
     return this.#turns.take(async () => {
-      if (this.#thread === null) await this.#repair()
-      else await this.#end()
+      if (this.#thread !== null) await this.#end(this.#isHeld ? 'hold' : 'undo')
+      else if (!this.#isHeld) await this.#repair()
     })
+  }
+
+  /** Another agent follows this one at once: what the host has for the data plane stays. */
+  hold(): void {
+    this.#isHeld = true
   }
 
   async #repair(): Promise<void> {
@@ -77,7 +83,7 @@ export class NodeEngine implements Omit<EngineHandle, 'start' | 'swap'> {
     if (this.#thread !== null && isFixed) {
       await this.#thread.swap(tables)
     } else {
-      await this.#end()
+      await this.#end('undo')
       // Memory that nobody has written to costs nothing, and would if it were zeroed.
       if (this.#isUsed) {
         new Uint8Array(this.counters).fill(0)
@@ -107,11 +113,11 @@ export class NodeEngine implements Omit<EngineHandle, 'start' | 'swap'> {
     return this.#thread === null ? null : this.#running
   }
 
-  async #end(): Promise<void> {
+  async #end(end: EngineEnd): Promise<void> {
     const thread = this.#thread
     this.#thread = null
     this.#running = null
-    await thread?.stop()
+    await thread?.stop(end)
   }
 
   ask<Name extends QuestionName>(

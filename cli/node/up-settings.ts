@@ -7,7 +7,7 @@ import type { LogLevel } from '../../base/log.ts'
 import type { ListenOn } from '../../controlplane/api/server.ts'
 import type { GenericResource } from '../../controlplane/store/specs.ts'
 import { didYouMean } from '../../dataplane/suggest.ts'
-import { UsageError } from '../exit.ts'
+import { EXIT_RESTART, UsageError } from '../exit.ts'
 import { fileReason } from '../key-file.ts'
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat } from '../log-lines.ts'
 import { type ListenAddress, parseListenAddress } from '../metrics-server.ts'
@@ -27,7 +27,8 @@ export const usage: string = `usage: weft up [OPTIONS]
 Runs this node: serves the Docker Engine API's swarm part (everything else goes
 to the local Docker engine, where there is one), and takes part in a swarm as
 that API asks for. A stop leaves the tasks running; the next start takes them
-over.
+over. SIGINT and SIGTERM stop it and undo its rules; SIGUSR2 stops it with status
+${EXIT_RESTART} and holds the published ports for a start that follows at once.
 
   --data-dir DIR           What must outlive a reboot (default ${DATA_DIRECTORY_DEFAULT})
   --run-dir DIR            Sockets and what a restart needs (default ${RUN_DIRECTORY_DEFAULT})

@@ -43,8 +43,8 @@ export const HOLDER_SCAN_COUNT_MAX = 4096
 export const MESH_RULE_COUNT_MAX = 4096
 
 /** How long published ports are held for an agent that follows, in seconds: a start takes one to
- * three, on a machine that compiles the new version first ten. A client's first SYN is given up after
- * two minutes. */
+ * three, on a machine that compiles the new version first ten. A client gives its SYN up after two
+ * minutes. */
 export const MESH_HOLD_SECONDS = 60
 
 /** Largest journal read back after a crash, in bytes. */

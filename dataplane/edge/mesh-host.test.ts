@@ -1,7 +1,7 @@
-// Goal: the mesh's changes to a real host steer packets, survive a kill -9 of the agent, are left to
-// the next one where that is wished, and leave no trace. Method: inside a lab; a snapshot of everything before is compared with everything
-// after; a child process is the agent that is killed; a UDP echo on the TUN stands in for the
-// engine.
+// Goal: the mesh's changes to a real host steer packets, survive a kill -9 of the agent, are left
+// to the next one where that is wished, and leave no trace. Method: inside a lab; a snapshot of
+// everything before is compared with everything after; a child process is the agent that is killed;
+// a UDP echo on the TUN stands in for the engine.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'

@@ -65,10 +65,10 @@ export interface MeshHost {
   /** Takes everything back, removes the TUN and gives the lock up. Goes on over errors and throws
    * the first at the end; the journal then keeps what could not be undone. */
   undoAll(): Promise<void>
-  /** Leaves the published ports to the next agent and gives the lock up: when the TUN's descriptor is
-   * closed, what comes to them is dropped silently until openMeshHost() takes over or
-   * MESH_HOLD_SECONDS have passed. The egress is taken back. Returns the number of ports; with none,
-   * it is undoAll(). On an error undoAll() is still due. */
+  /** Leaves the published ports to the next agent and gives the lock up: when the TUN's descriptor
+   * is closed, what comes to them is dropped silently until openMeshHost() takes over or
+   * MESH_HOLD_SECONDS have passed. The egress is taken back. Returns the number of ports; with
+   * none, it is undoAll(). On an error undoAll() is still due. */
   hold(): Promise<number>
 }
 

@@ -12,11 +12,11 @@
 // Should the agent die, weft0 goes with it, table 4789 is then empty, and every rule falls through
 // to local: the host works as before, with or without the repair at the next start.
 //
-// Where another agent is about to follow, all of it stays, weft0 too, which nobody reads: what comes
-// to a published port is dropped without a word, and clients send again. (A blackhole route would
-// fail the connect() of clients on this node with EINVAL.) The kernel's own clock ends that: the
-// address of weft0 and the IPv6 route expire, and a device without an address has no IPv4 routes
-// (fib_disable_ip() of net/ipv4/fib_frontend.c). Then it is as if the agent had died.
+// Where another agent is about to follow, all of it stays, also weft0, which nobody reads: what
+// comes to a published port is dropped without a word, and clients send again. (A blackhole route
+// would fail the connect() of clients on this node with EINVAL.) The kernel's own clock ends that:
+// the address of weft0 and the IPv6 route expire, and a device without an address has no IPv4
+// routes (fib_disable_ip() of net/ipv4/fib_frontend.c). Then it is as if the agent had died.
 //
 // Around it:
 // - Forwarding is on: a packet from eth0 leaves through weft0.

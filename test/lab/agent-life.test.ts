@@ -6,7 +6,7 @@ import t from 'tap'
 import type { Agent } from '../../cli/lab/agent.ts'
 import { must } from '../../cli/lab/process.ts'
 import { pause, waitFor } from '../../cli/lab/wait.ts'
-import { hostState } from './host-state.ts'
+import { differences, hostStates } from './host-state.ts'
 import { type Scene, SERVICE_PORT, sceneTest } from './scene.ts'
 
 const PORT = 8000
@@ -14,26 +14,8 @@ const PORT = 8000
 const MOMENTS_MS = [0, 30, 80, 150, 250, 400] as const
 const PLACES = ['node1', 'b1', 'c1'] as const
 
-async function states(scene: Scene): Promise<Record<string, string>> {
-  const texts: Record<string, string> = {}
-  for (const place of PLACES) texts[place] = await hostState(scene.host(place))
-  return texts
-}
-
-/** Lines that differ, so that a failure is short. */
-function differences(
-  before: Readonly<Record<string, string>>,
-  after: Readonly<Record<string, string>>,
-): string[] {
-  return Object.keys(before).flatMap((place) => {
-    const old = before[place]!.split('\n')
-    const now = after[place]!.split('\n')
-    return [
-      ...old.filter((line) => !now.includes(line)).map((line) => `${place} lost ${line}`),
-      ...now.filter((line) => !old.includes(line)).map((line) => `${place} has ${line}`),
-    ]
-  })
-}
+const states = (scene: Scene): Promise<Record<string, string>> =>
+  hostStates(PLACES.map((place) => scene.host(place)))
 
 /** Processes of the lab that run weft. */
 async function agentsRunning(): Promise<string[]> {

@@ -29,3 +29,25 @@ export async function hostState(host: Host): Promise<string> {
     .filter((line) => !RESTLESS.test(line))
     .join('\n')
 }
+
+/** The states of several, by their names. */
+export async function hostStates(hosts: readonly Host[]): Promise<Record<string, string>> {
+  const texts: Record<string, string> = {}
+  for (const host of hosts) texts[host.name] = await hostState(host)
+  return texts
+}
+
+/** Lines that differ, so that a failure is short. */
+export function differences(
+  before: Readonly<Record<string, string>>,
+  after: Readonly<Record<string, string>>,
+): string[] {
+  return Object.keys(before).flatMap((place) => {
+    const old = before[place]!.split('\n')
+    const now = after[place]!.split('\n')
+    return [
+      ...old.filter((line) => !now.includes(line)).map((line) => `${place} lost ${line}`),
+      ...now.filter((line) => !old.includes(line)).map((line) => `${place} has ${line}`),
+    ]
+  })
+}
