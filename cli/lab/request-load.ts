@@ -6,7 +6,7 @@
 // `keepAlive` n, requests go over n connections that are used again for as long as the server
 // leaves them open; otherwise each has its own. It asks until SIGTERM, waits for the answers under
 // way, and prints one JSON object. A request has failed when there is no whole answer with status
-// 200 within TIMEOUT_MS, whatever the reason; none is tried again.
+// 200 within `timeoutMs`, whatever the reason; none is tried again.
 
 import { connect, type Socket } from 'node:net'
 import process from 'node:process'
@@ -24,6 +24,8 @@ export interface LoadOrder {
   readonly perSecond: number
   /** Connections kept per load; 0 = one for each request. */
   readonly keepAlive: number
+  /** Milliseconds until a request has failed; default TIMEOUT_MS. */
+  readonly timeoutMs?: number
 }
 
 export interface LoadReport {
@@ -70,7 +72,7 @@ class Load {
   }
 
   async finish(): Promise<LoadReport> {
-    const endMs = performance.now() + TIMEOUT_MS + 500
+    const endMs = performance.now() + this.#timeoutMs + 500
     while (this.#open > 0 && performance.now() < endMs) {
       await new Promise((resolve) => setTimeout(resolve, 10))
     }
@@ -89,13 +91,17 @@ class Load {
     this.#open++
     const { keepAlive } = this.#order
     const kept = keepAlive > 0 && this.#idle.length >= keepAlive ? this.#takeIdle() : null
-    const connection = kept ?? new Kept(target)
+    const connection = kept ?? new Kept(target, this.#timeoutMs)
     connection.ask(keepAlive > 0, (why, body) => {
       this.#open--
       if (why === null) this.#answer(body)
       else this.#fail(connection.target, why)
       if (connection.isUsable) this.#idle.push(connection)
     })
+  }
+
+  get #timeoutMs(): number {
+    return this.#order.timeoutMs ?? TIMEOUT_MS
   }
 
   #takeIdle(): Kept | null {
@@ -124,6 +130,7 @@ type Told = (why: string | null, body: string) => void
 class Kept {
   readonly target: string
   readonly #socket: Socket
+  readonly #timeoutMs: number
   #text = ''
   #told: Told | null = null
   #deadline: NodeJS.Timeout | undefined
@@ -131,8 +138,9 @@ class Kept {
   #isConnected = false
   isUsable = true
 
-  constructor(target: string) {
+  constructor(target: string, timeoutMs: number) {
     this.target = target
+    this.#timeoutMs = timeoutMs
     const [, host, port] = /^\[?([^\]]*?)\]?:(\d+)$/.exec(target)!
     this.#socket = connect({ host: host!, port: Number(port) })
     this.#socket.setNoDelay(true)
@@ -152,7 +160,7 @@ class Kept {
     this.#told = told
     this.#text = ''
     this.#requests++
-    this.#deadline = setTimeout(() => this.#end('timeout'), TIMEOUT_MS)
+    this.#deadline = setTimeout(() => this.#end('timeout'), this.#timeoutMs)
     const end = keep ? '' : 'connection: close\r\n'
     this.#socket.write(`GET / HTTP/1.1\r\nhost: lab\r\n${end}\r\n`)
   }
