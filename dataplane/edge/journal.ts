@@ -18,6 +18,8 @@ import {
   mkdirSync,
   openSync,
   readFileSync,
+  renameSync,
+  statSync,
   writeSync,
 } from 'node:fs'
 import { dirname } from 'node:path'
@@ -39,6 +41,9 @@ export interface Journal<T> {
   append(entries: readonly T[]): JournalRecord<T>[]
   /** Notes that records were undone. */
   undone(ids: readonly number[]): void
+  /** Makes a new journal of records of this one, in place of a long history: whoever dies in the
+   * middle leaves the old or the new one. Throws EdgeError JOURNAL. */
+  rewrite(records: readonly JournalRecord<T>[]): void
   /** Empties the journal: nothing is left to undo. */
   clear(): void
   /** Gives the lock back. */
@@ -52,7 +57,8 @@ export function openJournal<T>(path: string, identity: string): Journal<T> {
   const fd = openFile(path)
   try {
     const locked = libc.flock(fd, libc.LOCK_EX | libc.LOCK_NB)
-    if (locked < 0) {
+    // One that was rewritten between open and lock is somebody's, too.
+    if (locked < 0 || statSync(path).ino !== fstatSync(fd).ino) {
       throw new EdgeError(
         'ALREADY_RUNNING',
         path,
@@ -124,7 +130,7 @@ function parseLine(line: string, path: string, number: number): Record<string, u
 
 class FileJournal<T> implements Journal<T> {
   readonly leftover: readonly JournalRecord<T>[]
-  private readonly fd: number
+  private fd: number
   private readonly path: string
   private readonly identity: string
   private nextId = 1
@@ -149,9 +155,31 @@ class FileJournal<T> implements Journal<T> {
     this.write(ids.map((id) => ({ undone: id })))
   }
 
+  rewrite(records: readonly JournalRecord<T>[]): void {
+    const name = `${this.path}.new`
+    const fd = openFile(name)
+    const before = this.fd
+    this.fd = fd
+    try {
+      libc.flock(fd, libc.LOCK_EX | libc.LOCK_NB)
+      ftruncateSync(fd, 0)
+      this.write([this.head(), ...records])
+      renameSync(name, this.path)
+    } catch (error) {
+      this.fd = before
+      closeSync(fd)
+      throw error
+    }
+    closeSync(before)
+  }
+
   clear(): void {
     ftruncateSync(this.fd, 0)
-    this.write([{ journal: 'weft', version: VERSION, identity: this.identity }])
+    this.write([this.head()])
+  }
+
+  private head(): object {
+    return { journal: 'weft', version: VERSION, identity: this.identity }
   }
 
   close(): void {

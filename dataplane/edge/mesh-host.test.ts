@@ -294,6 +294,15 @@ t.test('held: the next agent takes over, and nothing changes in between', async 
 
   const second = await openMeshHost()
   t.match(second, { tookOver: true, repairedCount: 0 })
+  const journals = readdirSync('/run/weft').map((name) => `/run/weft/${name}`)
+  t.equal(journals.length, 1)
+  t.equal(statSync(journals[0]!).mode & 0o777, 0o600)
+  const lines = readFileSync(journals[0]!, 'utf8').trim().split('\n')
+  t.notOk(
+    lines.some((line) => /"undone"|"hold"/.test(line)),
+    'the journal begins anew',
+  )
+  await t.rejects(openMeshHost(), { code: 'ALREADY_RUNNING' })
   t.strictSame([rules('-4'), rules('-6')], applied)
   t.match(run('ip', 'addr', 'show', 'dev', 'weft0'), 'valid_lft forever')
   t.notMatch(run('ip', '-6', 'route', 'show', 'table', '4789'), 'expires')

@@ -87,7 +87,7 @@ export async function openMeshHost(options: MeshHostOptions = {}): Promise<MeshH
     const facts = await readFacts(tunName)
     // Not in the journal: the TUN goes with its descriptor, however this process ends.
     const device = openTun({ name: tunName, persistent: false })
-    const made = isHeld ? withoutHold(journal) : []
+    const made = isHeld ? takeOver(journal) : []
     const host = new LinuxMeshHost(journal, device, facts, { repairedCount, holdSeconds, made })
     try {
       await configureTun(device.name, mtu)
@@ -117,11 +117,12 @@ export async function repairMeshHost(runDirectory: string): Promise<number> {
   }
 }
 
-/** What a predecessor that held its ports had made: now ours. */
-function withoutHold(journal: Journal<MeshStep>): JournalRecord<MeshStep>[] {
-  const holds = journal.leftover.filter(({ entry }) => entry.kind === 'hold')
-  journal.undone(holds.map(({ id }) => id))
-  return journal.leftover.filter(({ entry }) => entry.kind !== 'hold')
+/** What a predecessor that held its ports had made: now ours. The journal would grow from agent to
+ * agent, and one that is too large is not read. */
+function takeOver(journal: Journal<MeshStep>): JournalRecord<MeshStep>[] {
+  const made = journal.leftover.filter(({ entry }) => entry.kind !== 'hold')
+  journal.rewrite(made)
+  return made
 }
 
 function journalPlace(runDirectory: string): { path: string; identity: string } {

@@ -3,7 +3,8 @@
 //
 //   {"asked":N,"answered":N,"gapMs":N,"end":null}
 //
-// `gapMs` is the longest time between two answers, `end` why it ended before: an error code or "end".
+// `gapMs` is the longest time between two answers, `end` why it ended before: an error code or
+// "end".
 //
 //   node steady-call.ts ADDRESS PORT
 
