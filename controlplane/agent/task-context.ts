@@ -41,6 +41,18 @@ export function environmentOf(task: AssignedTask, host: TaskHost): string[] {
   return (task.spec.ContainerSpec?.Env ?? []).map((line) => expandTemplate(line, context))
 }
 
+/** Which generic resources the task was given: "DOCKER_RESOURCE_GPU=UUID1,UUID2" (SwarmKit,
+ * api/genericresource). */
+export function resourceEnvironment({ assignedGenericResources }: AssignedTask): string[] {
+  const values = new Map<string, (string | number)[]>()
+  for (const { NamedResourceSpec, DiscreteResourceSpec } of assignedGenericResources) {
+    const given = NamedResourceSpec ?? DiscreteResourceSpec
+    if (given === undefined) continue
+    values.set(given.Kind, [...(values.get(given.Kind) ?? []), given.Value])
+  }
+  return [...values].map(([kind, all]) => `DOCKER_RESOURCE_${kind.toUpperCase()}=${all.join(',')}`)
+}
+
 export interface TaskFile {
   readonly bytes: Uint8Array
   /** Absolute path in the task's view. */

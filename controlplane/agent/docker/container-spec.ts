@@ -6,7 +6,7 @@ import type { AssignedTask } from '../../store/assignment.ts'
 import type { ContainerSpec, Healthcheck, Mount, PortConfig } from '../../store/specs.ts'
 import { expandTemplate } from '../../store/template.ts'
 import { TaskError, type TaskHost } from '../executor.ts'
-import { environmentOf, nameOf, taskContext } from '../task-context.ts'
+import { environmentOf, nameOf, resourceEnvironment, taskContext } from '../task-context.ts'
 import type { PlacedFile } from './files.ts'
 
 /** By this a container is known as a task's, whoever starts the agent. */
@@ -54,20 +54,12 @@ export function createOptions(
 
 function config(task: AssignedTask, spec: ContainerSpec, host: TaskHost): ContainerCreateOptions {
   const context = taskContext(task, host)
-  const generic = task.assignedGenericResources.flatMap((resource) => {
-    const { NamedResourceSpec: named, DiscreteResourceSpec: discrete } = resource
-    if (named !== undefined) return [[named.Kind, named.Value] as const]
-    return discrete === undefined ? [] : [[discrete.Kind, String(discrete.Value)] as const]
-  })
   const exposed = hostPorts(task).map(({ TargetPort, Protocol }) => `${TargetPort}/${Protocol}`)
   return {
     name: containerName(task),
     Image: spec.Image,
     Labels: labelsOf(task, spec),
-    Env: [
-      ...environmentOf(task, host),
-      ...generic.map(([kind, value]) => `DOCKER_RESOURCE_${kind.toUpperCase()}=${value}`),
-    ],
+    Env: [...environmentOf(task, host), ...resourceEnvironment(task)],
     ...(spec.Command?.length ? { Entrypoint: [...spec.Command] } : {}),
     ...(spec.Args?.length ? { Cmd: [...spec.Args] } : {}),
     ...(spec.Hostname ? { Hostname: expandTemplate(spec.Hostname, context) } : {}),
@@ -82,12 +74,14 @@ function config(task: AssignedTask, spec: ContainerSpec, host: TaskHost): Contai
 }
 
 function healthcheck(check: Healthcheck): NonNullable<ContainerCreateOptions['Healthcheck']> {
-  const { Test, Interval, Timeout, StartPeriod, Retries } = check
+  const { Test, Interval, Timeout, StartPeriod, StartInterval, Retries } = check
   return {
     ...(Test === undefined ? {} : { Test: [...Test] }),
     ...(Interval === undefined ? {} : { Interval }),
     ...(Timeout === undefined ? {} : { Timeout }),
     ...(StartPeriod === undefined ? {} : { StartPeriod }),
+    // Engines before version 25 do not know it, and leave it.
+    ...(StartInterval === undefined ? {} : { StartInterval }),
     ...(Retries === undefined ? {} : { Retries }),
   }
 }

@@ -100,7 +100,7 @@ export class DockerController implements TaskController {
     if (seen !== null && seen.State.Status !== 'created') return this.#prepared()
     const spec = this.#task.spec.ContainerSpec
     if (spec === undefined) throw new TaskError('the task has no container to run')
-    if (seen === null) await this.#parts.puller.pull(spec)
+    if (seen === null) await this.#parts.puller.pull(spec, signal)
     signal.throwIfAborted()
     const items = this.#networkItems()
     const twins = await this.#twins(items)
@@ -468,7 +468,7 @@ function endpoint(addresses: readonly string[]): Docker.EndpointSettings {
 function publishedPorts(task: AssignedTask, seen: Inspection): PortConfig[] {
   return hostPorts(task).flatMap((port) => {
     const bound = seen.NetworkSettings.Ports?.[`${port.TargetPort}/${port.Protocol}`]
-    const number = Number(bound?.[0]?.HostPort ?? port.PublishedPort ?? 0)
+    const number = Number(port.PublishedPort || (bound?.[0]?.HostPort ?? 0))
     return number > 0 ? [{ ...port, PublishedPort: number }] : []
   })
 }

@@ -52,6 +52,19 @@ t.test('the request for a container', async (t) => {
   ])
 })
 
+t.test('health checks, and generic resources', async (t) => {
+  const Healthcheck = { Test: ['CMD', 'true'], StartPeriod: 9e9, StartInterval: 2e9 }
+  t.same(options({ Healthcheck }).Healthcheck, Healthcheck)
+  const named = (Value: string) => ({ NamedResourceSpec: { Kind: 'gpu', Value } })
+  const counted = { DiscreteResourceSpec: { Kind: 'SSD', Value: 3 } }
+  const assignedGenericResources = [named('a'), counted, named('b')]
+  t.same(options({ Env: ['A=1'] }, { assignedGenericResources }).Env, [
+    'A=1',
+    'DOCKER_RESOURCE_GPU=a,b',
+    'DOCKER_RESOURCE_SSD=3',
+  ])
+})
+
 t.test("the network's name server is asked without the engine's in between", async (t) => {
   const given = (Options: string[]) => options({ DNSConfig: { Options } }).HostConfig?.DnsOptions
   t.same(options({}).HostConfig?.DnsOptions, ['ndots:0;'])

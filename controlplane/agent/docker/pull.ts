@@ -25,8 +25,20 @@ export class Puller {
     this.#log = log
   }
 
-  /** Never rejects. */
-  pull({ Image: image, PullOptions: options }: ContainerSpec): Promise<void> {
+  /** Never rejects. Who stops waiting leaves the pull to others, and to later. */
+  pull(spec: ContainerSpec, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const finish = (): void => {
+        signal.removeEventListener('abort', finish)
+        resolve()
+      }
+      signal.addEventListener('abort', finish)
+      if (signal.aborted) finish()
+      else void this.#shared(spec).then(finish)
+    })
+  }
+
+  #shared({ Image: image, PullOptions: options }: ContainerSpec): Promise<void> {
     const auth = options?.RegistryAuth ?? ''
     const key = `${image} ${auth}`
     const running = this.#pulls.get(key)

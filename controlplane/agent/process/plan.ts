@@ -7,7 +7,7 @@ import { predefinedNetwork } from '../../store/predefined-networks.ts'
 import type { ContainerSpec, Mount } from '../../store/specs.ts'
 import { expandTemplate } from '../../store/template.ts'
 import { TaskError, type TaskHost } from '../executor.ts'
-import { environmentOf, nameOf, taskContext } from '../task-context.ts'
+import { environmentOf, nameOf, resourceEnvironment, taskContext } from '../task-context.ts'
 import type { Image } from './image.ts'
 
 export interface PlannedMount {
@@ -77,10 +77,11 @@ export function planTask(
   const isOnHost = predefinedNetwork(task.spec) === 'host'
   try {
     const hostname = expandTemplate(spec.Hostname ?? '', context) || task.id.slice(0, 12)
+    const own = [...environmentOf(task, host), ...resourceEnvironment(task)]
     return {
       name: nameOf(task),
       command: commandOf(spec, image),
-      environment: environment(environmentOf(task, host), image, hostname, spec.TTY ?? false),
+      environment: environment(own, image, hostname, spec.TTY ?? false),
       directory: spec.Dir || image.config.directory,
       user: spec.User || image.config.user,
       hostname,

@@ -176,6 +176,16 @@ t.test('secrets and configs are files with owners and modes', async (t) => {
   t.notOk(readdirSync(`${DATA}/tasks`).length, 'nothing of it on the disk')
 })
 
+t.test('a task is told which things it was given', async (t) => {
+  const executor = await open()
+  const named = (Value: string) => ({ NamedResourceSpec: { Kind: 'gpu', Value } })
+  const written = await toEnd(executor, {
+    ...task('echo $DOCKER_RESOURCE_GPU'),
+    assignedGenericResources: [named('a'), named('b')],
+  })
+  t.same(written, ['stdout: a,b'])
+})
+
 t.test("a command by Node's own means", async (t) => {
   t.same(await execute(plain, 'sh', ['-c', 'cat; echo $0; exit 3']), { status: 3, output: 'sh\n' })
   await t.rejects(execute(plain, 'no-such-program', []), { code: 'ENOENT' })
