@@ -29,6 +29,9 @@ export const DOUBT_MS = 300
 export const SESSION_KEEPALIVE_MS = 20_000
 /** A connection attempt to one manager. A dead host must not keep us from the next manager. */
 export const CONNECT_TIMEOUT_MS = 2_000
+/** How long a task waits for secrets and configs that its node's assignment does not have: they
+ * come with it, if not in the same message. */
+export const DEPENDENCIES_MS_MAX = 10_000
 /** How long a task that is to be stopped waits for all nodes to give it no new flows. */
 export const QUIET_MS_MAX = 10_000
 /** A draining task is stopped after this long whatever is open, or after its stop grace period

@@ -15,7 +15,7 @@ import type { AssignedTask } from '../store/assignment.ts'
 import { isTerminal, type TaskStatus } from '../store/objects.ts'
 import { drainTimeoutMs } from './drain-timeout.ts'
 import { type TaskController, TaskError } from './executor.ts'
-import { QUIET_MS_MAX, RETRY_MS_MAX, RETRY_MS_MIN } from './limits.ts'
+import { DEPENDENCIES_MS_MAX, QUIET_MS_MAX, RETRY_MS_MAX, RETRY_MS_MIN } from './limits.ts'
 import { failed, nextAction, retrying, succeeded, type TaskAction } from './task-machine.ts'
 
 export interface TaskManagerParts {
@@ -23,8 +23,9 @@ export interface TaskManagerParts {
   readonly clock: Clock
   readonly timers: Timers
   readonly log: Logger
-  /** Secrets and configs that the task refers to are there. */
-  readonly hasDependencies: (task: AssignedTask) => boolean
+  /** What is not there of the secrets and configs that the task refers to, as a sentence; null when
+   * nothing is, '' as long as nobody knows. */
+  readonly lacks: (task: AssignedTask) => string | null
   /** The status has changed: remember it and tell it. */
   readonly onStatus: (task: AssignedTask, status: TaskStatus) => void
   /** The task begins to drain, is over, or its interfaces have changed. */
@@ -41,6 +42,8 @@ export class TaskManager {
   #doing: { action: TaskAction; abort: AbortController } | null = null
   readonly #waiters = new Set<() => void>()
   #retries = 0
+  /** When it was first told what is not there. */
+  #lackingSinceMs: number | null = null
   readonly #ended: Promise<void>
 
   constructor(task: AssignedTask, status: TaskStatus, parts: TaskManagerParts) {
@@ -129,14 +132,23 @@ export class TaskManager {
     await Promise.resolve()
     while (!this.#isClosed) {
       const action = this.#next()
-      if (action === 'nothing' || !this.#isPossible(action)) await this.#sleep(null)
+      const lack = action === 'prepare' || action === 'start' ? this.#parts.lacks(this.#task) : null
+      if (lack === null) this.#lackingSinceMs = null
+      if (action === 'nothing') await this.#sleep(null)
+      else if (lack !== null) await this.#awaitDependencies(lack)
       else await this.#perform(action)
     }
   }
 
-  #isPossible(action: TaskAction): boolean {
-    if (action !== 'prepare' && action !== 'start') return true
-    return this.#parts.hasDependencies(this.#task)
+  /** What the cluster has no more, as after a rollback to a removed secret, never comes. */
+  async #awaitDependencies(lack: string): Promise<void> {
+    if (lack === '') return this.#sleep(null)
+    const nowMs = this.#parts.clock.nowMs()
+    this.#lackingSinceMs ??= nowMs
+    const leftMs = this.#lackingSinceMs + DEPENDENCIES_MS_MAX - nowMs
+    if (leftMs > 0) return this.#sleep(leftMs)
+    this.#parts.log.warn('a task failed', { task: this.#task.id, error: lack })
+    this.#set(failed(this.#status, lack, this.#nowMs()))
   }
 
   async #perform(action: TaskAction): Promise<void> {

@@ -10,6 +10,7 @@ import { manualTimers } from '../../base/timers.ts'
 import type { TaskStatus } from '../store/objects.ts'
 import { parseDrainTimeout } from './drain-timeout.ts'
 import { TaskError } from './executor.ts'
+import { DEPENDENCIES_MS_MAX } from './limits.ts'
 import { forgetfulMemory, TaskDb, type TaskMemory } from './task-db.ts'
 import { nextAction } from './task-machine.ts'
 import { FakeExecutor } from './testing/fake-executor.ts'
@@ -182,6 +183,24 @@ t.test('a task to be stopped never runs again', async (t) => {
   executor.kick()
   await until(() => state('a') === 'shutdown')
   t.pass()
+  await worker.close()
+})
+
+t.test('a secret that does not come', async (t) => {
+  const { worker, state, timers } = node()
+  const spec = {
+    ContainerSpec: { Image: 'img', Secrets: [{ SecretID: 's1', SecretName: 'pw' }] },
+    ForceUpdate: 0,
+    Runtime: 'container' as const,
+  }
+  worker.assign(assignment([task('a', { spec })]), new Map())
+  await until(() => state('a') === 'preparing')
+  timers.advance(DEPENDENCIES_MS_MAX - 1)
+  await new Promise((resolve) => setImmediate(resolve))
+  t.equal(state('a'), 'preparing', 'it may come yet')
+  timers.advance(1)
+  await until(() => state('a') === 'rejected')
+  t.equal(worker.tasks.get('a')?.status.error, 'secret pw is not available')
   await worker.close()
 })
 

@@ -126,7 +126,7 @@ export class Worker {
       clock,
       timers,
       log,
-      hasDependencies: (wants) => this.#hasDependencies(wants),
+      lacks: (wants) => this.#lacks(wants),
       onStatus: (of, next) => {
         memory.put(of, next)
         this.#parts.onStatus(of.id, next)
@@ -160,18 +160,16 @@ export class Worker {
     this.#parts.memory.put(manager.task, manager.status)
   }
 
-  #hasDependencies({ spec }: AssignedTask): boolean {
-    const container = spec.ContainerSpec
-    const secrets = container?.Secrets ?? []
-    const configs = container?.Configs ?? []
-    if (secrets.length + configs.length === 0) return true
-    if (this.#assigned === null) return false
-    const haveSecrets = this.#assigned.all('secret')
-    const haveConfigs = this.#assigned.all('config')
-    return (
-      secrets.every(({ SecretID }) => haveSecrets.has(SecretID)) &&
-      configs.every(({ ConfigID }) => haveConfigs.has(ConfigID))
-    )
+  #lacks({ spec }: AssignedTask): string | null {
+    const { Secrets = [], Configs = [] } = spec.ContainerSpec ?? {}
+    if (Secrets.length + Configs.length === 0) return null
+    if (this.#assigned === null) return ''
+    const secrets = this.#assigned.all('secret')
+    const configs = this.#assigned.all('config')
+    const secret = Secrets.find(({ SecretID }) => !secrets.has(SecretID))
+    if (secret !== undefined) return `secret ${secret.SecretName} is not available`
+    const config = Configs.find(({ ConfigID }) => !configs.has(ConfigID))
+    return config === undefined ? null : `config ${config.ConfigName} is not available`
   }
 
   /** The cluster knows the task no more: stop it, and delete what is left of it. */

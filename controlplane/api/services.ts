@@ -206,6 +206,7 @@ function changedService(
   if (service.previousSpec === null) {
     throw failedPrecondition(`service ${service.id} does not have a previous spec`)
   }
+  checkPrevious(tx, service, service.previousSpec)
   return {
     ...service,
     ...previous,
@@ -219,6 +220,13 @@ function changedService(
     },
     jobStatus: nextJob,
   }
+}
+
+/** What the spec refers to may be gone by now, and its ports another's: its tasks would stop for
+ * ones that cannot start. */
+function checkPrevious(tx: ReadTransaction, { id, spec }: ServiceObject, old: ServiceSpec): void {
+  if (!isSame(spec.EndpointSpec, old.EndpointSpec)) checkPorts(tx, old, id)
+  checkReferences(tx, withNetworkIds(tx, old))
 }
 
 function isSame(one: unknown, other: unknown): boolean {

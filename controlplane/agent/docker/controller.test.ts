@@ -52,7 +52,7 @@ t.test('an image that does not come holds up no stop', async (t) => {
     clock: timers.clock,
     timers,
     log: silentLogger,
-    hasDependencies: () => true,
+    lacks: () => null,
     onStatus: () => {},
     onTables: () => {},
   })
