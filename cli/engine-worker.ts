@@ -8,6 +8,7 @@ import type { Clock } from '../base/clock.ts'
 import type { FrameDevice, UnderlaySocket } from '../base/device.ts'
 import type { Slab } from '../base/slab.ts'
 import { Counters } from '../dataplane/counters.ts'
+import { adviseHugePages } from '../dataplane/edge/huge-pages.ts'
 import { errorSource } from '../dataplane/edge/icmp-socket.ts'
 import { yieldCore } from '../dataplane/edge/libc.ts'
 import { createAeadFactory } from '../dataplane/edge/libcrypto.ts'
@@ -108,6 +109,7 @@ function serve(port: MessagePort, data: EngineWorkerData, edges: Edges): void {
     counters,
     statistics: new Float64Array(data.statistics),
     connectionsMax: node.balancer.flowsMax,
+    onLargeTable: adviseHugePages,
     privateKey: node.privateKey ?? randomBytes(32),
     presharedKeys: node.presharedKeys,
   })

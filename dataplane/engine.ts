@@ -29,7 +29,7 @@ import {
   type UnderlaySocket,
 } from '../base/device.ts'
 import type { Slab } from '../base/slab.ts'
-import { Director } from '../ipvs-emulator/director.ts'
+import { Director, type DirectorOptions } from '../ipvs-emulator/director.ts'
 import { STATE_COUNT_CELLS } from '../ipvs-emulator/state-counts.ts'
 import { DEFENCE } from '../ipvs-emulator/verdict.ts'
 import { type PeerHooks, REFUSAL_REASONS } from '../vxlan/contract.ts'
@@ -85,7 +85,8 @@ export interface EngineClock {
   wallMs(): number
 }
 
-export interface EngineParts {
+export interface EngineParts
+  extends Pick<DirectorOptions, 'connectionsMax' | 'statistics' | 'onLargeTable'> {
   readonly slab: Slab
   readonly socket: UnderlaySocket
   readonly poller: Poller
@@ -104,9 +105,6 @@ export interface EngineParts {
   /** Keys of this node; an ephemeral key where the tables name none. */
   readonly privateKey: Uint8Array
   readonly presharedKeys: readonly Uint8Array[]
-  readonly connectionsMax?: number
-  /** Memory for the balancer's statistics, STATISTICS_COLUMNS per row; default private. */
-  readonly statistics?: Float64Array
 }
 
 export class Engine {
@@ -206,7 +204,7 @@ export class Engine {
   }
 
   private makeDirector(nowMs: number): Director {
-    const { clock, random, connectionsMax, statistics } = this.parts
+    const { clock, random, connectionsMax, statistics, onLargeTable } = this.parts
     return new Director({
       nowMs,
       random,
@@ -215,6 +213,7 @@ export class Engine {
       orphan: (connection) => this.forwarder.orphanFlow(connection, clock.nowMs()),
       probe: (connection) => this.forwarder.probeFlow(connection, clock.nowMs()),
       ...(connectionsMax === undefined ? {} : { connectionsMax }),
+      ...(onLargeTable === undefined ? {} : { onLargeTable }),
     })
   }
 

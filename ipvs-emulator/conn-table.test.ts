@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { prng } from '../base/prng.ts'
 import { ADDRESSES, ConnTable, PORTS, PROTOCOL_BYTE, REPLY_PORTS, ZONES } from './conn-table.ts'
+import { LARGE_TABLE_ENTRIES } from './limits.ts'
 
 /** A connection of small numbers, so that keys meet. */
 interface Key {
@@ -127,6 +128,25 @@ t.test('the index doubles in small steps, and entries are reused', async (t) => 
   let reused = 0
   for (let i = 0; i < 50_000; i++) if (table.allocate() < high) reused++
   t.equal(reused, 50_000)
+})
+
+t.test('a table that becomes large says so once, of all its memory', async (t) => {
+  const told: ArrayBufferLike[] = []
+  const capacity = LARGE_TABLE_ENTRIES + 10
+  const table = new ConnTable(
+    capacity,
+    1,
+    () => 1,
+    (memory) => told.push(memory),
+  )
+  for (let i = 1; i < LARGE_TABLE_ENTRIES; i++) table.allocate()
+  t.equal(told.length, 0)
+  for (let i = 0; i < 10; i++) table.allocate()
+  t.equal(told.length, 3, 'records, index and links')
+  t.ok(told.includes(table.records.buffer) && told.includes(table.links.buffer))
+  table.free(5)
+  table.allocate()
+  t.equal(told.length, 3)
 })
 
 t.test('a full table says so', async (t) => {

@@ -31,7 +31,12 @@
 
 import { assert } from '../base/assert.ts'
 import { hashTables, hashWord } from './hash.ts'
-import { EXPECT_MAX, INDEX_MOVE_PER_INSERT, INDEX_SLOTS_MIN } from './limits.ts'
+import {
+  EXPECT_MAX,
+  INDEX_MOVE_PER_INSERT,
+  INDEX_SLOTS_MIN,
+  LARGE_TABLE_ENTRIES,
+} from './limits.ts'
 
 export const PORTS = 0
 export const REPLY_PORTS = 1
@@ -79,6 +84,10 @@ const OVERFLOW = 4096
 /** Above every home. */
 const NOT_DOUBLING = 0x7fffffff
 
+/** Told of each block of memory of a table that has outgrown the processor's caches: on pages of
+ * 2 MB an access to it at random costs one miss instead of several. */
+export type OnLarge = (memory: ArrayBufferLike) => void
+
 export class ConnTable {
   /** Words per address: 1 or 4. */
   readonly words: number
@@ -111,8 +120,12 @@ export class ConnTable {
   /** Where prefetch() is: index slots, then records. */
   readonly #places: Int32Array = new Int32Array(EXPECT_MAX)
 
-  /** `capacity` entries of `words` (1 or 4) address words; `random` keys the hash. */
-  constructor(capacity: number, words: number, random: () => number) {
+  readonly #onLarge: OnLarge | undefined
+
+  /** `capacity` entries of `words` (1 or 4) address words; `random` keys the hash; `onLarge` is
+   * called when LARGE_TABLE_ENTRIES are in use for the first time. */
+  constructor(capacity: number, words: number, random: () => number, onLarge?: OnLarge) {
+    this.#onLarge = onLarge
     this.words = words
     this.stride = ADDRESSES + 4 * words
     this.capacity = capacity
@@ -153,9 +166,15 @@ export class ConnTable {
     } else {
       if (this.high > this.capacity) return 0
       entry = this.high++
+      if (entry === LARGE_TABLE_ENTRIES) this.#tellLarge()
     }
     this.count++
     return entry
+  }
+
+  #tellLarge(): void {
+    if (this.#onLarge === undefined) return
+    for (const { buffer } of [this.records, this.#slots, this.links]) this.#onLarge(buffer)
   }
 
   /** Gives an entry back; it must be in no timer bucket and not indexed. */

@@ -12,6 +12,7 @@ import {
   DEADLINE,
   FLAGS_BYTE,
   ONE_PACKET,
+  type OnLarge,
   PORTS,
   PROTOCOL_BYTE,
   REPLY_PORTS,
@@ -54,9 +55,11 @@ export class Connections {
     services: ServiceTable,
     random: () => number,
     states: Float64Array = new Float64Array(STATE_COUNT_CELLS),
+    onLarge?: OnLarge,
   ) {
     this.#states = states
-    this.tables = [new ConnTable(capacity, 1, random), new ConnTable(capacity, 4, random)]
+    const make = (words: number) => new ConnTable(capacity, words, random, onLarge)
+    this.tables = [make(1), make(4)]
     this.wheels = [new TimerWheel(this.tables[0]), new TimerWheel(this.tables[1])]
     this.proxyHeaders = new ProxyHeaders(this.tables)
     this.#services = services

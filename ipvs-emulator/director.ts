@@ -23,6 +23,7 @@ import {
   type ConnTable,
   DATA,
   FLAGS_BYTE,
+  type OnLarge,
   PROTOCOL_BYTE,
   REWRITES,
   SERVER,
@@ -69,6 +70,8 @@ export interface DirectorOptions {
   readonly statistics?: Float64Array
   /** Room for the number of connections by state, STATE_COUNT_CELLS. Default: private. */
   readonly states?: Float64Array
+  /** Told of the memory of tables that have become large: for huge pages. */
+  readonly onLargeTable?: OnLarge
 }
 
 export class Director {
@@ -98,7 +101,8 @@ export class Director {
     if (!Number.isInteger(capacity) || capacity < 1 || capacity > CONNECTIONS_MAX) {
       throw new ConfigError('connectionsMax', `${capacity} is not 1 to ${CONNECTIONS_MAX}`)
     }
-    this.connections = new Connections(capacity, this.services, options.random, options.states)
+    const { random, states, onLargeTable } = options
+    this.connections = new Connections(capacity, this.services, random, states, onLargeTable)
     this.#tracker = new Tracker(this.connections, this.services, this.timeouts)
     this.#fragments = new Fragments(options.random)
     this.#opener = new Opener(this.connections, this.services, this.settings, options.random)

@@ -14,6 +14,9 @@ export const THRESHOLD_MAX = 65535
 
 /** Connections held at once when the configuration names no number. */
 export const CONNECTIONS_DEFAULT: number = 1 << 20
+/** Entries from which a table is large: 4 MB of records, as much as a core's cache. Smaller ones do
+ * not need huge pages, and would hold memory that they do not use. */
+export const LARGE_TABLE_ENTRIES: number = 1 << 16
 /** Connections one table can address: the index keeps 23 bits of entry, 0 meaning none, and 1 of
  * direction. */
 export const CONNECTIONS_MAX: number = (1 << 23) - 1

@@ -5,6 +5,7 @@
 // server i modulo SERVERS.
 
 import { prng } from '../../base/prng.ts'
+import { adviseHugePages } from '../../dataplane/edge/huge-pages.ts'
 import type { ServiceConfig } from '../../ipvs-emulator/config.ts'
 import { Director, FORWARD, REPLY } from '../../ipvs-emulator/director.ts'
 import { TCP } from '../../ipvs-emulator/flow.ts'
@@ -52,7 +53,12 @@ export class Flows {
   constructor(connectionsMax: number, config: ServiceConfig) {
     const source = prng(connectionsMax)
     this.random = () => source.nextU32()
-    this.director = new Director({ nowMs: 0, random: this.random, connectionsMax })
+    this.director = new Director({
+      nowMs: 0,
+      random: this.random,
+      connectionsMax,
+      onLargeTable: adviseHugePages,
+    })
     this.director.apply({ services: [config] }, 0)
   }
 
