@@ -5,12 +5,15 @@
 import {
   existsSync,
   mkdirSync,
+  mkdtempSync,
   readdirSync,
   readFileSync,
   readlinkSync,
   rmSync,
   writeFileSync,
 } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { makeNetworkNamespace, releaseNetworkNamespace } from '../../../dataplane/edge/netns.ts'
 import { plain, spawn } from '../../../dataplane/edge/spawn.ts'
 import { openTerminal } from '../../../dataplane/edge/terminal.ts'
@@ -40,9 +43,9 @@ const NETWORK: NetworkItem = {
   internal: false,
 }
 
-const open = async (): Promise<ProcessExecutor> => {
+const open = async (dataDirectory = DATA): Promise<ProcessExecutor> => {
   const executor = new ProcessExecutor({
-    dataDirectory: DATA,
+    dataDirectory,
     runDirectory: RUN,
     version: 'test',
     labels: {},
@@ -452,6 +455,16 @@ t.test('a root file system, its own user, volumes and a read-only root', async (
     }),
   )
   t.ok(again.includes('stdout: y') && again.includes('stdout: refused'), again.join('\n'))
+})
+
+t.test("the host's root, read-only, though the task's own files are on it", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'weft-process-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  const executor = await open(folder)
+  const script = 'echo x > /etc/weft-made || echo refused; echo y > /run/y && echo written'
+  const written = await toEnd(executor, task(script, { ReadOnly: true }))
+  t.ok(written.includes('stdout: refused'), written.join('\n'))
+  t.ok(written.includes('stdout: written'))
 })
 
 t.test('logs are followed, cut by tail and time, and rotated', async (t) => {

@@ -64,7 +64,8 @@ export function runScript({ directory, namespace, groups }: Place, isTty = false
     ...groups.map((file) => `echo $$ > ${q(file)} || echo "cannot join ${file}" >&3`),
     `${enter}unshare --mount --pid --ipc --uts --propagation private \\`,
     '  --fork --kill-child \\',
-    '  sh ./inside.sh > /dev/null 2> why < /dev/null',
+    // Opened out here: what is open for writing inside would keep a root from being read-only.
+    '  sh ./inside.sh > /dev/null 2> why < /dev/null 4>> done 7>> out 8>> err',
     'status=$?',
     ...(isTty ? ['exec 6<&-; wait "$reader"'] : []),
     '# unshare cannot tell that its child was killed: then nobody has left a status in "done".',
@@ -78,7 +79,7 @@ export function insideScript(plan: Plan, place: Place): string {
   return `${[
     '# Says why, for the agent, and ends.',
     'fail() { echo "$*" >&3; echo 125 >&4; exit 125; }',
-    'exec >> out 2>> err 4>> done',
+    'exec >&7 2>&8 7>&- 8>&-',
     `{ echo ${q(plan.hostname)} > /proc/sys/kernel/hostname; } 2> /dev/null ||`,
     `  hostname ${q(plan.hostname)} 2> /dev/null || true`,
     ...rootLines(plan, place),
