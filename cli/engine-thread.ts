@@ -161,7 +161,7 @@ export class EngineThread implements EngineHandle {
       try {
         await this.begin(tables, options)
       } catch (error) {
-        await this.undo('undo')
+        await this.undo('failed')
         throw error
       }
     })
@@ -374,12 +374,12 @@ export class EngineThread implements EngineHandle {
     }
   }
 
-  private async undo(end: EngineEnd): Promise<void> {
+  private async undo(end: EngineEnd | 'failed'): Promise<void> {
     clearTimeout(this.trimTimer)
     this.questions.close()
     this.loopback?.close()
     this.loopback = null
-    if (end === 'undo') await this.mesh?.undoAll()
+    if (end !== 'hold') await this.mesh?.undoAll()
     const worker = this.worker
     if (worker !== null) {
       this.worker = null
@@ -394,8 +394,9 @@ export class EngineThread implements EngineHandle {
     this.mesh = null
     this.icmp?.close()
     this.icmp = null
-    if (end === 'hold') await this.devices?.leave()
-    else await this.devices?.undoAll()
+    if (end === 'undo') await this.devices?.undoAll()
+    else if (end === 'failed') await this.devices?.giveBack()
+    else await this.devices?.leave()
     this.devices = null
     if (this.wakeFd >= 0) closeWake(this.wakeFd)
     this.wakeFd = -1

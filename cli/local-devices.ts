@@ -200,6 +200,14 @@ export class LocalDevices {
     }
   }
 
+  /** After a start that failed: what it made goes, what an earlier agent had made stays. */
+  async giveBack(): Promise<void> {
+    const all = [...this.devices]
+    if (!all.some(([, { opened }]) => opened.adopted)) return this.undoAll()
+    for (const [key, { opened }] of all) if (!opened.adopted) this.close(key)
+    await this.leave()
+  }
+
   /** Leaves everything as it is to the next agent, which finds it in the journal. */
   async leave(): Promise<void> {
     await this.lastEnd

@@ -14,6 +14,7 @@ import { makeDirectory } from '../controlplane/agent/make-directory.ts'
 import { EngineApi } from '../controlplane/api/engine-api.ts'
 import { type Listener, listen } from '../controlplane/api/server.ts'
 import { Directory } from '../controlplane/raft/shell/directory.ts'
+import type { EngineEnd } from '../dataplane/engine-handle.ts'
 import { controlHandlers } from './control-handlers.ts'
 import { type ControlServer, serveControl } from './control-server.ts'
 import { EXIT_FAILURE, EXIT_OK, EXIT_RESTART } from './exit.ts'
@@ -37,16 +38,16 @@ export { usage } from './node/up-settings.ts'
 
 /** Gives back, last taken first, what was taken so far. */
 class Releases {
-  readonly #all: (() => unknown)[] = []
+  readonly #all: ((end: EngineEnd) => unknown)[] = []
 
-  add(release: () => unknown): void {
+  add(release: (end: EngineEnd) => unknown): void {
     this.#all.push(release)
   }
 
-  async run(log: Logger): Promise<void> {
+  async run(end: EngineEnd, log: Logger): Promise<void> {
     for (const release of this.#all.splice(0).reverse()) {
       try {
-        await release()
+        await release(end)
       } catch (error) {
         log.error('stopping failed', { error: (error as Error).message })
       }
@@ -60,10 +61,11 @@ export async function run(args: readonly string[]): Promise<number> {
   const releases = new Releases()
   const stopped = stopSignal(log)
   let status = EXIT_OK
+  let end: EngineEnd = 'keep'
   try {
-    const engine = await start(settings, log, releases)
+    await start(settings, log, releases)
     if ((await stopped) === 'restart') {
-      engine.hold()
+      end = 'hold'
       status = EXIT_RESTART
     }
   } catch (error) {
@@ -74,7 +76,7 @@ export async function run(args: readonly string[]): Promise<number> {
     log.error(`stopping took more than ${STOP_TIMEOUT_MS / 1000} s`)
     process.exit(EXIT_FAILURE)
   }, STOP_TIMEOUT_MS)
-  await releases.run(log)
+  await releases.run(end, log)
   clearTimeout(late)
   if (status !== EXIT_FAILURE) log.info('stopped')
   process.exit(status)
@@ -105,7 +107,7 @@ function stopSignal(log: Logger): Promise<'stop' | 'restart'> {
   })
 }
 
-async function start(settings: UpSettings, log: Logger, releases: Releases): Promise<NodeEngine> {
+async function start(settings: UpSettings, log: Logger, releases: Releases): Promise<void> {
   const { dataDirectory, runDirectory } = settings
   for (const path of new Set([dataDirectory, runDirectory])) {
     makeDirectory(path, 0o700)
@@ -118,7 +120,7 @@ async function start(settings: UpSettings, log: Logger, releases: Releases): Pro
     log,
     onFailure: () => node?.membership?.agent.redescribe(),
   })
-  releases.add(() => engine.stop())
+  releases.add((end) => engine.stop(end))
   node = newNode(settings, engine, log)
   const version = weftVersion()
   const api = new EngineApi({ version, log }, node, nodeServices(node))
@@ -126,7 +128,7 @@ async function start(settings: UpSettings, log: Logger, releases: Releases): Pro
   node.serveWith((request) => api.handleForwarded(request))
   node.onChange(() => api.clusterChanged())
   await serveBeside(settings, engine, node, log, releases)
-  releases.add(() => node.close())
+  releases.add((end) => node.close(end))
   for (const on of settings.hosts) {
     const listener: Listener = await listen(api, on)
     releases.add(() => listener.close())
@@ -136,7 +138,6 @@ async function start(settings: UpSettings, log: Logger, releases: Releases): Pro
   if (node.membership === null) await engine.stop()
   const { state, nodeId } = node.status()
   log.info('the node is up', { state, ...(nodeId === '' ? {} : { node: nodeId }) })
-  return engine
 }
 
 /** The control socket, and metrics. */

@@ -5,8 +5,9 @@
 // Order: start() once, then swap() any number of times, one at a time, then stop(). stop() may come
 // at any moment, also while start() or swap() has not settled; it undoes everything on the host
 // that was made so far and settles after that. A second stop() returns the first one's promise.
-// stop('hold') is for an agent that another one follows at once: it leaves devices and published
-// ports to that one's start(), and what comes to the ports in between is dropped silently.
+// stop('keep') is for an agent whose tasks go on: it leaves their devices to the next start().
+// stop('hold') is for an agent that another one follows at once: it leaves the published ports as
+// well, and what comes to them in between is dropped silently.
 //
 // Draining. swap() resolves when the packet loop runs the tables, which is the acknowledgement that
 // their version is in force; `ask('drain', { endpoint })` then tells how many flows an endpoint
@@ -38,13 +39,13 @@ export interface ChangeResult {
   readonly error: ManualError | null
 }
 
-/** What stop() does with the host: takes everything back, or leaves it to the next agent. */
-export type EngineEnd = 'undo' | 'hold'
+/** What stop() does with the host: takes everything back, or all but the devices, or nothing. */
+export type EngineEnd = 'undo' | 'keep' | 'hold'
 
 export interface EngineHandle {
   /** Resolves when packets flow. Rejects with an EdgeError whose message a person can act on; then
-   * nothing of it is left behind and stop() need not be called. What an agent before this one held,
-   * and this one has not come to, is still held. */
+   * nothing of it is left behind and stop() need not be called. Devices of an agent before this one
+   * stay; so does what that one held, unless this one has come to it. */
   start(tables: CompiledTables, options: EngineOptions): Promise<void>
   /** Replaces the tables whole. Rejects when the host refuses what they ask for (a namespace that
    * is not there); then the tables that ran before still run. */

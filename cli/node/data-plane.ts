@@ -13,6 +13,7 @@ import { TablesRefused } from '../../controlplane/agent/tables-sync.ts'
 import type { NodeTunnel } from '../../controlplane/store/objects.ts'
 import { compileTables } from '../../dataplane/compile.ts'
 import { RX_PACKETS, TX_PACKETS } from '../../dataplane/counters.ts'
+import type { EngineEnd } from '../../dataplane/engine-handle.ts'
 import type { ForwardingTables, LocalInterface, LocalNode } from '../../dataplane/tables.ts'
 import { validateTables } from '../../dataplane/validate.ts'
 import { SCHEDULERS } from '../compose.ts'
@@ -91,8 +92,8 @@ export class NodeDataPlane implements AgentDataPlane {
     return Promise.race([dns.counts(), sleep(DNS_COUNTS_MS, null, { ref: false })])
   }
 
-  async stop(): Promise<void> {
-    await this.#engine.stop()
+  async stop(end: EngineEnd): Promise<void> {
+    await this.#engine.stop(end)
     await this.#starting
     await this.#dns?.stop()
     this.#dns = null

@@ -18,6 +18,7 @@ import type { IdentityPaths, NodeIdentity } from '../../controlplane/ca/identity
 import { NodeSecurity } from '../../controlplane/ca/security.ts'
 import type { StartMode } from '../../controlplane/raft/shell/open-member.ts'
 import type { NodeDescription } from '../../controlplane/store/objects.ts'
+import type { EngineEnd } from '../../dataplane/engine-handle.ts'
 import { SCHEDULERS } from '../compose.ts'
 import { becomeMember } from './become-member.ts'
 import type { NodeDataPlane } from './data-plane.ts'
@@ -166,8 +167,12 @@ export class SwarmMembership {
     this.#parts.files.writeState(next)
   }
 
-  /** Ends; tasks go on, or are ended first where the node leaves. */
-  async close(leaveTasksMs: number | null): Promise<void> {
+  /** Ends; tasks go on, or are ended first where the node leaves. `end` is the data plane's: the
+   * interfaces of tasks that go on stay. */
+  async close(
+    leaveTasksMs: number | null,
+    end: EngineEnd = leaveTasksMs === null ? 'keep' : 'undo',
+  ): Promise<void> {
     this.#abort.abort()
     this.#joining.abort()
     if (leaveTasksMs === null) await this.agent.close()
@@ -177,7 +182,7 @@ export class SwarmMembership {
       this.#manager = null
     })
     await this.security.stop()
-    await this.#parts.dataPlane.stop()
+    await this.#parts.dataPlane.stop(end)
   }
 
   // -- what the cluster says ----------------------------------------------------------------------

@@ -18,7 +18,9 @@ const t = await insideLab(import.meta.filename)
 const RUN_DIRECTORY = '/run/weft'
 const CHILD = 'WEFT_TEST_ENGINE_CHILD'
 
-function compiled(): CompiledTables {
+/** With an interface of the task: `device`. */
+function compiled(device?: string): CompiledTables {
+  const place = device === undefined ? {} : { interface: { name: device } }
   const tables: ForwardingTables = {
     version: 1,
     node: { name: 'a', listenAddress: '127.0.0.1', addresses: ['127.0.0.1'] },
@@ -26,7 +28,7 @@ function compiled(): CompiledTables {
     networks: [
       { name: 'in', vni: 4096, subnets: ['10.0.0.0/24'], encrypted: false, ingress: true },
     ],
-    endpoints: [{ name: 'web', network: 'in', node: 'a', addresses: ['10.0.0.3'] }],
+    endpoints: [{ name: 'web', network: 'in', node: 'a', addresses: ['10.0.0.3'], ...place }],
     services: [{ name: 'web', network: 'in', vips: [], backends: [{ endpoint: 'web' }] }],
     publishedPorts: [{ protocol: 'tcp', port: 8080, targetPort: 80, service: 'web' }],
   }
@@ -68,6 +70,33 @@ if (process.env[CHILD] !== undefined) {
     t.match(String(host()), /dport 8080/, 'it can start again')
     await engine.stop()
     t.same(host(), before)
+  })
+
+  t.test('stopped while tasks go on: their interfaces stay, and are taken over', async (t) => {
+    const before = host()
+    const index = (): string | undefined => {
+      const { stdout } = spawnSync('ip', ['-o', 'link', 'show', 'web1'], { encoding: 'utf8' })
+      return /^(\d+): web1:/.exec(stdout)?.[1]
+    }
+    const engine = newEngine()
+    await engine.apply(compiled('web1'))
+    const first = index()
+    t.type(first, 'string')
+    for (const [end, isHeld] of [
+      ['keep', false],
+      ['hold', true],
+    ] as const) {
+      await engine.stop(end)
+      t.equal(String(host()).includes('dport 8080'), isHeld, `${end}: published ports`)
+      t.equal(index(), first, `${end}: the interface`)
+      await engine.apply(compiled('web1'))
+      t.equal(index(), first)
+    }
+    await engine.stop('keep')
+    await newEngine().stop('keep')
+    t.equal(index(), first, 'an agent that has had no tables keeps it as well')
+    await newEngine().stop()
+    t.same(host(), before, 'a node without tasks does not')
   })
 
   t.test('stopped before it has started, after one that was killed', async (t) => {

@@ -10,6 +10,7 @@ import { Turns } from '../../base/turns.ts'
 import type { BalancerRows } from '../../dataplane/balanced-services.ts'
 import type { CompiledTables } from '../../dataplane/compiled.ts'
 import { type CounterRow, counterMemory } from '../../dataplane/counters.ts'
+import { repairMeshHost } from '../../dataplane/edge/mesh-host.ts'
 import type { ChangeResult, EngineEnd, EngineHandle } from '../../dataplane/engine-handle.ts'
 import type { ManualChange, ManualService } from '../../dataplane/manual-services.ts'
 import type { QuestionName, Questions } from '../../dataplane/questions.ts'
@@ -40,7 +41,6 @@ export class NodeEngine implements Omit<EngineHandle, 'start' | 'swap'> {
   #isUsed = false
   /** Starts and ends are made one after another: a loop that is starting can be stopped. */
   readonly #turns = new Turns()
-  #isHeld = false
 
   constructor(options: NodeEngineOptions) {
     this.#options = options
@@ -52,24 +52,20 @@ export class NodeEngine implements Omit<EngineHandle, 'start' | 'swap'> {
     return this.#turns.take(() => this.#apply(tables))
   }
 
-  /** Ends the loop; the host is then as it was before the first one, also where another agent left
-   * something and no loop has run since. After hold() it is left to the next agent instead. */
-  stop(): Promise<void> {
+  /** Ends the loop; the host is then as `end` says, also where another agent left something and no
+   * loop has run since. */
+  stop(end: EngineEnd = 'undo'): Promise<void> {
     return this.#turns.take(async () => {
-      if (this.#thread !== null) await this.#end(this.#isHeld ? 'hold' : 'undo')
-      else if (!this.#isHeld) await this.#repair()
+      if (this.#thread !== null) await this.#end(end)
+      else if (end !== 'hold') await this.#repair(end)
     })
   }
 
-  /** Another agent follows this one at once: what the host has for the data plane stays. */
-  hold(): void {
-    this.#isHeld = true
-  }
-
-  async #repair(): Promise<void> {
+  async #repair(end: 'undo' | 'keep'): Promise<void> {
     const { runDirectory, log } = this.#options
     try {
-      const count = await repairHost(runDirectory, log)
+      const isKept = end === 'keep'
+      const count = await (isKept ? repairMeshHost(runDirectory) : repairHost(runDirectory, log))
       if (count > 0) log.info('repaired what an earlier agent left', { changes: count })
     } catch (error) {
       log.warn('the host could not be repaired', { error: (error as Error).message })
@@ -83,7 +79,7 @@ export class NodeEngine implements Omit<EngineHandle, 'start' | 'swap'> {
     if (this.#thread !== null && isFixed) {
       await this.#thread.swap(tables)
     } else {
-      await this.#end('undo')
+      await this.#end('keep')
       // Memory that nobody has written to costs nothing, and would if it were zeroed.
       if (this.#isUsed) {
         new Uint8Array(this.counters).fill(0)
@@ -98,7 +94,7 @@ export class NodeEngine implements Omit<EngineHandle, 'start' | 'swap'> {
         onFailure: (error) => {
           log.error('the data plane has failed', { error: error.message })
           if (this.#thread === thread) this.#thread = null
-          thread.stop().then(
+          thread.stop('keep').then(
             () => onFailure(error),
             () => onFailure(error),
           )

@@ -33,6 +33,7 @@ import {
 } from '../../controlplane/ca/identity.ts'
 import { parseUnlockKey } from '../../controlplane/ca/seal.ts'
 import type { StartMode } from '../../controlplane/raft/shell/open-member.ts'
+import type { EngineEnd } from '../../dataplane/engine-handle.ts'
 import { hostPart, type NodeAddresses, nodeAddresses, type SystemAddress } from './addresses.ts'
 import { NodeDataPlane } from './data-plane.ts'
 import {
@@ -206,11 +207,11 @@ export class Node implements NodeControl {
   }
 
   /** The agent ends; tasks go on. */
-  async close(): Promise<void> {
+  async close(end: EngineEnd): Promise<void> {
     this.#isClosing = true
     this.#attempt.abort()
     await this.#turns.take(async () => {
-      await this.#membership?.close(null)
+      await this.#membership?.close(null, end)
       this.#membership = null
     })
   }

@@ -1,8 +1,10 @@
-// Goal: containers and their connections outlive the agent, killed without warning; the engine's
-// end is the end of its containers, which are made anew as soon as it is back. Method: one engine
-// and one agent in a lab; a connection that counts, in containers of two services.
+// Goal: containers and their connections outlive the agent, killed without warning, stopped in
+// order or restarted; the engine's end is the end of its containers, which are made anew as soon as
+// it is back. Method: one engine and one agent in a lab; a connection that counts, in containers of
+// two services.
 
 import './enter.ts'
+import { EXIT_RESTART } from '../../cli/exit.ts'
 import { waitFor } from '../../cli/lab/wait.ts'
 import { engineTest, startEngineNodes, untilRunning } from './engine-scene.ts'
 
@@ -31,6 +33,12 @@ engineTest('agent and engine start again', async (t, lab) => {
   await node.crash()
   await node.start()
   await goesOn('the connection after the agent was killed')
+  t.equal(await node.stop(), 0)
+  await node.start()
+  await goesOn('the connection after the agent was stopped')
+  t.equal(await node.hold(), EXIT_RESTART)
+  await node.start()
+  await goesOn('the connection after the agent was restarted')
   const running = await engine.mustDocker('ps', '-q', '--no-trunc')
   t.same(running.split('\n').sort(), [...containers].sort(), 'the same containers')
   t.equal((await untilRunning(h1!, 'count', 1))[0]!.ID, client!.ID, 'the same task')
