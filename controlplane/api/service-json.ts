@@ -36,9 +36,7 @@ export function serviceJson(
     ...(previousSpec === null ? {} : { PreviousSpec: shownSpec(previousSpec) }),
     Endpoint: endpointJson(service),
     ...(updateStatus === null ? {} : { UpdateStatus: updateJson(updateStatus) }),
-    ...(withStatus
-      ? { ServiceStatus: statusJson(service, tx.find('tasks', 'service', service.id)) }
-      : {}),
+    ...(withStatus ? { ServiceStatus: statusJson(tx, service) } : {}),
     ...(jobStatus === null
       ? {}
       : {
@@ -95,7 +93,8 @@ function updateJson(status: NonNullable<ServiceObject['updateStatus']>) {
 }
 
 /** What `docker service ls` counts (swarmkit, controlapi/service.go, ListServiceStatuses). */
-function statusJson(service: ServiceObject, tasks: readonly TaskObject[]) {
+function statusJson(tx: ReadTransaction, service: ServiceObject) {
+  const tasks = tx.find('tasks', 'service', service.id)
   const { Replicated, ReplicatedJob } = service.spec.Mode
   const { jobStatus } = service
   const counted =
@@ -107,13 +106,18 @@ function statusJson(service: ServiceObject, tasks: readonly TaskObject[]) {
       desiredState === 'running' || (desiredState === 'complete' && !isTerminal(status.state)),
   )
   return {
-    RunningTasks: counted.filter(({ status }) => status.state === 'running').length,
+    RunningTasks: counted.filter((task) => isRunning(tx, task)).length,
     DesiredTasks: Replicated?.Replicas ?? ReplicatedJob?.MaxConcurrent ?? wanted.length,
     CompletedTasks:
       jobStatus === null
         ? 0
         : counted.filter(({ status }) => stateRank(status.state) === stateRank('complete')).length,
   }
+}
+
+/** What a node that is down said last of its tasks counts no more: others run in their place. */
+function isRunning(tx: ReadTransaction, { status, nodeId }: TaskObject): boolean {
+  return status.state === 'running' && tx.get('nodes', nodeId)?.status.state !== 'down'
 }
 
 function withDefaultsOf(spec: ServiceSpec): ServiceSpec {
