@@ -7,6 +7,9 @@
 //     {"id":1,"entry":{...}}
 //     {"undone":1}
 //
+// What was undone is history. A journal that holds much more of it than of anything else is written
+// anew, so that an agent may run for years.
+//
 // The page cache survives a killed process and /run does not survive a reboot, so nothing is
 // synced.
 
@@ -25,7 +28,7 @@ import {
 import { dirname } from 'node:path'
 import { EdgeError } from './errors.ts'
 import * as libc from './libc.ts'
-import { JOURNAL_SIZE_MAX } from './limits.ts'
+import { JOURNAL_HISTORY_MAX, JOURNAL_SIZE_MAX } from './limits.ts'
 
 const VERSION = 1
 
@@ -41,9 +44,9 @@ export interface Journal<T> {
   append(entries: readonly T[]): JournalRecord<T>[]
   /** Notes that records were undone. */
   undone(ids: readonly number[]): void
-  /** Makes a new journal of records of this one, in place of a long history: whoever dies in the
-   * middle leaves the old or the new one. Throws EdgeError JOURNAL. */
-  rewrite(records: readonly JournalRecord<T>[]): void
+  /** Leaves history out: a new journal takes the place of this one, and whoever dies in the middle
+   * leaves the old or the new one. Throws EdgeError JOURNAL. */
+  rewrite(): void
   /** Empties the journal: nothing is left to undo. */
   clear(): void
   /** Gives the lock back. */
@@ -135,12 +138,17 @@ class FileJournal<T> implements Journal<T> {
   private readonly identity: string
   private nextId = 1
   private closed = false
+  /** What is not undone, by id. */
+  private readonly live: Map<number, JournalRecord<T>>
+  /** Records undone since the journal was written anew. */
+  private history = 0
 
   constructor(fd: number, path: string, identity: string, leftover: JournalRecord<T>[]) {
     this.fd = fd
     this.path = path
     this.leftover = leftover
     this.identity = identity
+    this.live = new Map(leftover.map((record) => [record.id, record]))
     if (leftover.length === 0) this.clear()
     for (const { id } of leftover) this.nextId = Math.max(this.nextId, id + 1)
   }
@@ -148,14 +156,18 @@ class FileJournal<T> implements Journal<T> {
   append(entries: readonly T[]): JournalRecord<T>[] {
     const records = entries.map((entry) => ({ id: this.nextId++, entry }))
     this.write(records)
+    for (const record of records) this.live.set(record.id, record)
     return records
   }
 
   undone(ids: readonly number[]): void {
     this.write(ids.map((id) => ({ undone: id })))
+    for (const id of ids) this.live.delete(id)
+    this.history += ids.length
+    if (this.history > JOURNAL_HISTORY_MAX) this.rewrite()
   }
 
-  rewrite(records: readonly JournalRecord<T>[]): void {
+  rewrite(): void {
     const name = `${this.path}.new`
     const fd = openFile(name)
     const before = this.fd
@@ -163,7 +175,7 @@ class FileJournal<T> implements Journal<T> {
     try {
       libc.flock(fd, libc.LOCK_EX | libc.LOCK_NB)
       ftruncateSync(fd, 0)
-      this.write([this.head(), ...records])
+      this.write([this.head(), ...this.live.values()])
       renameSync(name, this.path)
     } catch (error) {
       this.fd = before
@@ -171,11 +183,14 @@ class FileJournal<T> implements Journal<T> {
       throw error
     }
     closeSync(before)
+    this.history = 0
   }
 
   clear(): void {
     ftruncateSync(this.fd, 0)
     this.write([this.head()])
+    this.live.clear()
+    this.history = 0
   }
 
   private head(): object {

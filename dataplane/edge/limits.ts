@@ -50,6 +50,9 @@ export const MESH_HOLD_SECONDS = 60
 /** Largest journal read back after a crash, in bytes. */
 export const JOURNAL_SIZE_MAX: number = 16 * 2 ** 20
 
+/** Records that were undone and still stand in a journal; with what they were, about 1 MB. */
+export const JOURNAL_HISTORY_MAX = 4096
+
 /** Largest UDP payload over IPv4: 65535 less 20 of IP and 8 of UDP. */
 export const UDP_PAYLOAD_SIZE_MAX: number = 65535 - 28
 

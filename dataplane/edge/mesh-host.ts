@@ -120,9 +120,10 @@ export async function repairMeshHost(runDirectory: string): Promise<number> {
 /** What a predecessor that held its ports had made: now ours. The journal would grow from agent to
  * agent, and one that is too large is not read. */
 function takeOver(journal: Journal<MeshStep>): JournalRecord<MeshStep>[] {
-  const made = journal.leftover.filter(({ entry }) => entry.kind !== 'hold')
-  journal.rewrite(made)
-  return made
+  const holds = journal.leftover.filter(({ entry }) => entry.kind === 'hold')
+  journal.undone(holds.map(({ id }) => id))
+  journal.rewrite()
+  return journal.leftover.filter(({ entry }) => entry.kind !== 'hold')
 }
 
 function journalPlace(runDirectory: string): { path: string; identity: string } {
