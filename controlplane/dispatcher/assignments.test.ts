@@ -8,6 +8,36 @@ import { TestAgent } from './testing/agent.ts'
 import { network, service, task } from './testing/objects.ts'
 import { on, scene } from './testing/scene.ts'
 
+t.test('another ingress network, while a task is on the one that was removed', async (t) => {
+  const s = await scene(['a', 'b'])
+  const [a, b] = ['a', 'b'].map((id) => s.agent(id).register().listen()) as [TestAgent, TestAgent]
+  const ingress = (id: string) =>
+    network(id, { spec: { Name: id, Labels: {}, Driver: 'overlay', Ingress: true } })
+  await s.write((tx) => {
+    tx.create('networks', ingress('n8'))
+    tx.create('tasks', task('t1', 'running', 'a', [on('n8', '10.0.8.3')]))
+  })
+  await s.pass(300, [a, b])
+  t.equal(b.items.all('network').get('n8')?.ingress, true)
+  await s.write((tx) => {
+    tx.update('networks', { ...tx.get('networks', 'n8')!, pendingDelete: true })
+    tx.create('networks', ingress('n9'))
+  })
+  await s.pass(300, [a, b])
+  const ingressesOf = ({ items }: TestAgent) =>
+    [...items.all('network').values()].filter((item) => item.ingress).map(({ id }) => id)
+  t.same([...a.items.all('network').keys()].sort(), ['n8', 'n9'])
+  t.same([...b.items.all('network').keys()], ['n9'])
+  t.same([ingressesOf(a), ingressesOf(b)], [['n9'], ['n9']])
+  s.dispatcher.stop()
+  const second = s.another()
+  second.start()
+  t.teardown(() => second.stop())
+  const again = new TestAgent(second, 'a').register().listen() as TestAgent
+  await s.pass(300, [again])
+  t.same(ingressesOf(again), ['n9'], 'also under another leader')
+})
+
 t.test('networks', async (t) => {
   const s = await scene(['a', 'b', 'c'])
   const agents = ['a', 'b', 'c'].map((id) => s.agent(id).register().listen()) as TestAgent[]

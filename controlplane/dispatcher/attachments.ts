@@ -90,9 +90,13 @@ export class Attachments {
 }
 
 function attachable(tx: ReadTransaction, nameOrId: string): NetworkObject {
+  // One of its name that was removed may still be there.
+  const shown = (network: NetworkObject | undefined): NetworkObject | undefined =>
+    network?.pendingDelete === false ? network : undefined
   const network =
-    tx.get('networks', nameOrId) ?? tx.all('networks').find(({ spec }) => spec.Name === nameOrId)
-  if (network === undefined || network.pendingDelete) {
+    shown(tx.get('networks', nameOrId)) ??
+    tx.all('networks').find((one) => one.spec.Name === nameOrId && !one.pendingDelete)
+  if (network === undefined) {
     throw new DispatchError('not-found', `network ${nameOrId} not found`)
   }
   if (network.spec.Attachable === true) return network

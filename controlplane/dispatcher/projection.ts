@@ -12,7 +12,7 @@
 // A node follows its own topic, the peers, the ingress network (published ports answer on every
 // node) and the networks its live tasks are on.
 
-import { type EndpointItem, onNetwork } from '../store/assignment.ts'
+import { type EndpointItem, type NetworkItem, onNetwork } from '../store/assignment.ts'
 import type { Change, ReadTransaction } from '../store/contract.ts'
 import type {
   NetworkObject,
@@ -48,7 +48,9 @@ type Place = 'there' | 'away' | 'gone'
 export class Projection {
   readonly #topics: Topics
   readonly #hooks: ProjectionHooks
-  #ingressId: string | null = null
+  /** The ingress network. One that was removed is no more as soon as there is another, though tasks
+   * may still be on it: a node can have only one. */
+  #ingress: NetworkItem | null = null
   /** Node to network to the tasks that hold it there. */
   readonly #networksOf = new Map<string, Map<string, Set<string>>>()
   /** Network to the nodes that follow it because of a task. */
@@ -79,7 +81,7 @@ export class Projection {
   /** Topics that a node follows. */
   followed(nodeId: string): string[] {
     const networks = new Set(this.#networksOf.get(nodeId)?.keys())
-    if (this.#ingressId !== null) networks.add(this.#ingressId)
+    if (this.#ingress !== null) networks.add(this.#ingress.id)
     return [nodeTopic(nodeId), PEERS_TOPIC, ...[...networks].map(networkTopic)]
   }
 
@@ -95,6 +97,10 @@ export class Projection {
     else if (!this.#away.delete(nodeId)) return
     const place = this.#place(nodeId, tx)
     for (const task of tx.find('tasks', 'node', nodeId)) this.#endpoints(task, place)
+  }
+
+  get #ingressId(): string | null {
+    return this.#ingress?.id ?? null
   }
 
   #place(nodeId: string, tx: ReadTransaction): Place {
@@ -135,19 +141,27 @@ export class Projection {
   // -- networks and services ----------------------------------------------------------------------
 
   #network(network: NetworkObject, tx: ReadTransaction | null): void {
-    const item = networkItem(network)
-    if (item === null) return
-    this.#topics.set(networkTopic(network.id), 'network', network.id, item)
-    if (!item.ingress || this.#ingressId === network.id) return
-    this.#ingressId = network.id
+    const given = networkItem(network)
+    if (given === null) return
+    const { id } = given
+    const former = this.#ingress
+    const isOther = given.ingress && former !== null && former.id !== id
+    const item = isOther && network.pendingDelete ? { ...given, ingress: false } : given
+    this.#topics.set(networkTopic(id), 'network', id, item)
+    if (!item.ingress) return
+    this.#ingress = item
+    if (former?.id === id) return
+    if (former !== null) {
+      this.#topics.set(networkTopic(former.id), 'network', former.id, { ...former, ingress: false })
+    }
     for (const service of tx?.all('services') ?? []) this.#service(service, undefined)
     this.#hooks.followed('')
   }
 
   #networkGone({ id }: NetworkObject, tx: ReadTransaction): void {
     this.#topics.delete(networkTopic(id), 'network', id)
-    if (this.#ingressId !== id) return
-    this.#ingressId = null
+    if (this.#ingress?.id !== id) return
+    this.#ingress = null
     for (const service of tx.all('services')) this.#dropService(service.id, id)
     this.#hooks.followed('')
   }
