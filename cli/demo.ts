@@ -10,18 +10,21 @@ import type { ChildProcess } from 'node:child_process'
 import { createServer, get, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import process from 'node:process'
-import { parseArgs } from 'node:util'
 import { runInner } from './demo/inner.ts'
 import { SCRAPE_TIMEOUT_MS, STOP_TIMEOUT_MS } from './demo/limits.ts'
 import type { ToInner, ToOuter } from './demo/messages.ts'
+import { UsageError } from './exit.ts'
 import { insideLab, labObstacle, spawnInLab } from './lab/enter.ts'
+import { parseArguments } from './verb.ts'
 
 export const usage: string = `usage: weft demo [--once]
 
-Shows weft on this machine: a swarm of three nodes and a client in namespaces of their own, a
-stack of three services on two encrypted networks, with published ports. Needs no privileges.
+Shows weft on this machine: a swarm of three nodes and a client in namespaces of
+their own, a stack of three services on two encrypted networks, with published
+ports. Needs no privileges. Keys "q" and Ctrl-C end it.
 
-  --once   run the checks, print a line each, exit 0 or 1
+  --once   Run the checks and print a line for each; status 0 or 1
+  -h, --help
 `
 
 class Outer {
@@ -143,19 +146,9 @@ class Outer {
 
 /** The verb `demo`; returns the exit status. */
 export async function run(args: readonly string[]): Promise<number> {
-  const options = { once: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } } as const
-  let values: { once?: boolean; help?: boolean }
-  try {
-    values = parseArgs({ args: [...args], options }).values
-  } catch (error) {
-    process.stderr.write(`weft demo: ${(error as Error).message}\n${usage}`)
-    return 2
-  }
-  if (values.help) {
-    process.stdout.write(usage)
-    return 0
-  }
-  const once = values.once ?? false
+  const { values, positionals } = parseArguments(args, { once: { type: 'boolean' } })
+  if (positionals.length > 0) throw new UsageError('takes no arguments but --once')
+  const once = values.once === true
   // The channel to the outer half would keep this half alive.
   if (insideLab()) process.exit(await runInner(once))
   const obstacle = labObstacle()

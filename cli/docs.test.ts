@@ -7,11 +7,16 @@ import t from 'tap'
 import { DROP_NONE, DROP_REASONS } from '../dataplane/drop-reasons.ts'
 import { ENGINE_METRICS, LOADS, ROW_KINDS, TOTALS } from '../dataplane/metrics.ts'
 import { problemText, validateTables } from '../dataplane/validate.ts'
+import * as backup from './backup.ts'
 import { SCHEDULERS } from './compose.ts'
 import * as dataplane from './dataplane.ts'
+import * as demo from './demo.ts'
 import { EXIT_RESTART } from './exit.ts'
 import * as ipvs from './ipvs.ts'
+import * as keygen from './keygen.ts'
+import * as restore from './restore.ts'
 import * as up from './up.ts'
+import * as version from './version.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 
@@ -72,7 +77,18 @@ t.test('a restart has one status: in the unit, the documents and the usage', asy
   }
   t.match(unit, /^ExecReload=.*kill -s USR2 \$MAINPID$/m)
   t.ok(read('docs/operations.md').includes(`| ${EXIT_RESTART} |`))
-  for (const { usage } of [up, dataplane]) t.match(usage, `status\n${EXIT_RESTART} `)
+  for (const { usage } of [up, dataplane]) t.match(usage, new RegExp(`status\\s${EXIT_RESTART} `))
+})
+
+t.test('the usage of every verb fits a terminal of 80 columns', async (t) => {
+  const verbs = { backup, dataplane, demo, ipvs, keygen, restore, up, version }
+  for (const [name, { usage }] of Object.entries(verbs)) {
+    t.strictSame(
+      usage.split('\n').filter((line) => line.length > 80),
+      [],
+      name,
+    )
+  }
 })
 
 t.test('every scheduler is in docs/tables.md', async (t) => {

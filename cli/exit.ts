@@ -11,4 +11,11 @@ export const EXIT_RESTART: number = 75
 /** A command line that cannot be understood: a sentence, and what to look at. */
 export class UsageError extends Error {
   override readonly name: string = 'UsageError'
+  /** The command of the verb whose help tells more ("create" of "weft service create"). */
+  readonly command: string | undefined
+
+  constructor(message: string, command?: string) {
+    super(message)
+    this.command = command
+  }
 }

@@ -114,7 +114,8 @@ async function main(args: readonly string[]): Promise<number> {
     return await verb.run(rest)
   } catch (error) {
     if (!(error instanceof UsageError)) throw error
-    throw new UsageError(`${name}: ${error.message}; see "weft ${name} --help"`)
+    const words = error.command === undefined ? name : `${name} ${error.command}`
+    throw new UsageError(`${words}: ${error.message}; see "weft ${words} --help"`)
   }
 }
 

@@ -180,7 +180,10 @@ t.test('swarm', async (t) => {
 t.test('what is no command', async (t) => {
   const swarm = (...args: string[]) => run('swarm', SWARM_COMMANDS, args)
   await t.rejects(swarm('jion'), UsageError)
-  await t.rejects(swarm('join'), /requires exactly 1 argument/)
+  t.match(await swarm(), { status: 2, out: '', err: /^usage: weft swarm COMMAND/ })
+  t.match(await swarm('--help'), { status: 0, out: /^usage: weft swarm COMMAND/, err: '' })
+  const noOperand = { message: 'requires exactly 1 argument (HOST:PORT)', command: 'join' }
+  await t.rejects(swarm('join'), noOperand)
   await t.rejects(swarm('init', 'x'), /requires no arguments/)
   await t.rejects(swarm('init', '--autolok'), /unknown option "--autolok"; did you mean/)
   await t.rejects(swarm('ca', '-H', 'tcp://1.2.3.4:1'), /unix:/)

@@ -4,7 +4,7 @@
 
 import process from 'node:process'
 import { didYouMean } from '../../dataplane/suggest.ts'
-import { EXIT_FAILURE, EXIT_OK, UsageError } from '../exit.ts'
+import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE, UsageError } from '../exit.ts'
 import { RUN_DIRECTORY_DEFAULT } from '../run-directory.ts'
 import type { Verb } from '../verb.ts'
 import { ApiClient, ApiRefusal } from './api-client.ts'
@@ -107,7 +107,11 @@ export async function runNoun(
   terminal: Terminal,
 ): Promise<number> {
   const [name, ...rest] = args
-  if (name === undefined || name === '--help' || name === '-h') {
+  if (name === undefined) {
+    terminal.err(nounUsage(noun, summary, commands))
+    return EXIT_USAGE
+  }
+  if (name === '--help' || name === '-h') {
     terminal.out(nounUsage(noun, summary, commands))
     return EXIT_OK
   }
@@ -119,30 +123,24 @@ export async function runNoun(
     )
     throw new UsageError(`unknown command "${name}"${hint}`)
   }
-  const line = parseCommandLine(
-    command.name,
-    optionsOf(command),
-    rest,
-    command.stopsAtOperand === true,
-  )
-  if (line.given.flag('help')) {
-    terminal.out(commandUsage(noun, command))
-    return EXIT_OK
-  }
-  checkCount(noun, command, line.operands.length)
-  const host = line.given.text(agentOption(command)) ?? process.env.WEFT_HOST
-  const call = new CommandCall(new ApiClient(socketOf(host)), line, terminal)
   try {
-    return await command.run(call)
+    const line = parseCommandLine(optionsOf(command), rest, command.stopsAtOperand === true)
+    if (line.given.flag('help')) {
+      terminal.out(commandUsage(noun, command))
+      return EXIT_OK
+    }
+    checkCount(command, line.operands.length)
+    const host = line.given.text(agentOption(command)) ?? process.env.WEFT_HOST
+    return await command.run(new CommandCall(new ApiClient(socketOf(host)), line, terminal))
   } catch (error) {
-    if (error instanceof UsageError) throw error
+    if (error instanceof UsageError) throw new UsageError(error.message, command.name)
     const isRefusal = error instanceof ApiRefusal
     terminal.err(`${isRefusal ? 'Error response from daemon: ' : ''}${(error as Error).message}\n`)
     return EXIT_FAILURE
   }
 }
 
-function checkCount(noun: string, command: Command, count: number): void {
+function checkCount(command: Command, count: number): void {
   const [min, max] = command.count
   if (count >= min && count <= max) return
   const plural = (n: number): string => (n === 1 ? '1 argument' : `${n} arguments`)
@@ -154,8 +152,7 @@ function checkCount(noun: string, command: Command, count: number): void {
         : count < min
           ? `requires at least ${plural(min)}`
           : `requires at most ${plural(max)}`
-  const name = `weft ${noun} ${command.name}`
-  throw new UsageError(`"${name}" ${words}; usage: ${name} [OPTIONS] ${command.operands}`.trim())
+  throw new UsageError(max === 0 ? words : `${words} (${command.operands})`)
 }
 
 function socketOf(host: string | undefined): string {
@@ -185,7 +182,10 @@ function commandUsage(noun: string, command: Command): string {
     return `  ${letter}--${name}${value === undefined ? '' : ` ${value}`}`
   })
   const width = Math.max(...heads.map((head) => head.length))
-  const lines = options.map(([, { help }], i) => `${heads[i]!.padEnd(width)}  ${help}`)
+  const lines = options.map(([, { help }], i) => {
+    const margin = `\n${' '.repeat(width + 2)}`
+    return `${heads[i]!.padEnd(width)}  ${wrap(help, USAGE_COLUMNS - width - 2).join(margin)}`
+  })
   const names = [command.name, ...(command.aliases ?? [])].join('|')
   return `${`usage: weft ${noun} ${names} [OPTIONS] ${command.operands}`.trim()}
 
@@ -193,6 +193,20 @@ ${command.summary}
 
 ${lines.join('\n')}
 `
+}
+
+/** As many columns as a terminal has at least. */
+const USAGE_COLUMNS = 80
+
+/** Lines of whole words; one that is longer than a line has a line of its own. */
+function wrap(text: string, columns: number): string[] {
+  const lines: string[] = []
+  for (const word of text.split(' ')) {
+    const line = lines.at(-1)
+    if (line === undefined || line.length + 1 + word.length > columns) lines.push(word)
+    else lines[lines.length - 1] = `${line} ${word}`
+  }
+  return lines
 }
 
 export const processTerminal: Terminal = {

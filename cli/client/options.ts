@@ -86,7 +86,6 @@ const WORDS: Readonly<Record<string, boolean>> = Object.fromEntries([
 
 /** Throws UsageError. `stopsAtOperand`: everything behind the first operand is one as well. */
 export function parseCommandLine(
-  command: string,
   known: Options,
   args: readonly string[],
   stopsAtOperand: boolean,
@@ -106,10 +105,10 @@ export function parseCommandLine(
     return { given: new GivenOptions(values), operands }
   } catch (error) {
     const unknown = /^Unknown option '([^']+)'/.exec((error as Error).message)
-    if (unknown === null) throw new UsageError(`${command}: ${(error as Error).message}`)
+    if (unknown === null) throw new UsageError((error as Error).message)
     const names = Object.keys(known).map((one) => `--${one}`)
     const hint = didYouMean(unknown[1]!, names)
-    throw new UsageError(`${command}: unknown option "${unknown[1]}"${hint}`)
+    throw new UsageError(`unknown option "${unknown[1]}"${hint}`)
   }
 }
 

@@ -260,7 +260,7 @@ export const LISTS: readonly ListField[] = [
     keyOf: member('Target'),
     value: 'KEY=VALUE,…',
     removeValue: 'TARGET',
-    help: 'Files: type=volume|bind|tmpfs,source=,target=,readonly, …',
+    help: 'Files: type=volume|bind|tmpfs, then source=,target=,readonly, …',
   },
   {
     option: 'secret',
@@ -296,7 +296,7 @@ export const LISTS: readonly ListField[] = [
     keyOf: portKey,
     value: 'PORT',
     removeValue: 'TARGET',
-    help: '8080:80/tcp, or published=,target=,protocol=,mode=ingress|host',
+    help: '8080:80/tcp, or published=,target=,protocol=,mode= (ingress or host)',
     short: 'p',
   },
   {

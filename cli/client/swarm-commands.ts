@@ -230,7 +230,7 @@ export const SWARM_COMMANDS: readonly Command[] = [
   },
   {
     name: 'unlock',
-    summary: 'Unlock a manager after a restart; the key is read from standard input',
+    summary: 'Unlock a manager after a restart, with a key from standard input',
     operands: '',
     count: [0, 0],
     options: {},

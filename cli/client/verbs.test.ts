@@ -177,6 +177,17 @@ async function run(
   return { exit, out: terminal.stdout + terminal.stderr }
 }
 
+t.test('help fits a terminal of 80 columns', async (t) => {
+  for (const [noun, commands] of Object.entries(NOUNS)) {
+    for (const args of [['--help'], ...commands.map(({ name }) => [name, '--help'])]) {
+      const terminal = new KeptTerminal()
+      t.equal(await runNoun(noun, '', commands, args, terminal), 0)
+      const wide = terminal.stdout.split('\n').filter((line) => [...line].length > 80)
+      t.strictSame(wide, [], `${noun} ${args.join(' ')}`)
+    }
+  }
+})
+
 t.test('a cluster, driven', { timeout: 300_000 }, async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'weft-verbs-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))

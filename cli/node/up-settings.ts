@@ -27,8 +27,8 @@ export const usage: string = `usage: weft up [OPTIONS]
 Runs this node: serves the Docker Engine API's swarm part (everything else goes
 to the local Docker engine, where there is one), and takes part in a swarm as
 that API asks for. A stop leaves the tasks running; the next start takes them
-over. SIGINT and SIGTERM stop it and undo its rules; SIGUSR2 stops it with status
-${EXIT_RESTART} and holds the published ports for a start that follows at once.
+over. SIGINT and SIGTERM stop it and undo its rules; SIGUSR2 stops it with
+status ${EXIT_RESTART} and holds the published ports for a start that follows at once.
 
   --data-dir DIR           What must outlive a reboot (default ${DATA_DIRECTORY_DEFAULT})
   --run-dir DIR            Sockets and what a restart needs (default ${RUN_DIRECTORY_DEFAULT})
@@ -39,7 +39,8 @@ ${EXIT_RESTART} and holds the published ports for a start that follows at once.
   --tlscert FILE           Certificate shown over TCP
   --tlskey FILE            Its key
   --group NAME             Group that may use the unix sockets (mode 0660)
-  --engine ADDRESS         The Docker engine (default ${ENGINE_DEFAULT})
+  --engine ADDRESS         The Docker engine (default
+                           ${ENGINE_DEFAULT})
   --plugin-dir DIR         Where the engine looks for network drivers (default
                            ${PLUGIN_DIRECTORY_DEFAULT})
   --runtime RUNTIME        What runs tasks: auto (default), docker or process
@@ -47,8 +48,8 @@ ${EXIT_RESTART} and holds the published ports for a start that follows at once.
                            swarm join name none
   --metrics ADDR:PORT      Serve Prometheus metrics there; PORT alone = loopback
   --hostname NAME          Name of the node (default: the host's)
-  --label KEY=VALUE        Label of the engine; repeatable. "zone" says where the
-                           node stands; "behind-nat=true" that other nodes
+  --label KEY=VALUE        Label of the engine; repeatable. "zone" says where
+                           the node stands; "behind-nat=true" that other nodes
                            cannot call it
   --generic-resource KIND=VALUE
                            A number, or the name of one thing; repeatable
