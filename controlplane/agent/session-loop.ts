@@ -9,7 +9,7 @@ import type { Timers } from '../../base/timers.ts'
 import type { DispatcherClient } from '../proto/dispatcher.ts'
 import type { TaskStatus } from '../store/objects.ts'
 import { ItemSet } from './item-set.ts'
-import { STEADY_SESSION_MS } from './limits.ts'
+import { FAST_TRIES, STEADY_SESSION_MS } from './limits.ts'
 import { countTry, type Managers, retryDelayMs } from './managers.ts'
 import { Session, type SessionHost } from './session.ts'
 import { StatusQueue } from './status-queue.ts'
@@ -42,6 +42,8 @@ export class SessionLoop {
   #tries = 0
   /** The last attempt led to a session. */
   #hadSession = false
+  /** The log says already that no manager takes the node. */
+  #isToldLost = false
   #isClosed = false
   #wake: () => void = () => {}
   #running: Promise<void> | null = null
@@ -112,6 +114,7 @@ export class SessionLoop {
       this.#tries = countTry(this.#tries, wasSteady ? 0 : tookMs)
       const delayMs = retryDelayMs(this.#tries, random)
       log.debug('no session with a manager', { address, error: error?.message ?? '', delayMs })
+      this.#tellLost(address, error)
       if (saysRemoved(error)) this.#parts.onRemoved()
       await this.#sleep(delayMs)
     }
@@ -129,6 +132,7 @@ export class SessionLoop {
       this.#hadSession = false
       await session.open()
       this.#hadSession = true
+      this.#isToldLost = false
       managers.succeeded()
       log.info('registered with the leader', { address })
       this.#parts.onConnected(address)
@@ -143,6 +147,16 @@ export class SessionLoop {
       this.#session = null
       client.close()
     }
+  }
+
+  /** Says once why there is no session, when it takes longer than an election does. */
+  #tellLost(address: string, error: Error | null): void {
+    if (this.#isToldLost || this.#tries <= FAST_TRIES) return
+    this.#isToldLost = true
+    this.#parts.log.warn('no manager takes this node; trying on, and all goes on as it is', {
+      address,
+      error: error?.message ?? '',
+    })
   }
 
   #sleep(ms: number): Promise<void> {

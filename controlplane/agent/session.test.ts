@@ -4,7 +4,7 @@
 // over an executor in memory.
 
 import t, { type Test } from 'tap'
-import { silentLogger } from '../../base/log.ts'
+import { type Logger, silentLogger } from '../../base/log.ts'
 import { prng } from '../../base/prng.ts'
 import type { Dispatcher } from '../dispatcher/dispatcher.ts'
 import { task } from '../dispatcher/testing/objects.ts'
@@ -48,7 +48,7 @@ function connecting(authority: TestAuthority, mute: World['mute']) {
   }
 }
 
-async function world(t: Test, managerCount = 3): Promise<World> {
+async function world(t: Test, managerCount = 3, log: Logger = silentLogger): Promise<World> {
   const authority = new TestAuthority()
   const store = await clusterOf('node1')
   let leader: Manager | null = null
@@ -92,7 +92,7 @@ async function world(t: Test, managerCount = 3): Promise<World> {
     clock,
     timers,
     random: prng(7),
-    log: silentLogger,
+    log,
   })
   t.teardown(async () => {
     await loop.close()
@@ -238,4 +238,19 @@ t.test('which manager to call', async (t) => {
     const delayMs = retryDelayMs(tries, random)
     t.ok(delayMs >= 0 && delayMs <= (tries <= 8 ? 250 : 8_000))
   }
+})
+
+t.test('a node that no manager takes says so once', async (t) => {
+  const told: string[] = []
+  const warn = (message: string, fields?: object): void => {
+    told.push(`${message} ${JSON.stringify(fields)}`)
+  }
+  const w = await world(t, 1, { ...silentLogger, warn })
+  w.loop.start()
+  await until(() => told.length > 0)
+  t.match(told[0], /^no manager takes this node.*"address":"127\.0\.0\.1:\d+","error":"\S/)
+  w.lead(0)
+  w.loop.hurry()
+  await until(() => w.connected.length > 0)
+  t.equal(told.length, 1)
 })
