@@ -48,6 +48,12 @@ async function createAll({ node }: EngineNode, folder: string): Promise<void> {
     '1s',
     '--host',
     'other:10.1.2.3',
+    '--container-label',
+    'tier=first row',
+    '--log-driver',
+    'json-file',
+    '--log-opt',
+    'labels=tier',
     'bb',
     'sh',
     '-c',
@@ -89,6 +95,8 @@ async function checkContainer(t: Test, h1: EngineNode): Promise<void> {
     { what: 'the logs' },
   )
   t.match(logs.stdout, /^\d{4}-[^ ]+Z all\.1\.[0-9a-z]+@h1 +\| geheim offen all\.1$/m)
+  const detailed = await node.mustDocker('service', 'logs', '--details', 'all')
+  t.match(detailed, /@h1 +\| tier=first row geheim offen all\.1$/m, 'what the log driver adds')
 }
 
 async function checkEnds(t: Test, h1: EngineNode): Promise<void> {

@@ -326,6 +326,7 @@ export class DockerController implements TaskController {
       stdout: options.stdout,
       stderr: options.stderr,
       timestamps: true,
+      details: true,
       since: options.sinceMs / 1000,
       ...(options.tail < 0 ? {} : { tail: options.tail }),
     }

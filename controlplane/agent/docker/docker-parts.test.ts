@@ -106,7 +106,8 @@ async function lines(chunks: AsyncIterable<Buffer>, isTerminal = false): Promise
 }
 
 t.test('lines of a log', async (t) => {
-  const time = '1970-01-01T00:00:01.000000002Z'
+  // No details: the driver adds nothing.
+  const time = '1970-01-01T00:00:01.000000002Z '
   const whole = Buffer.concat([
     frame(1, `${time} out\n`),
     frame(2, `${time} err\n`),
@@ -132,6 +133,20 @@ t.test('lines of a log', async (t) => {
   await t.rejects(lines(bytes(Buffer.from([1, 0, 0, 0, 255, 255, 255, 255]))), /not understood/)
   const endless = frame(1, `${time} ${'x'.repeat(LOG_LINE_BYTES_MAX)}`)
   t.equal((await lines(bytes(endless, endless))).length, 2, 'a line without an end is cut')
+})
+
+t.test('what the log driver adds to a line', async (t) => {
+  const time = '1970-01-01T00:00:01Z'
+  const found: unknown[] = []
+  const pieces = [frame(1, `${time} tier=a+b,x%3Dy=%2C one `), frame(1, `${time} tier=a+b more\n`)]
+  const whole = bytes(...pieces, frame(1, `${time}  .\n`))
+  for await (const { attributes, data } of engineLines(whole, false)) {
+    found.push([attributes, Buffer.from(data).toString()])
+  }
+  t.same(found, [
+    [{ tier: 'a b', 'x=y': ',' }, 'one more\n'],
+    [{}, '.\n'],
+  ])
 })
 
 t.test('times', async (t) => {

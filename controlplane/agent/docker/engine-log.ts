@@ -2,8 +2,10 @@
 //
 //     stream(1: 1 stdout, 2 stderr)  0  0  0  length(4, big-endian)  "2026-…Z text\n"
 //
-// with one the text alone. Either way each piece begins with its time. A long line comes in several
-// pieces, of which only the last ends in a line feed: they are put together again, up to a limit.
+// with one the text alone. Either way each piece begins with its time, and behind it with what the
+// log driver adds ("labels", "env"), as "k=v,k=v" in the escapes of a query. A long line comes in
+// several pieces, of which only the last ends in a line feed: they are put together again, up to a
+// limit.
 
 import type { LogLine } from '../executor.ts'
 import { LOG_FRAME_BYTES_MAX, LOG_LINE_BYTES_MAX } from './limits.ts'
@@ -22,15 +24,23 @@ interface Piece {
   readonly bytes: Buffer
 }
 
+interface OpenLine {
+  readonly timestampNs: string
+  readonly attributes: LogLine['attributes']
+  readonly parts: Buffer[]
+  size: number
+}
+
 /** Lines of `chunks`. Throws an Error for bytes that are no log. */
 export async function* engineLines(
   chunks: AsyncIterable<unknown>,
   isTerminal: boolean,
 ): AsyncGenerator<LogLine> {
-  const open = new Map<Stream, { timestampNs: string; parts: Buffer[]; size: number }>()
+  const open = new Map<Stream, OpenLine>()
   for await (const { stream, bytes } of isTerminal ? textPieces(chunks) : frames(chunks)) {
-    const { timestampNs, data } = timed(bytes)
-    const line = open.get(stream) ?? { timestampNs, parts: [], size: 0 }
+    const { timestampNs, data: rest } = timed(bytes)
+    const { attributes, data } = detailed(rest)
+    const line = open.get(stream) ?? { timestampNs, attributes, parts: [], size: 0 }
     line.parts.push(data)
     line.size += data.length
     open.set(stream, line)
@@ -41,11 +51,8 @@ export async function* engineLines(
   for (const [stream, line] of open) if (line.size > 0) yield lineOf(stream, line)
 }
 
-function lineOf(
-  stream: Stream,
-  { timestampNs, parts }: { timestampNs: string; parts: readonly Buffer[] },
-): LogLine {
-  return { stream, timestampNs, attributes: {}, data: Buffer.concat(parts) }
+function lineOf(stream: Stream, { timestampNs, attributes, parts }: OpenLine): LogLine {
+  return { stream, timestampNs, attributes, data: Buffer.concat(parts) }
 }
 
 async function* frames(chunks: AsyncIterable<unknown>): AsyncGenerator<Piece> {
@@ -92,6 +99,25 @@ function timed(bytes: Buffer): { timestampNs: string; data: Buffer } {
   const timestampNs = space < 0 ? null : nanoseconds(bytes.toString('latin1', 0, space))
   if (timestampNs === null) return { timestampNs: '0', data: bytes }
   return { timestampNs, data: bytes.subarray(space + 1) }
+}
+
+/** Splits "k=v,k=v text"; there may be nothing before the space. */
+function detailed(bytes: Buffer): { attributes: LogLine['attributes']; data: Buffer } {
+  const space = bytes.indexOf(SPACE)
+  const pairs = bytes.toString('latin1', 0, Math.max(0, space)).split(',')
+  const entries = pairs.flatMap((pair): [string, string][] => {
+    const at = pair.indexOf('=')
+    return at < 0 ? [] : [[unescaped(pair.slice(0, at)), unescaped(pair.slice(at + 1))]]
+  })
+  return { attributes: Object.fromEntries(entries), data: bytes.subarray(space + 1) }
+}
+
+function unescaped(text: string): string {
+  try {
+    return decodeURIComponent(text.replaceAll('+', ' '))
+  } catch {
+    return text
+  }
 }
 
 /** Nanoseconds since 1970 of an RFC 3339 time, decimal; null when it is none. */
