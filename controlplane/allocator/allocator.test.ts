@@ -3,6 +3,7 @@
 // with a check that no two hold the same.
 
 import t, { type Test } from 'tap'
+import { sinkLogger } from '../../base/log.ts'
 import { type Prng, prng } from '../../base/prng.ts'
 import type { TaskObject } from '../store/objects.ts'
 import type { PortConfig, ServiceSpec } from '../store/specs.ts'
@@ -16,6 +17,7 @@ import {
   taskSpec,
 } from '../store/testing/objects.ts'
 import { Allocator } from './allocator.ts'
+import { AllocatorState } from './state.ts'
 
 async function allocating(t: Test) {
   const world = new LoopWorld()
@@ -270,6 +272,10 @@ t.test('a removed network: a node that is down does not keep its subnet', async 
   await world.run(300)
   t.notOk(world.all('networks').some(({ id }) => id === 'old'))
   t.equal(world.get('networks', 'new').allocation?.subnets[0]?.subnet, '10.77.0.0/24')
+  const said: string[] = []
+  const log = sinkLogger((_, message) => said.push(message), 'warn')
+  world.context.store.view((tx) => new AllocatorState(tx, tx.cluster()!, log))
+  t.same(said, [], 'the next leader finds nothing odd')
 })
 
 /** Everything that is given out, as text: all must differ. */

@@ -106,7 +106,9 @@ export class AllocatorState implements EndpointSources {
   private claimAll(owner: string, pairs: readonly (readonly [string, string])[]): string[] {
     const ours = pairs.filter(([id, address]) => this.addresses.get(id)?.claim(address) === true)
     this.held.set(owner, ours)
-    return pairs.filter((pair) => !ours.includes(pair)).map(([, address]) => address)
+    // A network that is gone has no addresses to share.
+    const shared = pairs.filter((pair) => this.addresses.has(pair[0]) && !ours.includes(pair))
+    return shared.map(([, address]) => address)
   }
 
   /** A service as it now stands in the store: what it has no more is free. True if there was. */
