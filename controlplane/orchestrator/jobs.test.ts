@@ -2,7 +2,7 @@
 // iteration. Method: agents whose tasks complete after a while, or fail, on a leader in memory.
 
 import t from 'tap'
-import type { RestartPolicy } from '../store/specs.ts'
+import type { RestartPolicy, ServiceMode } from '../store/specs.ts'
 import { nodeObject, taskSpec } from '../store/testing/objects.ts'
 import { Leader } from './testing/leader.ts'
 
@@ -106,6 +106,32 @@ t.test('an update is a new iteration', async (t) => {
   )
   t.equal(leader.tasks('job').length, 3, 'the earlier one is taken out')
   t.equal(leader.service('job').updateStatus, null)
+})
+
+t.test('a rollback is a new iteration, too, and no more than that', async (t) => {
+  const modes: readonly ServiceMode[] = [
+    { ReplicatedJob: { MaxConcurrent: 1, TotalCompletions: 2 } },
+    { GlobalJob: {} },
+  ]
+  for (const Mode of modes) {
+    const leader = await Leader.make(t, 2)
+    leader.agents.fate = ({ status }) => (status.state === 'running' ? 'failed' : null)
+    const RestartPolicy = { Condition: 'none' } as const
+    const spec = { Mode, TaskTemplate: taskSpec({ RestartPolicy }) }
+    await leader.create('job', spec, 2_000)
+    const TaskTemplate = taskSpec({ RestartPolicy, ForceUpdate: 1 })
+    await leader.update('job', { TaskTemplate }, 2_000)
+    await leader.rollback('job', 5_000)
+    t.same(
+      leader.tasks('job').map(({ jobIteration }) => jobIteration),
+      [2, 2],
+      'what has failed is not tried again',
+    )
+    t.match(leader.service('job').updateStatus, {
+      state: 'rollback_completed',
+      message: 'rollback completed',
+    })
+  }
 })
 
 t.test('no history is kept: a job is still not begun again', async (t) => {

@@ -14,8 +14,10 @@ import { clear } from './replicated.ts'
 import type { ServiceView } from './service-view.ts'
 import { isAlive, type Slot, slotsByNode, slotsByNumber } from './slots.ts'
 import { fill, kindOf, tend } from './tend.ts'
+import { complete } from './update.ts'
 
 export function planReplicatedJob(view: ServiceView, plan: Plan): void {
+  complete(view, plan)
   const { TotalCompletions, MaxConcurrent } = view.service.spec.Mode.ReplicatedJob!
   const slots = slotsByNumber(dropEarlier(view, plan))
   let done = 0
@@ -40,6 +42,7 @@ export function planReplicatedJob(view: ServiceView, plan: Plan): void {
 }
 
 export function planGlobalJob(view: ServiceView, plan: Plan): void {
+  complete(view, plan)
   const slots = slotsByNode(dropEarlier(view, plan))
   const suits = nodeTest(view)
   for (const slot of slots.values()) {

@@ -23,8 +23,10 @@ export type SlotKind = 'live' | 'finished' | 'dead'
 export function kindOf(slot: Slot, view: ServiceView): SlotKind {
   if (slot.tasks.some((task) => isWanted(task, view.goal))) return 'live'
   const [newest] = slot.tasks
-  // A rollback brings a service to what it was, also where tasks have ended for good.
-  const isRollback = view.service.updateStatus?.state === 'rollback_started'
+  // A rollback brings a service to what it was, also where tasks have ended for good. That of a job
+  // is an iteration like any other.
+  const isJob = view.goal === 'complete'
+  const isRollback = !isJob && view.service.updateStatus?.state === 'rollback_started'
   if (newest === undefined || newest.desiredState === 'remove' || isRollback) return 'dead'
   const { goal, wallMs } = view
   return shouldRestart(newest, slot.tasks, goal, wallMs) ? 'dead' : 'finished'

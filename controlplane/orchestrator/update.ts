@@ -199,7 +199,8 @@ function begin(
   run.turns.set(create.task.id, turn)
 }
 
-function complete(view: ServiceView, plan: Plan): void {
+/** The update, if there is one, is over. A job's is at once: it begins anew, replacing nothing. */
+export function complete(view: ServiceView, plan: Plan): void {
   const { updateStatus } = view.service
   const state = updateStatus?.state
   if (state !== 'updating' && state !== 'rollback_started') return

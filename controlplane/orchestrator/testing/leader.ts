@@ -69,10 +69,7 @@ export class Leader {
       previousSpec: service.spec,
       previousSpecVersion: service.specVersion,
       updateStatus: null,
-      jobStatus:
-        service.jobStatus === null
-          ? null
-          : { ...service.jobStatus, iteration: service.jobStatus.iteration + 1 },
+      jobStatus: nextIteration(service),
     }))
     await this.run(ms)
   }
@@ -91,6 +88,7 @@ export class Leader {
         completedMs: null,
         message: 'manually requested rollback',
       },
+      jobStatus: nextIteration(service),
     }))
     await this.run(ms)
   }
@@ -134,4 +132,8 @@ export class Leader {
       status: { ...now.status, state, atMs },
     }))
   }
+}
+
+function nextIteration({ jobStatus }: ServiceObject): ServiceObject['jobStatus'] {
+  return jobStatus === null ? null : { ...jobStatus, iteration: jobStatus.iteration + 1 }
 }
