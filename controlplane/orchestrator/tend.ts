@@ -23,10 +23,12 @@ export type SlotKind = 'live' | 'finished' | 'dead'
 export function kindOf(slot: Slot, view: ServiceView): SlotKind {
   if (slot.tasks.some((task) => isWanted(task, view.goal))) return 'live'
   const [newest] = slot.tasks
-  // A rollback brings a service to what it was, also where tasks have ended for good. That of a job
-  // is an iteration like any other.
-  const isJob = view.goal === 'complete'
-  const isRollback = !isJob && view.service.updateStatus?.state === 'rollback_started'
+  // A rollback brings a service to what it was, also where tasks of the other spec have ended for
+  // good. That of a job is an iteration like any other.
+  const isRollback =
+    view.goal === 'running' &&
+    view.service.updateStatus?.state === 'rollback_started' &&
+    newest?.specVersion !== view.service.specVersion
   if (newest === undefined || newest.desiredState === 'remove' || isRollback) return 'dead'
   const { goal, wallMs } = view
   return shouldRestart(newest, slot.tasks, goal, wallMs) ? 'dead' : 'finished'

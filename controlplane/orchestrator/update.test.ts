@@ -255,6 +255,21 @@ t.test('tasks that ended for good are updated too', async (t) => {
   t.same(imagesOf(leader), ['web:2', 'web:2'])
 })
 
+t.test('tasks that end for good are not made anew for as long as a rollback takes', async (t) => {
+  const leader = await Leader.make(t)
+  leader.agents.fate = ({ spec, status }) =>
+    spec.ContainerSpec!.Image === 'web:1' && status.state === 'running' ? 'complete' : null
+  const RestartPolicy = { Condition: 'none' } as const
+  const RollbackConfig = { Parallelism: 1, Delay: 2e9, FailureAction: 'continue' } as const
+  await leader.create('web', { ...of(3), RollbackConfig, ...image('web:1', { RestartPolicy }) })
+  await leader.update('web', image('web:2', { RestartPolicy }), 10_000)
+  t.same(imagesOf(leader), ['web:2', 'web:2', 'web:2'])
+  const { created } = leader.orchestrator.counters
+  await leader.rollback('web', 20_000)
+  t.equal(leader.orchestrator.counters.created - created, 3, 'one for each slot')
+  t.equal(statusOf(leader)!.state, 'rollback_completed')
+})
+
 t.test('a failing service is mended by an update at once', async (t) => {
   const leader = await Leader.make(t)
   failing(leader, 'web:1')
