@@ -465,6 +465,7 @@ t.test("the host's root, read-only, though the task's own files are on it", asyn
   const written = await toEnd(executor, task(script, { ReadOnly: true }))
   t.ok(written.includes('stdout: refused'), written.join('\n'))
   t.ok(written.includes('stdout: written'))
+  t.notOk(written.some((line) => line.includes('inside.sh')))
 })
 
 t.test('logs are followed, cut by tail and time, and rotated', async (t) => {

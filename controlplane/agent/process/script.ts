@@ -110,6 +110,8 @@ function rootLines(plan: Plan, place: Place): string[] {
   })
   if (place.root === null) {
     if (plan.readOnly) {
+      // The last moment to delete what stands on it: the shell has it open.
+      lines.push('rm -f inside.sh')
       lines.push('mount -o remount,bind,ro / || fail "cannot make the root read-only"')
     }
     lines.push(
