@@ -203,3 +203,15 @@ t.test('no session is resumed, and no TLS below 1.3 is spoken', async (t) => {
   const error = await new Promise<Error>((resolve) => old.once('error', resolve))
   t.match(error.message, /protocol version|alert/i)
 })
+
+t.test('an address that cannot be had is told in a sentence, and by nobody else', async (t) => {
+  const authority = new TestAuthority()
+  const { address } = await world(t, authority)
+  const { server } = await world(t, authority)
+  const written = t.capture(process.stderr, 'write')
+  await t.rejects(server.listen(address), { message: 'bind: address already in use' })
+  await t.rejects(server.listen('192.0.2.1:0'), {
+    message: 'bind: cannot assign requested address',
+  })
+  t.equal(written().length, 0)
+})

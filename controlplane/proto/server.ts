@@ -9,10 +9,12 @@
 // Changing the certificate goes through the IdentityHolder and touches no connection that stands.
 
 import {
+  logVerbosity,
   Server,
   ServerInterceptingCall,
   type ServerInterceptor,
   type ServiceDefinition,
+  setLogVerbosity,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js'
 import type { Clock } from '../../base/clock.ts'
@@ -21,6 +23,10 @@ import type { IdentityHolder } from './identity.ts'
 import * as limits from './limits.ts'
 import { type Callee, type Peer, peerOf } from './peer.ts'
 import { type CallRefusal, type StandingCall, StandingCalls } from './standing.ts'
+
+// Lines that grpc-js writes to standard error by itself are no lines of the log, and say nothing
+// that the errors which it returns do not say.
+setLogVerbosity(logVerbosity.NONE)
 
 export type { CallRefusal } from './standing.ts'
 
@@ -73,7 +79,7 @@ export class RpcServer {
     return new Promise((resolve, reject) => {
       this.#server.bindAsync(address, credentials, (error, port) => {
         if (error === null) resolve(port)
-        else reject(error)
+        else reject(new Error(bindWords(error.message)))
       })
     })
   }
@@ -98,6 +104,18 @@ export class RpcServer {
     await ended
     clearTimeout(timer)
   }
+}
+
+const BIND_WORDS: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'address already in use',
+  EADDRNOTAVAIL: 'cannot assign requested address',
+  EACCES: 'permission denied',
+}
+
+/** The one cause in what grpc-js says of an address that cannot be had, in Docker's words. */
+function bindWords(message: string): string {
+  const code = /\bE[A-Z]{3,}\b/.exec(message)?.[0] ?? ''
+  return BIND_WORDS[code] === undefined ? message : `bind: ${BIND_WORDS[code]}`
 }
 
 function gate({ authorize, clock }: RpcServerOptions, standing: StandingCalls): ServerInterceptor {
