@@ -59,13 +59,18 @@ export async function openExecutor(options: ExecutorOptions): Promise<Executor> 
   const { runtime, engineSocket, log } = options
   if (runtime === 'docker' || (runtime === 'auto' && existsSync(engineSocket))) {
     try {
-      return await openDocker(options)
+      const executor = await openDocker(options)
+      log.info('tasks run as containers', { engine: engineSocket })
+      return executor
     } catch (error) {
       const why = `the engine at ${engineSocket} cannot be used: ${(error as Error).message}`
       if (runtime === 'docker') throw new Error(why)
       log.warn('tasks run as processes', { reason: why })
+      return openProcess(options)
     }
   }
+  const reason = runtime === 'auto' ? `there is no engine at ${engineSocket}` : '--runtime process'
+  log.info('tasks run as processes', { reason })
   return openProcess(options)
 }
 
