@@ -87,7 +87,7 @@ export class Progress {
       this.#tell(lines, 'verify', `Service ${look.service.ID} converged`)
       return { lines, end: 'converged', error: null }
     }
-    const seconds = Math.floor(leftMs / 1000) + 1
+    const seconds = Math.max(1, Math.ceil(leftMs / 1000))
     const words = `Waiting ${seconds} seconds to verify that tasks are stable...`
     this.#tell(lines, 'verify', words)
     return { lines, end: null, error: null }

@@ -38,7 +38,8 @@ export async function forEachName(
     try {
       await one(name)
     } catch (error) {
-      tell(`Error response from daemon: ${(error as Error).message}\n`)
+      const whose = error instanceof CommandError ? '' : 'Error response from daemon: '
+      tell(`${whose}${(error as Error).message}\n`)
       status = 1
     }
   }

@@ -18,7 +18,6 @@ import { authFor, pinImage, resolveReferences, withoutNetworks } from './service
 import { createSpec, getAt, type Surroundings, scaledSpec, updatedSpec } from './service-spec.ts'
 import { printTasks, type ShownTask, TASK_LIST_OPTIONS } from './task-list.ts'
 import { renderTemplate } from './template.ts'
-import { asCount } from './values.ts'
 
 interface Service extends Versioned {
   readonly Spec: Json
@@ -124,7 +123,11 @@ async function scale(call: CommandCall): Promise<number> {
         `invalid scale specifier '${operand}': scale specifier must have the form SERVICE=REPLICAS`,
       )
     }
-    return [operand.slice(0, at), asCount(operand.slice(at + 1), 'replicas') as number]
+    const [name, value] = [operand.slice(0, at), operand.slice(at + 1)]
+    if (!/^\d{1,15}$/.test(value)) {
+      throw new CommandError(`${name}: invalid replicas value "${value}"`)
+    }
+    return [name, Number(value)]
   })
   const scaled: string[] = []
   let status = await forEachName(

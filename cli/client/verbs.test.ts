@@ -91,6 +91,7 @@ const STEPS: readonly Step[] = [
   ['service ps web', 0, /web\.1 +busybox:latest +vm +Running +Running/],
   ['service ps -q web', 0, /^[0-9a-z]{25}\n[0-9a-z]{25}\n$/],
   ['service ps nope', 1, /nope/],
+  ['service scale web=x', 1, /^web: invalid replicas value "x"\n$/],
   ['node ls --format {{.ID}}', 0, /^[0-9a-z]{25}\n$/],
   ['node ls --format json', 0, /"TLSStatus":"Ready","Self":true}\n$/],
   ['node ls', 0, /^ID .*\n[0-9a-z]{25} \* +vm +Ready/],
@@ -165,6 +166,8 @@ const STEPS: readonly Step[] = [
   ['stack rm --detach=false st', 0, /Removing service st_web[\s\S]*Removing network st_back/],
   ['stack rm st', 0, /Nothing found in stack: st/],
   ['network ls --filter driver=overlay --filter name=st_ -q', 0, /^$/],
+  ['network create --ingress in1', 0, /^[0-9a-z]{25}\n$/],
+  ['network rm in1', 1, /^it was not removed\n$/],
 ]
 
 async function run(
@@ -245,7 +248,7 @@ t.test('progress ends as the update does', async (t) => {
     'overall progress: 0 out of 1 tasks',
     '1/1: starting',
   ])
-  t.match(progress.step(look('updating', '', 1)).lines.at(-1), /Waiting 6 seconds to verify/)
+  t.match(progress.step(look('updating', '', 1)).lines.at(-1), /Waiting 5 seconds to verify/)
   t.same(progress.step(look('updating', '', 1)).lines, [], 'nothing is told twice')
   t.equal(progress.step(look('updating', '', 0)).lines.at(-1), 'verify: Detected task failure')
   progress.step(look('updating', '', 1))
