@@ -307,7 +307,7 @@ t.test('what cannot be', async (t) => {
     ['update --rollback --force web', /may not be combined with --rollback/],
     ['update --replicas -1 web', /invalid argument "-1"/],
     ['scale web', /must have the form SERVICE=REPLICAS/],
-    ['scale web=many', /invalid argument "many"/],
+    ['scale web=many', /^web: invalid replicas value "many"\n$/],
   ]
   for (const [row, words] of rows) t.match(await weft(socket, wordsOf(row)), words, row)
   t.same(sent, [], 'nothing was asked for')
