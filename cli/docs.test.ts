@@ -1,7 +1,7 @@
 // Goal: what the documents show is true. Method: every tables file in a document is validated,
 // every metric and drop reason is looked for in docs/operations.md, every option in a verb's usage.
 
-import { readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { DROP_NONE, DROP_REASONS } from '../dataplane/drop-reasons.ts'
@@ -88,6 +88,28 @@ t.test('the usage of every verb fits a terminal of 80 columns', async (t) => {
       [],
       name,
     )
+  }
+})
+
+t.test('every file that a command in a document names is there', async (t) => {
+  const documents = readdirSync(join(ROOT, 'docs')).map((name) => `docs/${name}`)
+  let count = 0
+  for (const file of [...documents, 'README.md', 'CONTRIBUTING.md']) {
+    for (const [, name] of read(file).matchAll(/(?:npx tap|bin\/node) ([\w./-]+\.ts)/g)) {
+      t.ok(existsSync(join(ROOT, name!)), `${file}: ${name}`)
+      count++
+    }
+  }
+  t.ok(count > 5)
+})
+
+t.test('docs/nodes.md tells every label of a service', async (t) => {
+  const text = read('docs/nodes.md')
+  const files = ['agent/service-options.ts', 'agent/drain-timeout.ts', 'scheduler/rebalance.ts']
+  for (const file of files) {
+    const labels = [...read(`controlplane/${file}`).matchAll(/'(weft\.[a-z-]+)'/g)]
+    t.ok(labels.length > 0, file)
+    for (const [, label] of labels) t.ok(text.includes(`| \`${label}\` |`), label!)
   }
 })
 
