@@ -7,15 +7,31 @@ import { MUTATIONS } from './mutations.ts'
 import { type Outcome, simulate } from './simulate.ts'
 import type { Counts } from './world.ts'
 
-const { values } = parseArgs({
-  options: {
-    seed: { type: 'string', default: '1' },
-    runs: { type: 'string', default: '1' },
-    seconds: { type: 'string' },
-    mutate: { type: 'string' },
-    'keep-going': { type: 'boolean', default: false },
-  },
-})
+const USAGE = 'usage: npm run sim -- --seed N --runs M [--seconds S] [--mutate NAME] [--keep-going]'
+
+const OPTIONS = {
+  seed: { type: 'string', default: '1' },
+  runs: { type: 'string', default: '1' },
+  seconds: { type: 'string' },
+  mutate: { type: 'string' },
+  'keep-going': { type: 'boolean', default: false },
+  help: { type: 'boolean', short: 'h' },
+} as const
+
+function read() {
+  try {
+    return parseArgs({ options: OPTIONS }).values
+  } catch (error) {
+    console.error(`${(error as Error).message}\n${USAGE}`)
+    process.exit(2)
+  }
+}
+
+const values = read()
+if (values.help === true) {
+  console.log(USAGE)
+  process.exit(0)
+}
 
 function number(name: string, text: string): number {
   const value = Number(text)
