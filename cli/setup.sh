@@ -74,6 +74,12 @@ if ! npm ci --no-audit --no-fund --no-update-notifier --loglevel=error --fetch-r
   fail "packages could not be installed: $(grep -m 1 -i error "$log" || echo "see $(pwd)/$log")"
 fi
 [ -x node_modules/.bin/node ] || fail "npm left out the package with Node 24 for $(uname -m); remove node_modules and try again without --omit=optional"
+# tap makes its runner for the plugins that package.json asks for at its first run, and that run fails:
+# it still starts the test with a plugin that is left out. So the runner is made here. Best effort, for
+# `npm test` does without it.
+if [ "$want" = all ] && [ -x node_modules/.bin/tap ]; then
+  PATH="$(pwd)/node_modules/.bin:$PATH" tap build > "$log" 2>&1 || true
+fi
 rm -f "$log"
 echo "$sum $want" > "$stamp.new"
 mv "$stamp.new" "$stamp"

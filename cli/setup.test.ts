@@ -62,6 +62,19 @@ t.test('installs once, and again when the lock file or the wish changes', async 
   t.notOk(existsSync(join(p.root, '.weft-setup.lock')))
 })
 
+t.test(
+  "tap's runner is made with the packages for tests, and not with those for running",
+  async (t) => {
+    const tap = String.raw`printf '#!/bin/sh\necho "$*" > made\nexit 1\n' > node_modules/.bin/tap`
+    const p = place(t.testdir(), `${NPM_GOOD}; ${tap}; chmod 755 node_modules/.bin/tap`)
+    const made = join(p.root, 'made')
+    t.equal(setup(p).status, 0)
+    t.notOk(existsSync(made))
+    t.strictSame(setup(p, 'all').status, 0, 'it may fail')
+    t.equal(readFileSync(made, 'utf8'), 'build\n')
+  },
+)
+
 t.test('an installation that was interrupted starts anew', async (t) => {
   const p = place(t.testdir(), `${NPM_GOOD}; kill -9 $PPID`)
   t.not(setup(p).status, 0)
