@@ -39,7 +39,8 @@ const QUERY = Uint8Array.of(
 )
 
 t.test('a question in literal bytes', async (t) => {
-  t.same(read(QUERY), { name: 'web', type: 1, klass: 1, end: 21, payloadMax: 0 })
+  const plain = { payloadMax: 0, ednsVersion: 0 }
+  t.same(read(QUERY), { name: 'web', type: 1, klass: 1, end: 21, ...plain })
   t.equal(dns.dnsId(viewOf(QUERY), 0), 0x1234)
 })
 

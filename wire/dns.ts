@@ -39,6 +39,8 @@ export const DNS_SERVER_FAILURE = 2
 export const DNS_NAME_ERROR = 3
 export const DNS_NOT_IMPLEMENTED = 4
 export const DNS_REFUSED = 5
+/** The version of EDNS is not ours; only an OPT record has room for it (RFC 6891 section 9). */
+export const DNS_BAD_VERSION = 16
 
 const FLAG_RESPONSE = 0x8000
 const FLAG_AUTHORITATIVE = 0x0400
@@ -62,8 +64,10 @@ export interface DnsQuestion {
   readonly klass: number
   /** The first byte behind the question. */
   readonly end: number
-  /** UDP payload that the asker takes (EDNS); 0 = it did not say. */
+  /** UDP payload that the asker takes (EDNS), DNS_UDP_MAX at least; 0 = it did not say. */
   readonly payloadMax: number
+  /** Version of its EDNS; 0 also when it has none. */
+  readonly ednsVersion: number
 }
 
 export function dnsId(view: DataView, at: number): number {
@@ -96,7 +100,7 @@ export function readDnsQuery(view: DataView, at: number, end: number): DnsQuesti
   if (question === null) return DNS_FORMAT_ERROR
   const additional = view.getUint16(at + 10)
   if (additional === 0 || view.getUint16(at + 8) !== 0) return question
-  return { ...question, payloadMax: readPayloadMax(view, question.end, end) }
+  return readOpt(view, question, end)
 }
 
 /** Reads the question of any message that has one; null when it is broken or compressed. */
@@ -117,7 +121,7 @@ export function readDnsQuestion(view: DataView, at: number, end: number): DnsQue
   if (place + 4 > end) return null
   const type = view.getUint16(place)
   const klass = view.getUint16(place + 2)
-  return { name, type, klass, end: place + 4, payloadMax: 0 }
+  return { name, type, klass, end: place + 4, payloadMax: 0, ednsVersion: 0 }
 }
 
 /** One byte of a label as text, in lower case (RFC 4343). */
@@ -128,10 +132,14 @@ function labelText(byte: number): string {
   return `\\${String(byte).padStart(3, '0')}`
 }
 
-/** Payload size of an OPT record that stands first behind the question; 0 when there is none. */
-function readPayloadMax(view: DataView, at: number, end: number): number {
-  if (at + OPT_SIZE > end || view.getUint8(at) !== 0) return 0
-  return view.getUint16(at + 1) === DNS_TYPE_OPT ? view.getUint16(at + 3) : 0
+/** The question with what an OPT record says that stands first behind it. */
+function readOpt(view: DataView, question: DnsQuestion, end: number): DnsQuestion {
+  const at = question.end
+  if (at + OPT_SIZE > end || view.getUint8(at) !== 0) return question
+  if (view.getUint16(at + 1) !== DNS_TYPE_OPT) return question
+  // Less than any resolver takes counts as that (RFC 6891 section 6.2.3).
+  const payloadMax = Math.max(view.getUint16(at + 3), DNS_UDP_MAX)
+  return { ...question, payloadMax, ednsVersion: view.getUint8(at + 6) }
 }
 
 /** Begins the response to the query at [0, question.end) of `query` in `out`. Returns where answers
@@ -139,7 +147,7 @@ function readPayloadMax(view: DataView, at: number, end: number): number {
 export function beginDnsResponse(out: Uint8Array, query: Uint8Array, questionEnd: number): number {
   out.set(query.subarray(0, questionEnd))
   const view = new DataView(out.buffer, out.byteOffset)
-  const kept = view.getUint16(2) & (FLAG_RECURSION_DESIRED | FLAG_CHECKING_DISABLED)
+  const kept = view.getUint16(2) & (OPCODE | FLAG_RECURSION_DESIRED | FLAG_CHECKING_DISABLED)
   view.setUint16(2, kept | FLAG_RESPONSE | FLAG_RECURSION_AVAILABLE)
   view.setUint16(4, questionEnd > DNS_HEADER_SIZE ? 1 : 0)
   view.setUint16(6, 0)
@@ -178,7 +186,7 @@ export function endDnsResponse(
   options: { rcode: number; authoritative: boolean; truncated: boolean; payloadMax: number },
 ): number {
   const view = new DataView(out.buffer, out.byteOffset)
-  let flags = view.getUint16(2) | options.rcode
+  let flags = view.getUint16(2) | (options.rcode & RCODE)
   if (options.authoritative) flags |= FLAG_AUTHORITATIVE
   if (options.truncated) flags |= FLAG_TRUNCATED
   view.setUint16(2, flags)
@@ -186,7 +194,7 @@ export function endDnsResponse(
   view.setUint8(at, 0)
   view.setUint16(at + 1, DNS_TYPE_OPT)
   view.setUint16(at + 3, DNS_EDNS_MAX)
-  view.setUint32(at + 5, 0)
+  view.setUint32(at + 5, (options.rcode >>> 4) << 24)
   view.setUint16(at + 9, 0)
   view.setUint16(10, 1)
   return at + OPT_SIZE

@@ -72,6 +72,7 @@ export class Answerer {
     if (typeof question === 'number') return this.refusal(bytes, dns.DNS_HEADER_SIZE, question, 0)
     const refuse = (code: number): Uint8Array =>
       this.refusal(bytes, question.end, code, question.payloadMax)
+    if (question.ednsVersion !== 0) return refuse(dns.DNS_BAD_VERSION)
     if (question.klass !== dns.DNS_CLASS_IN && question.klass !== dns.DNS_CLASS_ANY) {
       return refuse(dns.DNS_REFUSED)
     }
@@ -161,6 +162,5 @@ function textOf(bytes: Uint8Array): string {
 function sizeMax({ payloadMax }: dns.DnsQuestion, transport: Transport): number {
   if (transport === 'tcp') return dns.DNS_TCP_MAX - dns.DNS_TRAILER_MAX
   if (payloadMax === 0) return dns.DNS_UDP_MAX
-  const size = Math.min(Math.max(payloadMax, dns.DNS_UDP_MAX), dns.DNS_EDNS_MAX)
-  return size - dns.DNS_TRAILER_MAX
+  return Math.min(payloadMax, dns.DNS_EDNS_MAX) - dns.DNS_TRAILER_MAX
 }

@@ -273,3 +273,119 @@ t.test('the name servers of the host', async (t) => {
   t.same(upstreamsOf('nameserver 10.0.0.2\n'.repeat(9), new Set()).length, 3)
   t.same(upstreamsOf('nameserver ns.example\n', new Set()), [], 'a name would be looked up')
 })
+
+t.test('the response has the opcode of the query', async (t) => {
+  for (const opcode of [1, 2, 4, 5, 15]) {
+    const asked = query('web')
+    asked.writeUInt16BE(0x0100 | (opcode << 11), 2)
+    const verdict = answerer().answer(asked, '10.0.1.50', 'udp') as Uint8Array
+    const flags = Buffer.from(verdict).readUInt16BE(2)
+    t.equal((flags >>> 11) & 15, opcode, 'RFC 1035 section 4.1.1')
+    t.equal(flags & 15, 4, 'not implemented')
+    t.equal(flags >>> 15, 1)
+  }
+})
+
+/** An OPT record (RFC 6891 section 6.1.2) behind the question. */
+const optQuery = (payload: number, version: number, name = 'many'): Buffer => {
+  const opt = Buffer.of(0, 0, 41, payload >>> 8, payload & 255, 0, version, 0, 0, 0, 0)
+  const asked = Buffer.concat([query(name), opt])
+  asked.writeUInt16BE(1, 10)
+  return asked
+}
+
+t.test('EDNS: sizes below 512 are 512, and a version that is not ours is told', async (t) => {
+  const answered = (asked: Buffer): { flags: number; opt: Buffer; size: number } => {
+    const verdict = Buffer.from(answerer().answer(asked, '10.0.1.50', 'udp') as Uint8Array)
+    t.equal(verdict.readUInt16BE(10), 1, 'with an OPT record, as the query')
+    const opt = verdict.subarray(verdict.length - 11)
+    t.equal(opt.readUInt16BE(1), 41)
+    return { flags: verdict.readUInt16BE(2), opt, size: verdict.length }
+  }
+  for (const payload of [0, 1, 511, 512]) {
+    const { size, flags } = answered(optQuery(payload, 0))
+    t.ok(size <= 512 && size > 480, `${payload} bytes`)
+    t.ok(flags & 0x0200, 'cut')
+  }
+  t.ok(answered(optQuery(4096, 0)).size > 512)
+  const { flags, opt } = answered(optQuery(1232, 1, 'web'))
+  t.equal(flags & 15, 0)
+  t.equal(opt[5], 1, 'BADVERS is 16: its upper bits stand in the OPT record')
+  t.equal(opt[6], 0, 'the version that is ours')
+})
+
+t.test('a server outside that fails is not the last word', async (t) => {
+  const outside = async (code: number, address: string): Promise<number> => {
+    const socket = createSocket('udp4')
+    await new Promise<void>((bound) => socket.bind(0, '127.0.0.1', bound))
+    t.teardown(() => socket.close())
+    socket.on('message', (asked, from) => {
+      const { id, questions } = packet.decode(asked)
+      const answers = code === 0 ? [{ type: 'A' as const, name: 'example.org', data: address }] : []
+      const flags = code | 0x0180
+      const encoded = packet.encode({ type: 'response', id, flags, questions, answers } as Packet)
+      socket.send(encoded, from.port, from.address)
+    })
+    return socket.address().port
+  }
+  const servers = async (...codes: number[]): Promise<Upstreams> => {
+    const ports = await Promise.all(codes.map((code, i) => outside(code, `192.0.2.${i}`)))
+    return new Upstreams(() => ports.map((port) => ({ address: '127.0.0.1', port })))
+  }
+  const asked = query('example.org')
+  for (const code of [2, 4, 5]) {
+    const answer = await (await servers(code, 0)).ask(asked, 'udp')
+    t.same(data(packet.decode(Buffer.from(answer!))), ['192.0.2.1'], `code ${code}`)
+  }
+  const no = await (await servers(3, 0)).ask(asked, 'udp')
+  t.equal(no![3]! & 15, 3, 'that there is no such name is an answer')
+  const all = await (await servers(5, 2)).ask(asked, 'udp')
+  t.equal(all![3]! & 15, 5, 'all fail: what the first said')
+})
+
+t.test('a client that reads no answers is read no further', async (t) => {
+  const server = new DnsServer(answerer(), async () => null, openUdp)
+  const port = await listening(server)
+  t.teardown(() => server.close())
+  const socket = connect(port, '127.0.0.1')
+  t.teardown(() => socket.destroy())
+  socket.on('error', () => {})
+  socket.pause()
+  const frames = Buffer.concat(Array.from({ length: 1000 }, () => tcpFrame(query('many'))))
+  // Until the server takes no more, and the buffers of both sockets neither: some megabytes.
+  let isFull = false
+  while (!isFull && server.counts.tcp < 100_000) {
+    isFull = await new Promise<boolean>((settle) => {
+      const timer = setTimeout(() => settle(true), 2000)
+      socket.write(frames, () => {
+        clearTimeout(timer)
+        settle(false)
+      })
+    })
+  }
+  t.ok(server.counts.tcp < 100_000, `${server.counts.tcp} questions answered for nobody`)
+})
+
+t.test('a client that has said all still gets its answer', async (t) => {
+  const late = async (bytes: Uint8Array): Promise<Uint8Array> => {
+    await new Promise((done) => setTimeout(done, 50))
+    const answer = Uint8Array.from(bytes)
+    answer[2]! |= 0x80
+    return answer
+  }
+  const server = new DnsServer(answerer(), late, openUdp)
+  const port = await listening(server)
+  t.teardown(() => server.close())
+  const got = await new Promise<Buffer>((settle, fail) => {
+    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+    const chunks: Buffer[] = []
+    socket.on('error', fail)
+    socket.on('data', (chunk) => chunks.push(chunk))
+    socket.on('end', () => {
+      socket.destroy()
+      settle(Buffer.concat(chunks))
+    })
+    socket.end(tcpFrame(query('example.org')))
+  })
+  t.equal(got.length, 2 + query('example.org').length, 'RFC 7766 section 6.2.3')
+})

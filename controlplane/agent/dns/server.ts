@@ -146,7 +146,9 @@ export class DnsServer {
   }
 
   #listenTcp(address: string, port: number): Promise<void> {
-    const server = createServer((connection) => this.#onConnection(connection))
+    const onConnection = (connection: Socket): void => this.#onConnection(connection)
+    // Who has asked all may end its side and still gets what is under way (RFC 7766 section 6.2.3).
+    const server = createServer({ allowHalfOpen: true }, onConnection)
     server.maxConnections = TCP_CONNECTIONS_MAX
     return new Promise((bound, fail) => {
       server.once('error', fail)
@@ -163,20 +165,33 @@ export class DnsServer {
     const frames = new TcpFrames()
     const from = connection.remoteAddress ?? ''
     let pending = 0
+    let hasAsked = false
+    // Questions are read only as fast as their answers are: what waits here is bounded.
+    const pace = (): void => {
+      if (pending >= TCP_PENDING_MAX || connection.writableNeedDrain) connection.pause()
+      else connection.resume()
+      if (hasAsked && pending === 0) connection.end()
+    }
     const reply = (answer: Uint8Array | null): void => {
-      if (--pending < TCP_PENDING_MAX) connection.resume()
+      pending--
       if (answer !== null && connection.writable) connection.write(tcpFrame(answer))
+      pace()
     }
     this.#connections.add(connection)
     connection.setTimeout(TCP_IDLE_MS, () => connection.destroy())
     connection.on('error', () => connection.destroy())
     connection.on('close', () => this.#connections.delete(connection))
+    connection.on('drain', pace)
+    connection.on('end', () => {
+      hasAsked = true
+      pace()
+    })
     connection.on('data', (chunk) => {
       for (const query of frames.push(chunk)) {
         pending++
         this.#onTcpQuery(query, from, reply)
       }
-      if (pending >= TCP_PENDING_MAX) connection.pause()
+      pace()
     })
   }
 

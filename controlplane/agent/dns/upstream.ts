@@ -4,6 +4,8 @@
 // What comes back is checked to be about the question, gets the asker's id, and is passed on as it
 // is.
 //
+// A server that fails or refuses is not believed as long as there is another: that one may know.
+//
 // An answer that was cut ("truncated") is passed on over UDP, so that the asker comes again over
 // TCP; its TCP questions are asked over TCP.
 
@@ -19,6 +21,13 @@ import {
   UPSTREAM_TIMEOUT_MS,
   UPSTREAMS_MAX,
 } from './limits.ts'
+
+/** Codes that say nothing about the name; as resolv.conf(5)'s resolver takes them. */
+const FAILURES: ReadonlySet<number> = new Set([
+  dns.DNS_SERVER_FAILURE,
+  dns.DNS_NOT_IMPLEMENTED,
+  dns.DNS_REFUSED,
+])
 
 export interface UpstreamServer {
   readonly address: string
@@ -50,19 +59,23 @@ export class Upstreams {
     return this.#pending
   }
 
-  /** The answer to `query`, null when no server gave one in time or too many wait. */
+  /** The answer to `query`, null when no server gave one in time or too many wait. When all fail it
+   * is what the first of them said. */
   async ask(query: Uint8Array, transport: Transport): Promise<Uint8Array | null> {
     if (this.#pending >= FORWARDS_MAX) return null
     this.#pending++
     try {
       const deadline = performance.now() + FORWARD_TIMEOUT_MS
+      let failure: Uint8Array | null = null
       for (const server of this.#servers()) {
         const leftMs = Math.min(UPSTREAM_TIMEOUT_MS, deadline - performance.now())
         if (leftMs <= 0) break
         const answer = await askServer(query, server, transport, leftMs)
-        if (answer !== null) return answer
+        if (answer === null) continue
+        if (!FAILURES.has(dns.dnsRcode(viewOf(answer), 0))) return answer
+        failure ??= answer
       }
-      return null
+      return failure
     } finally {
       this.#pending--
     }
