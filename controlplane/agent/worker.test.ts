@@ -378,3 +378,21 @@ t.test('the table never leads back', async (t) => {
   t.equal(nextAction('accepted', 'remove'), 'shutdown')
   t.equal(nextAction('running', 'complete'), 'wait')
 })
+
+t.test('a node that leaves takes nothing on any more', async (t) => {
+  const { worker, executor, state } = node()
+  worker.assign(assignment([task('a'), task('b')]), new Map())
+  await until(() => state('a') === 'running' && state('b') === 'running')
+  executor.held.add('remove b')
+  const left = worker.removeAll(10_000, false)
+  await until(() => !executor.bodies.has('a') && executor.calls.includes('remove b'))
+  // The managers do not know yet, and give it what replaces them.
+  worker.assign(assignment([task('a'), task('b'), task('c')]), new Map())
+  executor.held.clear()
+  executor.kick()
+  await left
+  await new Promise((resolve) => setImmediate(resolve))
+  await worker.close()
+  t.same([...executor.bodies.keys()], [], 'nothing runs on')
+  t.notOk(executor.calls.includes('prepare c'))
+})

@@ -42,6 +42,7 @@ export class Worker {
   /** Who waits for interfaces: looked at whenever tables have come into force. */
   readonly #unnetworked = new Set<() => void>()
   #assigned: Assigned | null = null
+  #isLeaving = false
   #isClosed = false
 
   constructor(parts: WorkerParts) {
@@ -71,21 +72,11 @@ export class Worker {
   assign(assigned: Assigned, observed: ReadonlyMap<string, TaskState> | null): void {
     if (this.#isClosed) return
     this.#assigned = assigned
-    const tasks = assigned.all('task')
-    for (const [id, task] of tasks) {
-      const manager = this.#managers.get(id)
-      if (manager !== undefined) {
-        if (manager.task !== task) this.#update(manager, task)
-      } else if (!this.#removals.has(id)) {
-        this.#manage(task, firstStatus(observed?.get(id) ?? 'assigned', this.#wallMs()))
-      }
-    }
-    for (const id of this.#managers.keys()) if (!tasks.has(id)) this.#forget(id)
+    if (!this.#isLeaving) this.#follow(assigned.all('task'), observed)
     for (const [id, { isIdle }] of assigned.all('drained')) {
       this.#managers.get(id)?.drained(isIdle)
     }
     for (const manager of this.#managers.values()) manager.poke()
-    if (observed !== null) this.#sweep(tasks).catch(() => {})
   }
 
   /** Tables have come into force. */
@@ -101,12 +92,30 @@ export class Worker {
   }
 
   /** The node leaves the cluster: stops and deletes every task, drained where there are managers
-   * that would take it out of service. Resolves when it is done or `limitMs` is over. */
+   * that would take it out of service. What managers still assign, to replace these or because they
+   * have not heard of it, is not begun. Resolves when it is done or `limitMs` is over. */
   async removeAll(limitMs: number, hasManagers: boolean): Promise<void> {
+    this.#isLeaving = true
     if (!hasManagers) for (const manager of this.#managers.values()) manager.drained(true)
     for (const id of [...this.#managers.keys()]) this.#forget(id)
     const late = new Promise<void>((resolve) => this.#parts.timers.after(limitMs, resolve))
     await Promise.race([Promise.all(this.#removals.values()), late])
+  }
+
+  #follow(
+    tasks: ReadonlyMap<string, AssignedTask>,
+    observed: ReadonlyMap<string, TaskState> | null,
+  ): void {
+    for (const [id, task] of tasks) {
+      const manager = this.#managers.get(id)
+      if (manager !== undefined) {
+        if (manager.task !== task) this.#update(manager, task)
+      } else if (!this.#removals.has(id)) {
+        this.#manage(task, firstStatus(observed?.get(id) ?? 'assigned', this.#wallMs()))
+      }
+    }
+    for (const id of this.#managers.keys()) if (!tasks.has(id)) this.#forget(id)
+    if (observed !== null) this.#sweep(tasks).catch(() => {})
   }
 
   #manage(task: AssignedTask, status: TaskStatus): void {
