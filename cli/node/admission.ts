@@ -57,9 +57,12 @@ export class Admission {
     if (isVoter && known?.address === address) return
     await this.#callBack(id, address)
     if (known === undefined) {
-      // What the node was before: it has lost that membership, or it would not ask for another.
+      // What the node was before: it has lost that membership, or it would not ask for another. And
+      // who was at this address before: another has answered there, as a node does that left by
+      // force and joined again.
       for (const old of membership.members()) {
-        if (old.nodeId === nodeId) await membership.change({ kind: 'remove', id: old.id })
+        const isGone = old.nodeId === nodeId || old.address === address
+        if (isGone) await membership.change({ kind: 'remove', id: old.id })
       }
       await membership.change({ kind: 'add-learner', member: { id, address, nodeId } })
     } else if (known.address !== address) {
@@ -67,7 +70,7 @@ export class Admission {
     }
     if (!isVoter) {
       await this.#caughtUp(id)
-      this.#checkWanted(nodeId)
+      await this.#mustStayWanted(nodeId, id)
       await membership.change({ kind: 'promote', id })
     }
     this.#parts.log.info('a manager has joined', { node: nodeId, raftId: id, address })
@@ -78,6 +81,19 @@ export class Admission {
     const node = this.#parts.store.view((tx) => tx.get('nodes', nodeId))
     if (node?.role === 'manager' && node.spec.Role === 'manager') return
     throw new ControlError(Status.PERMISSION_DENIED, `node ${nodeId} is not to be a manager`)
+  }
+
+  /** Who was demoted while it listened, when it was no member yet for whoever took it out, is taken
+   * out here. */
+  async #mustStayWanted(nodeId: string, id: number): Promise<void> {
+    const { membership } = this.#parts.member()
+    try {
+      this.#checkWanted(nodeId)
+    } catch (error) {
+      const isIn = membership.members().some((one) => one.id === id)
+      if (isIn) await membership.change({ kind: 'remove', id })
+      throw error
+    }
   }
 
   async #callBack(id: number, address: string): Promise<void> {

@@ -94,7 +94,10 @@ export class LeaderLoops {
 function raftGroup(member: Member, managers: ManagerStatusLoop) {
   return {
     self: member.id,
-    isMember: (id: number) => member.membership.members().some((one) => one.id === id),
+    membersOf: (nodeId: string) => {
+      const all = member.membership.members()
+      return all.filter((one) => one.nodeId === nodeId).map(({ id }) => id)
+    },
     remove: async (id: number) => {
       await member.membership.change({ kind: 'remove', id })
       managers.poke()

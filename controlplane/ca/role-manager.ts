@@ -22,7 +22,8 @@ import { Loop, type Sleep } from './loop.ts'
 export interface RaftGroup {
   /** This member's own Raft id. */
   readonly self: number
-  isMember(raftId: number): boolean
+  /** Raft ids of the node's members, voting or not. The node's object says it later. */
+  membersOf(nodeId: string): readonly number[]
   /** Rejects when the rest would be too few to go on. */
   remove(raftId: number): Promise<void>
   /** Makes another member the leader. */
@@ -104,20 +105,20 @@ export class RoleManager {
   }
 
   /** True when the node is out of the Raft group. */
-  async #leaveGroup({ id, manager }: NodeObject): Promise<boolean> {
+  async #leaveGroup(node: NodeObject): Promise<boolean> {
     const { raft } = this.#options
-    if (manager === null || !raft.isMember(manager.raftId)) return true
-    if (manager.raftId === raft.self) {
-      this.#log.info('handing over before this node is demoted', { node: id })
+    if (this.#isSelf(node)) {
+      this.#log.info('handing over before this node is demoted', { node: node.id })
       await raft.handOver()
       return false
     }
-    await raft.remove(manager.raftId)
+    for (const raftId of raft.membersOf(node.id)) await raft.remove(raftId)
     return true
   }
 
-  #isSelf({ manager }: NodeObject): boolean {
-    return manager?.raftId === this.#options.raft.self
+  #isSelf({ id }: NodeObject): boolean {
+    const { raft } = this.#options
+    return raft.membersOf(id).includes(raft.self)
   }
 }
 
