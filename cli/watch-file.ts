@@ -1,14 +1,16 @@
 // Watches one file by its directory, so that it is seen however it is replaced: written in place,
-// renamed over (editors, atomic writers), or reached through a symbolic link that is switched (a
-// Kubernetes volume: tables.json -> ..data/tables.json, and ..data is what changes).
+// renamed over (editors, atomic writers), or reached through a symbolic link that is switched, be
+// it the file (a Kubernetes volume: tables.json -> ..data/tables.json, and ..data is what changes)
+// or a folder on the way to it (/srv/current -> /srv/v2). Every directory is watched in which a
+// link of the path stands.
 //
 // Events only make it look: what counts is whether the file that the path leads to is another one
 // or has another size or time. It looks when the directory has been quiet for RELOAD_QUIET_MS, so
 // that a writer in several steps is seen once; a file that is not there at that moment is not
 // reported.
 
-import { type FSWatcher, realpathSync, statSync, watch } from 'node:fs'
-import { dirname } from 'node:path'
+import { type FSWatcher, readlinkSync, statSync, watch } from 'node:fs'
+import { isAbsolute, join } from 'node:path'
 import { RELOAD_QUIET_MAX_MS, RELOAD_QUIET_MS } from './limits.ts'
 
 export interface FileWatcher {
@@ -24,15 +26,44 @@ function fingerprint(path: string): string | null {
   }
 }
 
-/** The directories whose events can change what `path` leads to. */
+/** Links followed before a path is given up: as the kernel does (path_resolution(7)). */
+const LINKS_MAX = 40
+
+/** The directories whose events can change what `path`, an absolute one, leads to: the file's own
+ * and those in which its links stand; real paths. Of what is not there now it is the directory
+ * where it will be. */
 function directoriesOf(path: string): Set<string> {
-  const directories = new Set([dirname(path)])
-  try {
-    directories.add(dirname(realpathSync(path)))
-  } catch {
-    // A file that is not there now has at least the directory where it will be.
+  const directories = new Set<string>()
+  let names = namesOf(path)
+  let directory = '/'
+  for (let links = 0; names.length > 0 && links <= LINKS_MAX; ) {
+    const name = names.shift()!
+    const place = join(directory, name)
+    const target = name === '..' ? '' : linkTarget(place)
+    if (target === null || target !== '' || names.length === 0) directories.add(directory)
+    if (target === null) break
+    if (target === '') {
+      directory = place
+      continue
+    }
+    links++
+    if (isAbsolute(target)) directory = '/'
+    names = [...namesOf(target), ...names]
   }
   return directories
+}
+
+function namesOf(path: string): string[] {
+  return path.split('/').filter((name) => name !== '' && name !== '.')
+}
+
+/** Where a link leads; "" for what is no link, null for what is not there. */
+function linkTarget(path: string): string | null {
+  try {
+    return readlinkSync(path)
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EINVAL' ? '' : null
+  }
 }
 
 /** Calls `onChange` after `path` has changed, and `onBlind` when changes can no longer be seen
