@@ -172,11 +172,13 @@ class UdpClient {
       this.idle.refresh()
       answer(message)
     })
-    this.socket.connect(port, target, () => {
+    // Not by connect()'s callback: that one is called for an address that is gone as well.
+    this.socket.on('connect', () => {
       const waiting = this.waiting ?? []
       this.waiting = null
       for (const message of waiting) this.send(message)
     })
+    this.socket.connect(port, target)
   }
 
   send(message: Buffer): void {
