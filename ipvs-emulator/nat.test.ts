@@ -138,3 +138,24 @@ t.test('crc32c of "123456789" is the published check value', async (t) => {
   // RFC 3720 appendix B.4: 32 bytes of zeros.
   t.equal(crc32c(new DataView(new ArrayBuffer(32)), 0, 32), 0x8a9136aa)
 })
+
+t.test('a UDP checksum of zero stays zero, over IPv6 too', async (t) => {
+  // RFC 6935: tunnels over IPv6 may do without; IPVS leaves it alone in both families.
+  for (const v6 of [false, true]) {
+    const made = director(SERVERS[v6 ? 1 : 0]!, 8080)
+    const { view, ipAt, l4At, end } = build({
+      protocol: UDP,
+      source: v6 ? 'fd00::1' : '10.0.0.1',
+      target: v6 ? 'fd00::2' : '10.0.0.2',
+      sourcePort: 1,
+      targetPort: 80,
+      payload: Uint8Array.of(1, 2, 3),
+      noChecksum: true,
+    })
+    t.equal(view.getUint16(l4At + 6), 0)
+    const connection = made.schedule(1, 0, view, ipAt, l4At, UDP, end, 0, false)
+    made.translate(connection, FORWARD, view, ipAt, l4At, end, false)
+    t.equal(view.getUint16(l4At + 6), 0)
+    t.equal(view.getUint16(l4At + 2), 8080, "the port is the real server's")
+  }
+})

@@ -9,7 +9,7 @@
 //   full      the field holds the complement of the sum; addresses and ports count.
 //   partial   the field holds the pseudo-header sum itself (virtio NEEDS_CSUM): addresses change
 //             it, ports do not belong to it.
-//   none      UDP over IPv4 with a zero field (RFC 768) stays zero.
+//   none      UDP with a zero field stays zero (RFC 768; over IPv6 tunnels may have one, RFC 6935).
 //   SCTP      a CRC over header and payload, no pseudo header (RFC 9260 section 6.8), recomputed
 //             when a port changes. That takes the whole packet: a fragment, or a packet of which
 //             only the head is at hand, arrives damaged.
@@ -120,7 +120,7 @@ export function rewrite(
     return
   }
   if (protocol === UDP) {
-    if (check === 0 && ipv4) return
+    if (check === 0) return
     const updated = addToChecksum(check, updateSum32(change, portsBefore, ports))
     // A computed zero is sent as all ones: zero means "none" (RFC 768).
     view.setUint16(field, updated === 0 ? 0xffff : updated)
