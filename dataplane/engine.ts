@@ -422,15 +422,17 @@ export class Engine {
   }
 
   private drainTun(tun: Port, nowMs: number): void {
+    const { transmitter, forwarder, frame, parts } = this
     if (this.balance.announces) {
-      this.readAhead.drain(tun, null, nowMs)
+      if (this.readAhead.drain(tun, null, nowMs) === DEVICE_GONE) parts.poller.remove(tun.device.fd)
       return
     }
-    const { transmitter, forwarder, frame } = this
     forwarder.inHand = frame
     for (let i = 0; i < DEVICE_READS_MAX; i++) {
       if (transmitter.full()) transmitter.flush(nowMs)
-      if (readFrame(tun, transmitter.frameAt(), frame) <= 0) break
+      const size = readFrame(tun, transmitter.frameAt(), frame)
+      if (size === DEVICE_GONE) parts.poller.remove(tun.device.fd)
+      if (size <= 0) break
       forwarder.fromMesh(frame, tun, nowMs)
     }
     forwarder.inHand = null

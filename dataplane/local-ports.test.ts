@@ -124,3 +124,18 @@ t.test('a device that goes with its namespace is not polled any more', async (t)
   world.node('b').engine.turn(0)
   t.equal(world.read('front-b').length, 1, 'the others go on')
 })
+
+t.test('the TUN of the mesh, taken away by somebody, is not polled any more', async (t) => {
+  for (const announces of [false, true]) {
+    const world = connected()
+    const node = world.node('a')
+    node.engine.balance.announceFlowsMin = announces ? 0 : Number.POSITIVE_INFINITY
+    node.tun.vanish()
+    t.equal(node.poller.wait(0), 1)
+    node.engine.turn(0)
+    t.equal(node.poller.wait(0), 0, 'or the loop would never sleep again')
+    node.swap(node.tables)
+    node.engine.turn(0)
+    t.equal(node.poller.wait(0), 0, 'nor after other tables')
+  }
+})
