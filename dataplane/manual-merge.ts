@@ -1,7 +1,7 @@
 // Services added by hand as rows of CompiledTables, and the services of the tables as rules see
 // them. Pure.
 
-import { contains, familyOf, parseAddress } from './address.ts'
+import { contains, familyOf, macText, parseAddress } from './address.ts'
 import {
   type Address,
   type BalancingOptions,
@@ -73,6 +73,8 @@ class Merger {
   /** Addresses that endpoints and gateways have. */
   private readonly taken: Set<string> = new Set()
   private readonly endpointAt: Map<string, number> = new Map()
+  /** MAC addresses that endpoints and gateways have, by network. */
+  private readonly macs: Set<string> = new Set()
   private readonly claimed: Set<string> = new Set()
 
   constructor(tables: CompiledTables) {
@@ -87,7 +89,10 @@ class Merger {
     })
     for (const row of tables.neighbours) {
       const place = `${row.network}|${row.address.text}`
-      if (row.kind !== 'vip') this.taken.add(place)
+      if (row.kind !== 'vip') {
+        this.taken.add(place)
+        this.macs.add(`${row.network}|${macText(row.mac)}`)
+      }
       if (row.kind === 'endpoint') this.endpointAt.set(place, row.index)
     }
     for (const { protocol, address, portNumber } of tables.virtualServices) {
@@ -111,6 +116,7 @@ class Merger {
     )
     const protocol = PROTOCOLS[manual.protocol]
     if (network < 0 || this.taken.has(`${network}|${address.text}`)) return
+    if (this.macs.has(`${network}|${macText(macFromAddress(address.bytes))}`)) return
     if (this.claimed.has(`${protocol}/${address.text}/${manual.port}`)) return
     const service = this.services.length
     const options = optionsOf(manual)

@@ -274,3 +274,14 @@ t.test('what comes from outside is checked', async (t) => {
   t.match(readServices({}), /must be a list/)
   t.strictSame(readServices([]), [])
 })
+
+t.test('an address whose MAC address an endpoint has gets no packets', async (t) => {
+  const endpoints = CLUSTER.endpoints.map((endpoint) =>
+    endpoint.name === 'front-b' ? { ...endpoint, mac: '02:42:0a:01:00:09' } : endpoint,
+  )
+  const tables = compileFor({ ...CLUSTER, endpoints }, 'a')
+  const world = new World({ nodes: ['a'] })
+  const merged = mergeManual(tables, servicesOf(add(A), attach(A, serverOf('10.1.0.21'))).list())
+  t.doesNotThrow(() => world.node('a').swap(merged))
+  t.equal(merged.virtualServices.length, tables.virtualServices.length)
+})
