@@ -151,6 +151,8 @@ t.test('what must not be answered', async (t) => {
     ],
     ['from the unspecified address', { ...udp6, source: '::' }, false],
     ['to a group', { ...udp6, target: 'ff02::1' }, false],
+    ['to a group of IPv4', { ...udp, target: '224.0.0.251' }, false],
+    ['to everybody', { ...udp, target: '255.255.255.255' }, false],
   ]
   const fresh = new Answers(slab, AREA)
   for (const [sentence, fields, expected] of rows) {

@@ -67,6 +67,9 @@ const QUOTE_MAX_V6: number = 1280 - IPV6_HEADER_SIZE - ICMP_HEADER_SIZE
 
 const TTL = 64
 
+/** 224.0.0.0: no address from here on is a host's. */
+const IPV4_GROUPS = 0xe0000000
+
 /** Room that the answer area needs. */
 export const ANSWER_AREA_SIZE = 2048
 
@@ -128,7 +131,11 @@ export class Answers {
     const view = this.slab.view
     const { protocol, l3At, l4At } = frame
     if (frame.fragment === LATER_FRAGMENT) return false
-    if (frame.family === 4) return protocol !== PROTOCOL_ICMP || !isIcmpError(icmpType(view, l4At))
+    if (frame.family === 4) {
+      // Groups, what is reserved, and everybody.
+      if (ipv4Target(view, l3At) >= IPV4_GROUPS) return false
+      return protocol !== PROTOCOL_ICMP || !isIcmpError(icmpType(view, l4At))
+    }
     if (isIpv6Unspecified(view, ipv6SourceAt(l3At))) return false
     if (isIpv6Multicast(view, ipv6TargetAt(l3At))) return false
     return protocol !== PROTOCOL_ICMPV6 || !isIcmpv6Error(icmpv6Type(view, l4At))

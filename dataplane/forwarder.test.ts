@@ -733,3 +733,18 @@ t.test(
     world.audit()
   },
 )
+
+t.test('a broadcast that is too big for a path is answered to nobody', async (t) => {
+  const world = new World()
+  world.connect()
+  const node = world.node('a')
+  node.engine.topology.peers.packetMax.fill(600)
+  for (const target of ['10.2.255.255', '224.0.0.251', '255.255.255.255']) {
+    const fields = { source: '10.2.0.11', target, payload: payloadOf(800) }
+    const before = node.drops(drop.DROP_TOO_BIG)
+    world.inject('cast-a', buildFrame({ ...fields, targetMac: BROADCAST }))
+    world.settle()
+    t.ok(node.drops(drop.DROP_TOO_BIG) > before)
+    t.same(world.read('cast-a'), [], `RFC 1122 section 3.2.2: ${target}`)
+  }
+})

@@ -815,6 +815,8 @@ export class Forwarder {
   ): void {
     this.drop(DROP_TOO_BIG)
     const port = origin === null ? this.tun : origin.port
+    // A broadcast of the subnet has the address of a host, as far as this node can tell.
+    if (origin !== null && isGroupMac(ethernetTargetHi(this.slab.view, frame.at))) return
     if (port === null || !this.answers.mayAnswer(frame, nowMs)) return
     this.answer.setWhole(this.answers.at, this.answers.writeTooBig(frame, mtu))
     if (parseFrame(this.slab.view, this.answer) !== DROP_NONE) return
