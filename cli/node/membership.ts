@@ -163,8 +163,8 @@ export class SwarmMembership {
   saveState(change: Partial<NodeState> = {}): void {
     const next = { ...this.#state, ...change }
     if (JSON.stringify(next) === JSON.stringify(this.#state)) return
-    this.#state = next
     this.#parts.files.writeState(next)
+    this.#state = next
   }
 
   /** Ends; tasks go on, or are ended first where the node leaves. `end` is the data plane's: the
@@ -192,12 +192,21 @@ export class SwarmMembership {
     const before = dataPlane.tunnel()?.endpoint
     dataPlane.usePort(facts.dataPathPort)
     if (dataPlane.tunnel()?.endpoint !== before) this.agent.redescribe()
-    if (facts.managers.length > 0) this.saveState({ managers: facts.managers })
+    if (facts.managers.length > 0) this.#noteManagers(facts.managers)
     this.security.follow({ role: node.role, certificateState: node.certificate.state })
     try {
       this.security.followRoot(rootCa)
     } catch (error) {
       log.warn('the root that a manager names is none', { error: (error as Error).message })
+    }
+  }
+
+  /** A disk that is full keeps no node from its work; the next message tries again. */
+  #noteManagers(managers: readonly string[]): void {
+    try {
+      this.saveState({ managers })
+    } catch (error) {
+      this.#parts.log.warn('the managers were not noted', { error: (error as Error).message })
     }
   }
 

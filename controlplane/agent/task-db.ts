@@ -3,17 +3,25 @@
 //
 // Secrets and configs are not in it: they stay in memory, and come again with the assignment.
 // Registry credentials are part of a task's spec and are left out as well. The file is the agent's
-// alone (0600). A file that cannot be read is set aside: the managers know how far each task was.
+// alone (0600). A file that is damaged is set aside: the managers know how far each task was. On a
+// disk that takes nothing (full, or read-only) everything goes on, and the managers alone know what
+// was not written.
 //
 // A status is written before it is told. After a power cut the last ones may be missing
 // (synchronous=NORMAL); the controllers then find the task further on than we thought, which is
 // what they are made for.
 
-import { chmodSync, existsSync, renameSync } from 'node:fs'
+import { chmodSync, renameSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import type { Logger } from '../../base/log.ts'
 import type { AssignedTask } from '../store/assignment.ts'
 import type { TaskStatus } from '../store/objects.ts'
+
+const IN_MEMORY = ':memory:'
+// https://www.sqlite.org/rescode.html
+const SQLITE_CORRUPT = 11
+const SQLITE_NOTADB = 26
+const NOT_WRITTEN = 'what the node knows of its tasks cannot be written; going on without'
 
 export interface RememberedTask {
   readonly task: AssignedTask
@@ -36,23 +44,14 @@ export class TaskDb implements TaskMemory {
   readonly #db: DatabaseSync
   readonly #put: StatementSync
   readonly #delete: StatementSync
+  readonly #log: Logger
+  /** The log says already that nothing can be written. */
+  #isTold = false
 
   /** `file` is made when it is not there. */
   constructor(file: string, log: Logger) {
-    let db: DatabaseSync
-    try {
-      db = open(file)
-    } catch (error) {
-      if (!existsSync(file)) throw error
-      const aside = `${file}.unreadable`
-      log.error('the memory of tasks cannot be read; starting without it', {
-        file,
-        aside,
-        error: (error as Error).message,
-      })
-      renameSync(file, aside)
-      db = open(file)
-    }
+    const db = openOrDoWithout(file, log)
+    this.#log = log
     this.#db = db
     this.#put = db.prepare('INSERT OR REPLACE INTO tasks (id, task, status) VALUES (?, ?, ?)')
     this.#delete = db.prepare('DELETE FROM tasks WHERE id = ?')
@@ -70,11 +69,22 @@ export class TaskDb implements TaskMemory {
   }
 
   put(task: AssignedTask, status: TaskStatus): void {
-    this.#put.run(task.id, JSON.stringify(withoutCredentials(task)), JSON.stringify(status))
+    const text = JSON.stringify(withoutCredentials(task))
+    this.#write(() => this.#put.run(task.id, text, JSON.stringify(status)))
   }
 
   delete(taskId: string): void {
-    this.#delete.run(taskId)
+    this.#write(() => this.#delete.run(taskId))
+  }
+
+  #write(work: () => void): void {
+    try {
+      work()
+      this.#isTold = false
+    } catch (error) {
+      if (!this.#isTold) this.#log.error(NOT_WRITTEN, { error: (error as Error).message })
+      this.#isTold = true
+    }
   }
 
   close(): void {
@@ -82,10 +92,31 @@ export class TaskDb implements TaskMemory {
   }
 }
 
+function openOrDoWithout(file: string, log: Logger): DatabaseSync {
+  try {
+    return open(file)
+  } catch (failure) {
+    const error = (failure as Error).message
+    if (!isDamaged(failure)) {
+      log.error(NOT_WRITTEN, { file, error })
+      return open(IN_MEMORY)
+    }
+    const aside = `${file}.unreadable`
+    log.error('the memory of tasks cannot be read; starting without it', { file, aside, error })
+    renameSync(file, aside)
+    return open(file)
+  }
+}
+
+function isDamaged(error: unknown): boolean {
+  const code = ((error as { errcode?: number }).errcode ?? 0) & 0xff
+  return code === SQLITE_CORRUPT || code === SQLITE_NOTADB
+}
+
 function open(file: string): DatabaseSync {
   const db = new DatabaseSync(file)
   try {
-    chmodSync(file, 0o600)
+    if (file !== IN_MEMORY) chmodSync(file, 0o600)
     db.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL')
     db.exec('CREATE TABLE IF NOT EXISTS tasks (id TEXT PRIMARY KEY, task TEXT, status TEXT)')
     return db

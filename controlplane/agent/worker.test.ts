@@ -4,6 +4,7 @@
 import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import t from 'tap'
 import { silentLogger } from '../../base/log.ts'
 import { manualTimers } from '../../base/timers.ts'
@@ -12,7 +13,7 @@ import { parseDrainTimeout } from './drain-timeout.ts'
 import { TaskError } from './executor.ts'
 import { DEPENDENCIES_MS_MAX } from './limits.ts'
 import { forgetfulMemory, TaskDb, type TaskMemory } from './task-db.ts'
-import { nextAction } from './task-machine.ts'
+import { firstStatus, nextAction } from './task-machine.ts'
 import { FakeExecutor } from './testing/fake-executor.ts'
 import { assignment, task, until } from './testing/tasks.ts'
 import { Worker } from './worker.ts'
@@ -355,6 +356,34 @@ t.test('a restarted agent', async (t) => {
   t.equal(third.state('a'), 'running', 'taken over at what the cluster knew')
   t.equal(executor.calls.filter((call) => call.startsWith('run')).length, runs)
   await third.worker.close()
+})
+
+t.test('on a disk that takes nothing, tasks come and go all the same', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'weft-worker-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const file = join(folder, 'worker.db')
+  const { worker, state } = node(new TaskDb(file, silentLogger))
+  worker.assign(assignment([task('a')]), new Map())
+  await until(() => state('a') === 'running')
+  const other = new DatabaseSync(file)
+  other.exec('BEGIN EXCLUSIVE')
+  worker.assign(assignment([task('b')]), null)
+  await until(() => state('b') === 'running' && state('a') === undefined)
+  other.close()
+  worker.assign(assignment([task('b'), task('c')]), null)
+  await until(() => state('c') === 'running')
+  await worker.close()
+  const again = new TaskDb(file, silentLogger)
+  t.ok(
+    again.load().some((one) => one.task.id === 'c'),
+    'written again',
+  )
+  again.close()
+  const none = new TaskDb(folder, silentLogger)
+  none.put(task('d'), firstStatus('assigned', 0))
+  t.equal(none.load().length, 1, 'one that cannot be opened is done without')
+  none.close()
+  t.ok(existsSync(folder), 'and left where it is')
 })
 
 t.test('credentials and secrets are not on the disk', async (t) => {

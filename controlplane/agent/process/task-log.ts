@@ -190,15 +190,22 @@ export class TaskLog {
     }
   }
 
-  /** Appends the whole lines of `bytes`; returns how much of it that was. */
+  /** Appends the whole lines of `bytes`; returns how much of it that was. What the disk does not
+   * take is read again. */
   #append(source: Source, bytes: Buffer, isLast: boolean): number {
     let parts: Buffer[] = []
+    let told: [bigint, Buffer][] = []
     let size = 0
     let start = 0
-    const flush = (): void => {
-      this.#write(Buffer.concat(parts))
+    let written = 0
+    const flush = (): boolean => {
+      if (!this.#write(Buffer.concat(parts))) return false
+      for (const [ns, line] of told) this.#tell(source.mark, ns, line)
       parts = []
+      told = []
       size = 0
+      written = start
+      return true
     }
     while (start < bytes.length) {
       const newline = bytes.indexOf(NEWLINE, start)
@@ -209,20 +216,28 @@ export class TaskLog {
       const ns = this.#nextNs()
       const header = Buffer.from(`${source.mark} ${ns} ${source.at + end} ${line.length}\n`)
       parts.push(header, line)
+      told.push([ns, line])
       size += header.length + line.length
-      this.#tell(source.mark, ns, line)
       start = end
-      if (size >= this.#limits.fileBytes / 4) flush()
+      if (size >= this.#limits.fileBytes / 4 && !flush()) break
     }
     if (size > 0) flush()
-    source.at += start
-    return start
+    source.at += written
+    return written
   }
 
-  #write(block: Buffer): void {
-    this.#rotate(block.length)
-    appendFileSync(join(this.#directory, 'log'), block, { mode: 0o600 })
+  /** False when the disk does not take it, as a full one: nothing of it is in the log then. */
+  #write(block: Buffer): boolean {
+    const path = join(this.#directory, 'log')
+    try {
+      this.#rotate(block.length)
+      appendFileSync(path, block, { mode: 0o600 })
+    } catch {
+      cutAt(path, this.#size)
+      return false
+    }
     this.#size += block.length
+    return true
   }
 
   #tell(mark: Mark, ns: bigint, line: Buffer): void {
@@ -312,6 +327,15 @@ function cutTorn(path: string): void {
   if (!existsSync(path)) return
   const { end } = readSegment(path)
   if (end < statSync(path).size) truncateSync(path, end)
+}
+
+/** Takes away what was written of a block that did not fit. */
+function cutAt(path: string, size: number): void {
+  try {
+    truncateSync(path, size)
+  } catch {
+    // There is none yet.
+  }
 }
 
 /** How far each stream had been read when the last lines were written. */
