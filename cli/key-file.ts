@@ -7,7 +7,6 @@ import {
   fstatSync,
   fsyncSync,
   openSync,
-  readFileSync,
   readSync,
   unlinkSync,
   writeSync,
@@ -16,6 +15,8 @@ import { parseKey } from '../dataplane/address.ts'
 
 /** Bytes that are read of a key file; a key needs 45. */
 const KEY_FILE_SIZE_MAX = 256
+/** Bytes that are asked for at least when a text file is read. */
+const READ_STEP: number = 64 * 1024
 
 /** Why a file that a person named cannot be had: the end of a sentence that begins with its path.
  */
@@ -88,15 +89,34 @@ export function writePrivateKey(path: string, key: Uint8Array): void {
   }
 }
 
-/** Reads a text file of at most `sizeMax` bytes. Throws an Error with the reason, without the path.
- */
+/** Reads a text file of at most `sizeMax` bytes, and no more of a larger or endless one. Throws an
+ * Error with the reason, without the path. */
 export function readTextFile(path: string, sizeMax: number): string {
   let bytes: Buffer
   try {
-    bytes = readFileSync(path)
+    bytes = readUpTo(path, sizeMax + 1)
   } catch (error) {
     throw new Error(fileReason(error))
   }
   if (bytes.length > sizeMax) throw new Error(`is larger than ${sizeMax} bytes`)
   return bytes.toString('utf8')
+}
+
+function readUpTo(path: string, size: number): Buffer {
+  const fd = openSync(path, 'r')
+  try {
+    // The size that is known is a guess: what is no file has none, and it may grow.
+    const step = Math.max(fstatSync(fd).size + 1, READ_STEP)
+    const pieces: Buffer[] = []
+    for (let left = size; left > 0; ) {
+      const piece = Buffer.allocUnsafe(Math.min(step, left))
+      const length = readSync(fd, piece)
+      if (length === 0) break
+      pieces.push(piece.subarray(0, length))
+      left -= length
+    }
+    return Buffer.concat(pieces)
+  } finally {
+    closeSync(fd)
+  }
 }

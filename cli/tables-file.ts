@@ -11,6 +11,9 @@ import { type Problem, validateTables } from '../dataplane/validate.ts'
 import { ownKeyProblem } from '../dataplane/validate-nodes.ts'
 import { readPrivateKey, readTextFile } from './key-file.ts'
 
+/** Longest text in which a mistake is looked for that JSON.parse does not place, characters. */
+const SEARCHED_TEXT_MAX = 1024 * 1024
+
 export interface LoadedTables {
   /** The file's text, to see later whether it has changed. */
   readonly text: string
@@ -37,11 +40,43 @@ function refuse(path: string, message: string): never {
 
 /** Where JSON.parse gave up. Its own message quotes the text, which may hold a key. */
 function jsonProblem(text: string, error: unknown): string {
-  const position = /position (\d+)/.exec((error as Error).message)
-  if (position === null) return 'is not JSON: it ends too early'
-  const before = text.slice(0, Number(position[1])).split('\n')
+  let position = positionOf(text, error)
+  if (position === text.length) return 'is not JSON: it ends too early'
+  if (position === null && text.length > SEARCHED_TEXT_MAX) return 'is not JSON: unexpected text'
+  position ??= searchPosition(text)
+  const before = text.slice(0, position).split('\n')
   const column = before.at(-1)!.length + 1
   return `is not JSON: unexpected text in line ${before.length}, column ${column}`
+}
+
+/** The position that JSON.parse names, the text's length where it wanted more of it; null where it
+ * names none. */
+function positionOf(text: string, error: unknown): number | null {
+  const { message } = error as Error
+  if (/^(Unexpected end|Unterminated)/.test(message)) return text.length
+  const position = /position (\d+)/.exec(message)
+  return position === null ? null : Number(position[1])
+}
+
+/** Where the first text stands that no JSON goes on with: up to there it merely ends too early. */
+function searchPosition(text: string): number {
+  let fine = 0
+  let wrong = text.length
+  while (wrong - fine > 1) {
+    const middle = (fine + wrong) >>> 1
+    if (mayGoOn(text.slice(0, middle))) fine = middle
+    else wrong = middle
+  }
+  return fine
+}
+
+function mayGoOn(text: string): boolean {
+  try {
+    JSON.parse(text)
+    return true
+  } catch (error) {
+    return positionOf(text, error) === text.length
+  }
 }
 
 function privateKeyOf(file: string, tables: ForwardingTables): Uint8Array | null {
