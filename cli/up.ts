@@ -118,7 +118,7 @@ async function start(settings: UpSettings, log: Logger, releases: Releases): Pro
   const engine = new NodeEngine({
     runDirectory,
     log,
-    onFailure: () => node?.membership?.agent.redescribe(),
+    onFailure: () => node?.membership?.agent.dataPlaneLost(),
   })
   releases.add((end) => engine.stop(end))
   node = newNode(settings, engine, log)

@@ -304,3 +304,18 @@ t.test('a node that starts while its cluster is away serves as before', async (t
   await again.agent.close()
   await close()
 })
+
+t.test(
+  'a packet loop that starts anew is given the tables, though they are the same',
+  async (t) => {
+    const { nodes, store, close } = await world(t, ['a'])
+    const [a] = nodes as [Node]
+    await until(() => store.view((tx) => tx.get('tasks', 'ta')!.status.isServing))
+    await until(() => Object.keys(a.weights()).length === 1)
+    a.tables = null
+    a.agent.dataPlaneLost()
+    await until(() => a.tables !== null, 'the tables to be handed over')
+    t.equal(Object.keys(a.weights()).length, 1)
+    await close()
+  },
+)

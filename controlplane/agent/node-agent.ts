@@ -214,6 +214,11 @@ export class NodeAgent {
     this.#tables.changed()
   }
 
+  /** What forwarded by the tables has ended: they are handed over again. */
+  dataPlaneLost(): void {
+    this.#tables.lost()
+  }
+
   // -- what the manager says
   // -----------------------------------------------------------------------
 

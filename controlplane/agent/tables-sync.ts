@@ -102,6 +102,12 @@ export class TablesSync {
     this.#schedule(TABLES_DELAY_MS)
   }
 
+  /** The tables are in force no more: they are put into force again, also if they are the same. */
+  lost(): void {
+    this.#last = ''
+    this.changed()
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true
     this.#cancel?.()
