@@ -12,8 +12,13 @@ import { type CounterRow, counterMemory } from '../dataplane/counters.ts'
 import { EdgeError } from '../dataplane/edge/errors.ts'
 import { close } from '../dataplane/edge/libc.ts'
 import { MESH_HOLD_SECONDS } from '../dataplane/edge/limits.ts'
-import { type MeshHost, openMeshHost, repairMeshHost } from '../dataplane/edge/mesh-host.ts'
-import type { MeshPort } from '../dataplane/edge/mesh-plan.ts'
+import {
+  checkMeshWish,
+  type MeshHost,
+  openMeshHost,
+  repairMeshHost,
+} from '../dataplane/edge/mesh-host.ts'
+import type { MeshPort, MeshWish } from '../dataplane/edge/mesh-plan.ts'
 import { trimMemory } from '../dataplane/edge/trim.ts'
 import { closeWake, openWake, ringWake } from '../dataplane/edge/wake.ts'
 import type {
@@ -171,6 +176,7 @@ export class EngineThread implements EngineHandle {
     return this.turns.take(async () => {
       const devices = this.devices!
       const made: string[] = []
+      checkMeshWish(meshWish(tables))
       try {
         await devices.open(tables.ports, made)
         await this.openMesh(tables)
@@ -181,17 +187,27 @@ export class EngineThread implements EngineHandle {
       }
       try {
         await this.swapLoop(tables)
+        await devices.applyIngress(tables)
+        await this.applyMesh(tables)
       } catch (error) {
-        if (this.worker !== null) await this.swapLoop(this.current!)
-        for (const key of made) devices.close(key)
+        await this.goBack(devices, made)
         throw error
       }
       this.current = tables
       this.manual.setTables(() => tableClaims(tables))
-      await devices.applyIngress(tables)
-      await this.applyMesh(tables)
       devices.retain(tables.ports)
     })
+  }
+
+  /** The host or the loop has refused tables, half-way: those that ran before run again. The host
+   * follows as far as it can. */
+  private async goBack(devices: LocalDevices, made: readonly string[]): Promise<void> {
+    const before = this.current!
+    if (this.worker !== null) await this.swapLoop(before)
+    for (const key of made) devices.close(key)
+    await devices.open(before.ports, []).catch(() => {})
+    await devices.applyIngress(before).catch(() => {})
+    await this.applyMesh(before).catch(() => {})
   }
 
   stop(end: EngineEnd = 'undo'): Promise<void> {
@@ -317,10 +333,7 @@ export class EngineThread implements EngineHandle {
   }
 
   private async applyMesh(tables: CompiledTables): Promise<void> {
-    const addresses = tables.node.addresses.map((address) => address.text)
-    const ports = tables.publishedPorts.map(({ protocol, portNumber }): MeshPort => {
-      return { protocol: protocol === PROTOCOL_TCP ? 'tcp' : 'udp', port: portNumber }
-    })
+    const { addresses, ports } = meshWish(tables)
     const egress = tables.node.egress && !this.hasNoEgress
     try {
       await this.mesh?.apply({ addresses, ports, egress })
@@ -405,6 +418,14 @@ export class EngineThread implements EngineHandle {
 
 function needsMesh(tables: CompiledTables): boolean {
   return tables.publishedPorts.length > 0 || tables.node.egress
+}
+
+function meshWish({ node, publishedPorts }: CompiledTables): MeshWish {
+  const addresses = node.addresses.map((address) => address.text)
+  const ports = publishedPorts.map(({ protocol, portNumber }): MeshPort => {
+    return { protocol: protocol === PROTOCOL_TCP ? 'tcp' : 'udp', port: portNumber }
+  })
+  return { addresses, ports }
 }
 
 function meshMtu(tables: CompiledTables): number {

@@ -221,11 +221,7 @@ class LinuxMeshHost implements MeshHost {
 
   private async applyNow(wish: MeshWish): Promise<void> {
     if (this.closed) throw new Error('apply after undoAll')
-    const rules = wish.ports.length * (wish.addresses.length + 1)
-    if (rules > MESH_RULE_COUNT_MAX) {
-      const what = `${wish.ports.length} published ports on ${wish.addresses.length} addresses`
-      throw new EdgeError('LIMIT', 'ports', `${what} are more than ${MESH_RULE_COUNT_MAX} rules`)
-    }
+    checkMeshWish(wish)
     const wanted = planMesh(wish, this.facts, this.device.name)
     const { make, undo, replaced } = diffMesh(
       wanted,
@@ -257,6 +253,13 @@ class LinuxMeshHost implements MeshHost {
     const chainRules = await readChains(chains)
     return steps.filter((step) => !isSatisfied(step, now, chainRules))
   }
+}
+
+/** Throws EdgeError LIMIT for a wish that takes more rules than a host is given. */
+export function checkMeshWish({ ports, addresses }: MeshWish): void {
+  if (ports.length * (addresses.length + 1) <= MESH_RULE_COUNT_MAX) return
+  const what = `${ports.length} published ports on ${addresses.length} addresses`
+  throw new EdgeError('LIMIT', 'ports', `${what} are more than ${MESH_RULE_COUNT_MAX} rules`)
 }
 
 async function configureTun(name: string, mtu: number): Promise<void> {
