@@ -19,6 +19,8 @@ export const CATCH_UP_ENTRIES = 16
 /** A manager that was taken out of the Raft group and is wanted as a manager still comes back as a
  * new member after this long. */
 export const REJOIN_AFTER_MS = 10_000
+/** A node that could not open its manager's part tries again after this long. */
+export const MANAGER_RETRY_MS = 5_000
 /** A member that was removed serves its vote this long: the others may need it to commit that. */
 export const FAREWELL_MS = 1_000
 /** Tasks of a node that leaves are given this long to end. */

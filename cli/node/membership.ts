@@ -22,7 +22,7 @@ import type { EngineEnd } from '../../dataplane/engine-handle.ts'
 import { SCHEDULERS } from '../compose.ts'
 import { becomeMember } from './become-member.ts'
 import type { NodeDataPlane } from './data-plane.ts'
-import { FAREWELL_MS, REJOIN_AFTER_MS } from './limits.ts'
+import { FAREWELL_MS, MANAGER_RETRY_MS, REJOIN_AFTER_MS } from './limits.ts'
 import { Manager } from './manager.ts'
 import type { NodeFiles, NodeState } from './node-files.ts'
 import { newPrng, sleep } from './system.ts'
@@ -40,6 +40,8 @@ export interface MembershipParts {
   readonly onChange: () => void
   /** The node cannot go on as a part of this swarm: the words say why. */
   readonly onError: (words: string) => void
+  /** What these words were said of is well again. */
+  readonly onMended: (words: string) => void
   readonly clock: Clock
   readonly timers: Timers
   readonly log: Logger
@@ -57,6 +59,8 @@ export class SwarmMembership {
   #work: Promise<void> = Promise.resolve()
   #joining = new AbortController()
   #removedManager: Manager | null = null
+  /** Why the manager's part could not follow; '' = it could. */
+  #failure = ''
 
   constructor(parts: MembershipParts) {
     const { files, paths, identity, clock, timers, log, dataPlane, executor } = parts
@@ -212,8 +216,23 @@ export class SwarmMembership {
 
   #onCertificate(): void {
     this.agent.redescribe()
-    void this.#inTurn(() => this.#followRole())
+    this.#change(() => this.#followRole())
     this.#parts.onChange()
+  }
+
+  /** A change of the manager's part. One that fails is tried again: a port may be free by then. */
+  #change(work: () => Promise<void>): void {
+    this.#inTurn(work).then(
+      () => {
+        if (this.#failure !== '') this.#parts.onMended(this.#failure)
+        this.#failure = ''
+      },
+      async (error: Error) => {
+        this.#failure = error.message
+        await sleep(MANAGER_RETRY_MS, this.#abort.signal)
+        if (!this.#abort.signal.aborted) this.#change(() => this.#followRole())
+      },
+    )
   }
 
   async #followRole(): Promise<void> {
@@ -286,7 +305,7 @@ export class SwarmMembership {
       log: this.#parts.log,
     }).then((end) => {
       if (end === 'member') this.#parts.onChange()
-      if (end === 'gone' && !signal.aborted) void this.#inTurn(() => this.#comeBack(manager))
+      if (end === 'gone' && !signal.aborted) this.#change(() => this.#comeBack(manager))
     })
   }
 
@@ -299,7 +318,7 @@ export class SwarmMembership {
     this.#parts.log.info('this member was taken out of the Raft group')
     this.#parts.onChange()
     void sleep(FAREWELL_MS + REJOIN_AFTER_MS, this.#abort.signal).then(() =>
-      this.#inTurn(() => this.#comeBack(manager)),
+      this.#change(() => this.#comeBack(manager)),
     )
   }
 

@@ -389,6 +389,9 @@ export class Node implements NodeControl {
       handle: (request) => this.#handle(request),
       onChange: () => this.#changed(),
       onError: (words) => this.#become('error', words),
+      onMended: (words) => {
+        if (this.#state === 'error' && this.#error === words) this.#become('active')
+      },
       clock,
       timers,
       log,

@@ -38,3 +38,25 @@ labTest('a manager that left by force joins again', async (t, lab) => {
   t.equal(all.size, 3)
   await h3!.updateNode('h3', { Labels: { back: 'yes' } })
 })
+
+labTest('a worker that cannot listen becomes a manager once it can', async (t, lab) => {
+  const nodes = await startNodes(lab, 2)
+  const [h1, h2] = nodes
+  await foundSwarm(nodes, 1)
+  const script = 'require("node:net").createServer().listen(2377, () => console.log("taken"))'
+  const other = h2!.host.spawn([process.execPath, '-e', script])
+  await other.output(/taken/, 10_000)
+  await h1!.updateNode('h2', { Role: 'manager' })
+  await waitFor(async () => /2377/.test((await h2!.info()).Swarm.Error), {
+    what: 'h2 to say what is wrong',
+  })
+  t.equal((await h1!.nodes()).get('h2')?.Status.State, 'ready', 'it is a node all the same')
+  await other.stop(5_000)
+  await h1!.untilNodes('h2 reachable', (all) => {
+    return all.get('h2')?.ManagerStatus?.Reachability === 'reachable'
+  })
+  await waitFor(async () => (await h2!.info()).Swarm.LocalNodeState === 'active', {
+    what: 'h2 to be active',
+  })
+  t.match((await h2!.info()).Swarm, { Error: '', ControlAvailable: true })
+})
