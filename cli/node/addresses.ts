@@ -79,6 +79,13 @@ export function hostPart(address: string): string {
   return splitAddress(address)?.host ?? address
 }
 
+/** Where a process of this host reaches who listens on "host:port". */
+export function localAddress(listenAddress: string): string {
+  const { host, port } = splitAddress(listenAddress)!
+  if (!isUnspecified(host)) return listenAddress
+  return joinAddress(isIPv6(host) ? '::1' : '127.0.0.1', port)
+}
+
 function isUnspecified(host: string): boolean {
   return host === '0.0.0.0' || /^[0:]+$/.test(host)
 }

@@ -20,6 +20,7 @@ import type { StartMode } from '../../controlplane/raft/shell/open-member.ts'
 import type { NodeDescription } from '../../controlplane/store/objects.ts'
 import type { EngineEnd } from '../../dataplane/engine-handle.ts'
 import { SCHEDULERS } from '../compose.ts'
+import { hostPart, localAddress, type SystemAddress } from './addresses.ts'
 import { becomeMember } from './become-member.ts'
 import type { NodeDataPlane } from './data-plane.ts'
 import { FAREWELL_MS, MANAGER_RETRY_MS, REJOIN_AFTER_MS } from './limits.ts'
@@ -36,6 +37,8 @@ export interface MembershipParts {
   readonly executor: Executor
   readonly dataPlane: NodeDataPlane
   readonly handle: (request: ApiRequest) => Promise<ApiResponse>
+  /** Addresses of this host. */
+  readonly systemAddresses: () => readonly SystemAddress[]
   /** Role, leadership or store have changed. */
   readonly onChange: () => void
   /** The node cannot go on as a part of this swarm: the words say why. */
@@ -72,9 +75,10 @@ export class SwarmMembership {
       clock,
       sleep,
       random: () => this.#random.float(),
-      managers: () => this.managers,
+      managers: () => this.managers.map((address) => this.#reached(address)),
       log,
     })
+    const connect = connector(this.security.holder)
     this.agent = new NodeAgent(
       {
         nodeId: identity.subject.nodeId,
@@ -87,7 +91,7 @@ export class SwarmMembership {
         executor,
         dataPlane,
         tls: () => this.security.tlsInfo,
-        connect: connector(this.security.holder),
+        connect: (address) => connect(this.#reached(address)),
         onCluster: (node, rootCa, facts) => this.#onCluster(node, rootCa, facts),
         onDns: (tables) => dataPlane.useNames(tables),
         onRemoved: () => parts.onError(REMOVED),
@@ -142,6 +146,16 @@ export class SwarmMembership {
     const { advertiseAddress, managers } = this.#state
     const own = this.#manager === null ? [] : [advertiseAddress]
     return [...new Set([...own, ...managers])]
+  }
+
+  /** Where a manager is called. This node's own is called over loopback where the host does not
+   * have the address that others call: it has got another, or is behind NAT. */
+  #reached(address: string): string {
+    const { advertiseAddress, listenAddress } = this.#state
+    if (this.#manager === null || address !== advertiseAddress) return address
+    const host = hostPart(address)
+    if (this.#parts.systemAddresses().some((one) => one.address === host)) return address
+    return localAddress(listenAddress)
   }
 
   /** Takes part: `start` says how the Raft member of a manager begins. A manager of an existing

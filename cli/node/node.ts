@@ -387,6 +387,7 @@ export class Node implements NodeControl {
       executor,
       dataPlane,
       handle: (request) => this.#handle(request),
+      systemAddresses: this.#parts.systemAddresses,
       onChange: () => this.#changed(),
       onError: (words) => this.#become('error', words),
       onMended: (words) => {
