@@ -43,3 +43,21 @@ t.test('they do not wait long, and not across terms', async (t) => {
   await sleep(10)
   t.equal(sent.length, 3, 'nothing after the end')
 })
+
+t.test('a row of proposals sends none', async (t) => {
+  const { box, sent } = outbox()
+  const proposals = 40
+  let news = 0
+  for (let i = 0; i < proposals; i++) {
+    box.send(append(2, i, [ENTRY]))
+    box.send(append(2, i))
+    const sinceMs = performance.now()
+    await sleep(1)
+    // Late ones may be sent, where the machine is slow.
+    if (performance.now() - sinceMs > 2) news++
+  }
+  t.ok(sent.length <= proposals + news, `${sent.length} messages, ${news} slow turns`)
+  box.send(append(2, proposals))
+  while (sent.at(-1) !== `MsgApp 2 ${proposals}`) await sleep(1)
+  box.close()
+})

@@ -10,9 +10,14 @@
 import type { Message, NodeId } from '../messages.ts'
 import { COMMIT_NEWS_MS } from './limits.ts'
 
+interface Waiting {
+  readonly message: Message
+  readonly sinceMs: number
+}
+
 export class Outbox {
   readonly #send: (message: Message) => void
-  readonly #waiting = new Map<NodeId, Message>()
+  readonly #waiting = new Map<NodeId, Waiting>()
   #timer: ReturnType<typeof setTimeout> | null = null
 
   constructor(send: (message: Message) => void) {
@@ -24,22 +29,28 @@ export class Outbox {
     const earlier = this.#waiting.get(to)
     if (earlier !== undefined) {
       this.#waiting.delete(to)
-      if (type !== 'MsgApp' || earlier.term !== term) this.#send(earlier)
+      if (type !== 'MsgApp' || earlier.message.term !== term) this.#send(earlier.message)
     }
     if (type !== 'MsgApp' || entries.length > 0) {
       this.#send(message)
       return
     }
-    this.#waiting.set(to, message)
-    this.#timer ??= setTimeout(() => this.flush(), COMMIT_NEWS_MS)
+    // What takes the place of earlier news has not waited less for it.
+    const sinceMs = earlier?.sinceMs ?? performance.now()
+    this.#waiting.set(to, { message, sinceMs })
+    this.#timer ??= setTimeout(() => this.#flush(), COMMIT_NEWS_MS)
   }
 
-  flush(): void {
-    if (this.#timer !== null) clearTimeout(this.#timer)
+  /** Sends what has waited long enough. Proposals in a row leave none. */
+  #flush(): void {
     this.#timer = null
-    const waiting = [...this.#waiting.values()]
-    this.#waiting.clear()
-    for (const message of waiting) this.#send(message)
+    const nowMs = performance.now()
+    for (const [to, { message, sinceMs }] of this.#waiting) {
+      if (nowMs - sinceMs < COMMIT_NEWS_MS - 1) continue
+      this.#waiting.delete(to)
+      this.#send(message)
+    }
+    if (this.#waiting.size > 0) this.#timer = setTimeout(() => this.#flush(), COMMIT_NEWS_MS)
   }
 
   close(): void {
