@@ -1,6 +1,7 @@
 // Members as processes on this machine, each with a directory and certificates of its own.
 
 import { type ChildProcess, spawn } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -19,15 +20,20 @@ const READY_MS = 30_000
 /** Left out of an Order by who gives it. */
 type Unnumbered = Order extends infer O ? (O extends unknown ? Omit<O, 'id'> : never) : never
 
-/** A port that was free a moment ago. */
+/** Below what the kernel gives to connections on their way out: one of those could take the port
+ * before its member does. */
+const PORTS = { first: 20_000, count: 12_000 }
+const given = new Set<number>()
+
+/** A port that was free a moment ago, another one each time. */
 export function freePort(): Promise<number> {
+  const port = PORTS.first + randomInt(PORTS.count)
+  if (given.has(port)) return freePort()
+  given.add(port)
   return new Promise((resolve, reject) => {
     const server = createServer()
-    server.on('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number }
-      server.close(() => resolve(port))
-    })
+    server.on('error', () => freePort().then(resolve, reject))
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(port)))
   })
 }
 
