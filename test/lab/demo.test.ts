@@ -124,5 +124,5 @@ t.test('a wrong option is refused with status 2', async (t) => {
   const demo = start('--often')
   t.equal(await demo.over, 2)
   t.match(demo.output, /--often/)
-  t.match(demo.output, /usage: weft demo/)
+  t.match(demo.output, /see "weft demo --help"/)
 })
