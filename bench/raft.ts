@@ -14,8 +14,8 @@ import { quantile } from './statistics.ts'
 const MEMBERS = 3
 const VALUE_BYTES = 256
 const KEYS = 10_000
-/** Largest first: a cluster that has run for a while is what is asked about, not a cold one. For the
- * same reason members are killed before the first round's load, not after it. */
+/** Largest first: a cluster that has run for a while is what is asked about, not a cold one. For
+ * the same reason members are killed before the first round's load, not after it. */
 const CLIENTS = [1_000, 64, 1] as const
 const KILLS = 20
 const CATCH_UP_ENTRIES = 100_000

@@ -61,6 +61,9 @@ labTest('a worker whose disk is full', async (t, lab) => {
 
   t.comment('its agent starts again')
   t.equal(await h2.stop(), 0)
+  // What the end has freed is taken as well, and nothing can be written over.
+  rmSync(join(h2.dataDirectory, 'pid'), { force: true })
+  for (const size of [65_536, 4096, 1]) fill(h2.dataDirectory, size, filling)
   await h2.start()
   t.equal((await h2.info()).Swarm.LocalNodeState, 'active', h2.log)
   await h1.untilNodes('h2 ready', (all) => all.get('h2')?.Status.State === 'ready')

@@ -87,7 +87,7 @@ export class Directory {
       throw new StorageError('locked', `${path} is in use by process ${readPid(path)}.`)
     }
     this.#lock = lock
-    writeFileSync(join(path, 'pid'), `${process.pid}\n`, { mode: 0o600 })
+    writePid(path)
   }
 
   /** The path of a file in here, which is made if it is not there, readable by its owner alone. One
@@ -163,6 +163,15 @@ export class Directory {
     this.#witness = null
     rmSync(join(this.path, 'pid'), { force: true })
     this.#lock.close()
+  }
+}
+
+/** For the words of whoever finds the directory in use; a full disk keeps nobody from using it. */
+function writePid(path: string): void {
+  try {
+    writeFileSync(join(path, 'pid'), `${process.pid}\n`, { mode: 0o600 })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error
   }
 }
 
