@@ -187,14 +187,15 @@ t.test('a task to be stopped never runs again', async (t) => {
   await worker.close()
 })
 
+const NEEDS_SECRET = {
+  ContainerSpec: { Image: 'img', Secrets: [{ SecretID: 's1', SecretName: 'pw' }] },
+  ForceUpdate: 0,
+  Runtime: 'container' as const,
+}
+
 t.test('a secret that does not come', async (t) => {
   const { worker, state, timers } = node()
-  const spec = {
-    ContainerSpec: { Image: 'img', Secrets: [{ SecretID: 's1', SecretName: 'pw' }] },
-    ForceUpdate: 0,
-    Runtime: 'container' as const,
-  }
-  worker.assign(assignment([task('a', { spec })]), new Map())
+  worker.assign(assignment([task('a', { spec: NEEDS_SECRET })]), new Map())
   await until(() => state('a') === 'preparing')
   timers.advance(DEPENDENCIES_MS_MAX - 1)
   await new Promise((resolve) => setImmediate(resolve))
@@ -207,16 +208,11 @@ t.test('a secret that does not come', async (t) => {
 
 t.test('secrets come before the task is prepared', async (t) => {
   const { worker, executor, state } = node()
-  const spec = {
-    ContainerSpec: { Image: 'img', Secrets: [{ SecretID: 's1', SecretName: 'pw' }] },
-    ForceUpdate: 0,
-    Runtime: 'container' as const,
-  }
-  worker.assign(assignment([task('a', { spec })]), new Map())
+  worker.assign(assignment([task('a', { spec: NEEDS_SECRET })]), new Map())
   await until(() => state('a') === 'preparing')
   t.notOk(executor.calls.includes('prepare a'))
   const secret = { id: 's1', name: 'pw', data: 'eA==', templating: null }
-  worker.assign(assignment([task('a', { spec })], { secret: [['s1', secret]] }), null)
+  worker.assign(assignment([task('a', { spec: NEEDS_SECRET })], { secret: [['s1', secret]] }), null)
   await until(() => state('a') === 'running')
   await worker.close()
 })

@@ -150,7 +150,8 @@ export class RawNode {
     const softState = softStateOf(raft)
     const entries = raft.log.unstable.nextEntries()
     const snapshot = raft.log.unstable.nextSnapshot()
-    const committedEntries = raft.log.nextCommitted(this.#allowsUnstable())
+    const allowsUnstable = this.#allowsUnstable()
+    const committedEntries = raft.log.nextCommitted(allowsUnstable)
     const unstable = raft.log.unstable.entryCount > 0
     const receipt: WriteReceipt = {
       term: raft.term,
@@ -183,7 +184,7 @@ export class RawNode {
     raft.messages = []
     raft.messagesAfterAppend = []
     raft.log.unstable.acceptInProgress()
-    raft.log.acceptApplying(committedEntries, this.#allowsUnstable())
+    raft.log.acceptApplying(committedEntries, allowsUnstable)
     return ready
   }
 

@@ -137,6 +137,8 @@ export const MAP_PRIVATE = 0x02
 export const MAP_ANONYMOUS = 0x20
 export const MAP_NORESERVE = 0x4000
 export const MAP_FIXED_NOREPLACE = 0x100000
+/** Bytes of a page of memory at least; kernels for aarch64 may have larger ones. */
+export const PAGE_SIZE = 4096
 export const MADV_HUGEPAGE = 14
 export const MADV_NOHUGEPAGE = 15
 

@@ -8,8 +8,6 @@ import { EdgeError, systemError } from './errors.ts'
 import * as libc from './libc.ts'
 import { SLAB_SIZE_MAX } from './limits.ts'
 
-const PAGE_SIZE = 4096
-
 export interface SlabOptions {
   /** Ask for transparent huge pages: fewer TLB misses, more resident memory. Default false. */
   readonly hugePages?: boolean
@@ -26,11 +24,11 @@ export function allocateSlab(size: number, options: SlabOptions = {}): PinnedSla
   if (!(size > 0 && size <= SLAB_SIZE_MAX)) {
     throw new EdgeError('LIMIT', 'slab', `a slab has 1..${SLAB_SIZE_MAX} bytes, not ${size}`)
   }
-  const wholeSize = Math.ceil(size / PAGE_SIZE) * PAGE_SIZE
-  const mappedSize = wholeSize + PAGE_SIZE
+  const wholeSize = Math.ceil(size / libc.PAGE_SIZE) * libc.PAGE_SIZE
+  const mappedSize = wholeSize + libc.PAGE_SIZE
   const address = libc.mmapAnonymous(mappedSize)
   if (address < 0) throw systemError('mmap', `${wholeSize} bytes`, address)
-  const guarded = libc.mprotect(address + wholeSize, PAGE_SIZE, libc.PROT_NONE)
+  const guarded = libc.mprotect(address + wholeSize, libc.PAGE_SIZE, libc.PROT_NONE)
   if (guarded < 0) throw systemError('mprotect', 'slab guard page', guarded)
   // Advice only: a kernel without huge pages answers EINVAL, and nothing is lost.
   libc.madvise(address, wholeSize, options.hugePages ? libc.MADV_HUGEPAGE : libc.MADV_NOHUGEPAGE)

@@ -187,8 +187,12 @@ export class RaftDatabase {
   /** Makes `write` durable. A failure throws, and leaves it open what the disk holds. */
   commit(write: DatabaseWrite): void {
     // A record alone is one statement, and as such a transaction.
-    if (write.snapshot === null) this.#putRecord(write)
-    else this.#putWhole(write)
+    if (write.snapshot === null) {
+      this.#putRecord(write)
+    } else {
+      this.#begin.run()
+      this.#putAndEnd(write)
+    }
   }
 
   /** Notes in the directory's witness that what was committed was promised. */
@@ -203,28 +207,22 @@ export class RaftDatabase {
     putIdentity(this.handle, identity)
     this.handle.exec("DELETE FROM meta WHERE name IN ('restored', 'first_peers')")
     this.#identity = identity
-    this.#replaceLog(write.snapshot)
-    this.#putRecord(write)
-    this.#commit.run()
+    this.#putAndEnd(write)
     this.confirm()
     this.#directory.writeIdentity(identity)
   }
 
-  #putWhole(write: DatabaseWrite): void {
-    this.#begin.run()
-    this.#replaceLog(write.snapshot)
+  /** Ends the transaction that was begun. */
+  #putAndEnd(write: DatabaseWrite): void {
+    if (write.snapshot !== null) {
+      this.handle.exec('DELETE FROM log')
+      this.#walBytes += this.#snapshots.replace(write.snapshot)
+      this.#checkpoint = null
+      this.#nextCheckpoint = null
+      this.#sweepTo = 0
+    }
     this.#putRecord(write)
     this.#commit.run()
-  }
-
-  /** The snapshot takes the place of everything, if there is one. */
-  #replaceLog(snapshot: Snapshot | null): void {
-    if (snapshot === null) return
-    this.handle.exec('DELETE FROM log')
-    this.#walBytes += this.#snapshots.replace(snapshot)
-    this.#checkpoint = null
-    this.#nextCheckpoint = null
-    this.#sweepTo = 0
   }
 
   #putRecord({ record, first, last, term }: DatabaseWrite): void {

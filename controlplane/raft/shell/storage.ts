@@ -12,6 +12,7 @@
 import { Worker } from 'node:worker_threads'
 import { Histogram } from '../../../base/histogram.ts'
 import type { Logger } from '../../../base/log.ts'
+import { Turns } from '../../../base/turns.ts'
 import type { LogWrite } from '../driver.ts'
 import { MemoryStorage } from '../memory-storage.ts'
 import type { Entry, HardState, Snapshot } from '../messages.ts'
@@ -61,7 +62,8 @@ export class MemberStorage {
   readonly #waiting = new Map<number, Waiting>()
   #hardState: HardState
   #lastId = 0
-  #rotation: Promise<void> = Promise.resolve()
+  /** Changes of the data key. */
+  readonly #rotations = new Turns()
   readonly #exited: Promise<void>
   #ended = false
   /** The disk failed: whatever is still answered counts for nothing. */
@@ -176,7 +178,7 @@ export class MemberStorage {
   /** Replaces the data key by a new one: see keys.ts. Resolves when nothing is sealed under the old
    * one any more. */
   rotateKey(): Promise<void> {
-    const next = this.#rotation.then(async () => {
+    return this.#rotations.take(async () => {
       const { current } = await this.#keys.unwrap()
       const keys: DataKeys = { current, pending: newDataKey() }
       await this.#keys.replace(keys)
@@ -184,8 +186,6 @@ export class MemberStorage {
       while (!(await this.#send({ kind: 'reseal' })).finished);
       await this.#keys.replace({ current: keys.pending!, pending: null })
     })
-    this.#rotation = next.catch(() => {})
-    return next
   }
 
   /** Writes a consistent copy to `path`, which must not exist. */
@@ -207,7 +207,7 @@ export class MemberStorage {
   /** Waits for what is under way, and gives the directory back. */
   async close(): Promise<void> {
     if (this.#ended) return
-    await this.#rotation
+    await this.#rotations.take(() => Promise.resolve())
     const closing = this.#send({ kind: 'close' })
     this.#ended = true
     await closing.catch(() => {})
